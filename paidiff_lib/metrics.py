@@ -1,0 +1,117 @@
+"""Measurements: does a picture show what its prompt says (the judge), is it sharp, how far is it from another one.
+
+Every number comes with its ceiling (real pictures of the world) or its floor (shuffled prompts) where one exists.
+"""
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .world.words import BACKGROUNDS, COLOURS, FLAWS, STYLES, SUBJECTS
+
+JUDGE = Path(__file__).parents[1] / "data/models/paidiff-judge"
+NONE = "无"
+CLASSES = {"subject": [*SUBJECTS, NONE], "background": [*BACKGROUNDS], "style": [*STYLES],
+           "colour": [NONE, *COLOURS], "count": ["0", "1", "2", "3"], "flaw": [NONE, *FLAWS]}
+
+
+def truth(spec):
+    """The class indices a perfect picture of `spec` would get: {head: index}."""
+    values = {"subject": spec.subject or NONE, "background": spec.background, "style": spec.style,
+              "colour": spec.colour or NONE, "count": str(spec.count), "flaw": spec.flaw or NONE}
+    return {head: CLASSES[head].index(value) for head, value in values.items()}
+
+
+class Block(nn.Module):
+    """Residual block; halves the picture when `stride` is 2. (N, C, H, W) -> (N, D, H / stride, W / stride)"""
+
+    def __init__(self, channels, out, stride):
+        super().__init__()
+        self.first = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.skip = nn.Conv2d(channels, out, 1, stride, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(out), nn.BatchNorm2d(out)])
+
+    def forward(self, x):
+        y = F.relu(self.norms[0](self.first(x)))
+        return F.relu(self.norms[1](self.second(y)) + self.skip(x))
+
+
+class Judge(nn.Module):
+    """A small classifier of scenes, trained on pictures of the world and used by nothing but measurements."""
+
+    def __init__(self, classes=CLASSES, width=24):
+        super().__init__()
+        self.classes = classes
+        sizes = [width, width * 2, width * 4, width * 8]
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.body = nn.Sequential(*[Block(a, b, 2) for a, b in zip([width, *sizes[:-1]], sizes)])
+        self.heads = nn.ModuleDict({head: nn.Linear(sizes[-1] * 2, len(names)) for head, names in classes.items()})
+
+    def forward(self, x):
+        """Pictures (N, 3, 128, 128) in -1..1 -> {head: logits (N, classes)}."""
+        y = self.body(self.stem(x))
+        y = torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1)
+        return {head: linear(y) for head, linear in self.heads.items()}
+
+    @torch.no_grad()
+    def probabilities(self, pictures):
+        """PIL pictures -> {head: (N, classes) numpy}, classes in the order of `self.classes[head]`."""
+        x = np.stack([np.asarray(p.convert("RGB").resize((128, 128)), np.float32) for p in pictures])
+        x = torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1
+        out = [self(part) for part in x.split(64)]
+        return {head: torch.cat([o[head] for o in out]).softmax(1).numpy() for head in self.classes}
+
+    def probability(self, pictures, head, name):
+        """How sure the judge is that each picture shows `name`: (N,)."""
+        return self.probabilities(pictures)[head][:, self.classes[head].index(name)]
+
+
+@lru_cache(1)
+def judge():
+    """The shipped judge, in eval mode."""
+    from safetensors.torch import load_file
+    config = json.loads((JUDGE / "config.json").read_text(encoding="utf-8"))
+    model = Judge(config["classes"], config["width"])
+    model.load_state_dict(load_file(JUDGE / "model.safetensors"))
+    return model.float().eval()
+
+
+def prompt_following(pictures, specs, model=None):
+    """Share of pictures in which the judge sees what the spec asked for, {head: 0..1}.
+
+    Colour counts only where one was asked for; count only where there is a subject.
+    """
+    seen = {head: p.argmax(1) for head, p in (model or judge()).probabilities(pictures).items()}
+    hits = {head: [] for head in ("subject", "background", "style", "colour", "count")}
+    for i, spec in enumerate(specs):
+        wanted = truth(spec)
+        for head, hit in hits.items():
+            if (head == "colour" and not spec.colour) or (head == "count" and not spec.subject):
+                continue
+            hit.append(bool(seen[head][i] == wanted[head]))
+    return {head: float(np.mean(hit)) if hit else float("nan") for head, hit in hits.items()}
+
+
+def sharpness(picture):
+    """Mean length of the brightness gradient, in grey levels a pixel: low where a picture is blurred."""
+    grey = np.asarray(picture.convert("L"), np.float32)
+    dy, dx = np.gradient(grey)
+    return float(np.sqrt(dx * dx + dy * dy).mean())
+
+
+def distance(a, b):
+    """Root mean square difference of two pictures, in grey levels 0..255."""
+    a, b = (np.asarray(p.convert("RGB"), np.float32) for p in (a, b))
+    return float(np.sqrt(((a - b) ** 2).mean()))
+
+
+def interval(values, seed=0, draws=2000):
+    """(mean, low, high): the mean and its 95 % bootstrap interval."""
+    values = np.asarray(values, np.float64)
+    means = np.random.RandomState(seed).choice(values, (draws, len(values))).mean(1)
+    return float(values.mean()), *(float(q) for q in np.percentile(means, (2.5, 97.5)))

@@ -1,0 +1,144 @@
+"""Make paidiff-mini-zh from nothing: python -m paidiff_lib.pretrain [--out runs/mini] [--config mini.json]
+
+Stages: pool of pictures -> VAE -> Chinese CLIP -> judge -> UNet -> export. Each resumes after a kill. The same command
+runs on a GPU and on a CPU; only the hours differ.
+"""
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from . import clip, export, judge, loop, pool, tokenizer, unet, vae
+
+HERE = Path(__file__).parent
+STAGES = ("pool", "vae", "clip", "judge", "unet", "export")
+
+
+class Run:
+    """One pre-training run in a folder: its config, its device and what each stage hands to the next."""
+
+    def __init__(self, folder, config):
+        self.folder, self.config = Path(folder), config
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def stage(self, name, model, objective, **kwargs):
+        """Train one model through loop.train with its part of the config and note what it took."""
+        part = {k: v for k, v in self.config[name].items() if k in ("steps", "lr", "warmup", "ema", "weight_decay")}
+        model, record = loop.train(name, model, objective, self.folder, seed=self.config["seed"], report=tell,
+                                   **part, **kwargs)
+        record |= {"batch": self.config[name]["batch"], "parameters": sum(p.numel() for p in model.parameters()),
+                   "hardware": hardware(self.device)}
+        return model, record
+
+    def note(self, name, record):
+        path = self.folder / "record.json"
+        notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        notes[name] = record
+        path.write_text(json.dumps(notes, ensure_ascii=False, indent=1), encoding="utf-8")
+        tell(f"{name}: {json.dumps(record, ensure_ascii=False)}")
+
+    def cached(self, name, make):
+        """A tensor made once and kept in the run's folder."""
+        path = self.folder / f"{name}.pt"
+        if not path.exists():
+            loop.save(path, make())
+        return torch.load(path, weights_only=True)
+
+    def built(self, build, *args):
+        torch.manual_seed(self.config["seed"])
+        return build(*args).to(self.device)
+
+    def weights(self, name, model):
+        """The model with the EMA weights of a finished stage."""
+        return loop.averaged(self.folder / f"{name}.pt", model, self.device)
+
+
+def tell(line):
+    print(line, flush=True)
+
+
+def hardware(device):
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else ""
+    return f"{cpu}, {torch.get_num_threads()} thread(s) of {os.cpu_count()} cores"
+
+
+def run_pool(run):
+    pool.build(run.folder / "pool", run.config["pictures"], report=tell)
+
+
+def run_vae(run):
+    pictures, _, _ = pool.load(run.folder / "pool")
+    held, part = run.config["held_back"], run.config["vae"]
+    model = run.built(vae.build, part["channels"], part["layers"])
+    model, record = run.stage("vae", model, vae.objective(model, pictures[held:], part["batch"]))
+    run.note("vae", record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
+
+
+def token_ids(run, words):
+    captions = pool.load(run.folder / "pool")[2]
+    return run.cached("ids", lambda: torch.stack([clip.tokenize(words, [c[k] for c in captions]) for k in (0, 1)], 1))
+
+
+def run_clip(run):
+    pictures, _, _ = pool.load(run.folder / "pool")
+    held, part = run.config["held_back"], run.config["clip"]
+    words = tokenizer.build(run.folder / "tokenizer")
+    ids = token_ids(run, words).long()
+    model = run.built(clip.build, len(words))
+    model, record = run.stage("clip", model, clip.objective(model, pictures[held:], ids[held:], part["batch"]))
+    run.note("clip", record | {"top1_of_128_held_out": clip.top1(model, pictures[:held], ids[:held])})
+
+
+def run_judge(run):
+    pictures, specs, _ = pool.load(run.folder / "pool")
+    held, part = run.config["held_back"], run.config["judge"]
+    targets = judge.labels(specs)
+    model = run.built(judge.build)
+    model, record = run.stage("judge", model, judge.objective(model, pictures[held:], targets[held:], part["batch"]))
+    judge.settle(model, pictures[held:], part["batch"])
+    run.note("judge", record | {"accuracy_held_out": judge.accuracy(model, pictures[:held], targets[:held])})
+    export.judge_folder(model, run)
+
+
+def run_unet(run):
+    pictures, specs, _ = pool.load(run.folder / "pool")
+    part = run.config["unet"]
+    words = tokenizer.build(run.folder / "tokenizer")
+    coder = run.weights("vae", run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"]))
+    encoder = clip.text_encoder(run.weights("clip", run.built(clip.build, len(words)))).to(run.device)
+    latents = run.cached("latents", lambda: vae.encode(coder, pictures))
+    embeddings = run.cached("embeddings", lambda: unet.embed_pairs(encoder, token_ids(run, words).long()))
+    empty = unet.embed(encoder, clip.tokenize(words, [""]))
+    levels = torch.tensor([pool.level(seed) for seed in range(len(specs))])
+    held = run.config["held_back"]
+    model = run.built(unet.build, part["channels"])
+    objective = unet.objective(model, latents[held:] * export.scaling_factor(latents), embeddings[held:], empty,
+                               levels[held:], part["steps"], part["batch"])
+    model, record = run.stage("unet", model, objective)
+    run.note("unet", record | {"pictures_seen": part["steps"] * part["batch"]})
+
+
+def run_export(run):
+    export.everything(run)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="runs/mini", help="folder of the run: checkpoints, caches, record.json")
+    parser.add_argument("--config", default=HERE / "mini.json", type=Path)
+    parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage (may be given twice)")
+    args = parser.parse_args()
+    run = Run(args.out, json.loads(args.config.read_text(encoding="utf-8")))
+    for name in args.stage or STAGES:
+        globals()[f"run_{name}"](run)
+
+
+if __name__ == "__main__":
+    main()

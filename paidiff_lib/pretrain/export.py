@@ -1,0 +1,63 @@
+"""Stage 5: from checkpoints to plain folders: data/models/paidiff-mini-zh, paidiff-clip-zh and paidiff-judge.
+
+`StableDiffusionPipeline.from_pretrained(folder)` opens the first with no line of ours.
+"""
+import json
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+
+from ..world.words import vocabulary
+from . import clip, pool, tokenizer, unet, vae
+from .card import model_card
+
+MODELS = Path(__file__).parents[2] / "data/models"
+
+
+def scaling_factor(latents):
+    """1 / std of the latents: what brings them to unit variance (measured, not Stable Diffusion's 0.18215)."""
+    return round(1 / latents[:4000].float().std().item(), 4)
+
+
+def everything(run):
+    words = tokenizer.build(run.folder / "tokenizer")
+    coder = run.weights("vae", vae.build(run.config["vae"]["channels"], run.config["vae"]["layers"]))
+    latents = torch.load(run.folder / "latents.pt", weights_only=True)
+    coder.register_to_config(scaling_factor=scaling_factor(latents))
+    pair = run.weights("clip", clip.build(len(words)))
+    denoiser = run.weights("unet", unet.build(run.config["unet"]["channels"]))
+    pipe = StableDiffusionPipeline(
+        vae=coder, text_encoder=clip.text_encoder(pair), tokenizer=words, unet=denoiser,
+        scheduler=DPMSolverMultistepScheduler.from_config(unet.scheduler().config),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+    folder = MODELS / "paidiff-mini-zh"
+    pipe.to(torch.float16).save_pretrained(folder)
+    add_prefix(folder / "text_encoder/model.safetensors")
+    notes = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
+    (folder / "words.json").write_text(json.dumps(vocabulary(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (folder / "training.json").write_text(json.dumps({"config": run.config, "record": notes}, ensure_ascii=False,
+                                                     indent=1) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(run.config, notes), encoding="utf-8")
+    pair.half().save_pretrained(MODELS / "paidiff-clip-zh")
+    words.save_pretrained(MODELS / "paidiff-clip-zh")
+
+
+def add_prefix(path):
+    """Give a text encoder's keys the `text_model.` prefix of every published one.
+
+    transformers 5 drops it when the model was built from scratch; transformers 4 would then load random weights.
+    """
+    weights = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def judge_folder(model, run):
+    folder = MODELS / "paidiff-judge"
+    folder.mkdir(parents=True, exist_ok=True)
+    width = model.stem[0].out_channels
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
+              folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"classes": model.classes, "width": width}, ensure_ascii=False,
+                                                   indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,147 @@
+"""One scene: what is in it (`Spec`), what it looks like (`render`), what people call it (`captions.describe`).
+
+    picture, caption, spec = scene(seed)
+
+is the same on every machine: all chance comes from numpy's frozen RandomState.
+"""
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from . import backgrounds, styles
+from .words import BACKGROUNDS, COLOURS, FLAWS, STYLES, SUBJECTS
+
+SPRITES = Path(__file__).parents[2] / "data/world/sprites.png"
+KEPT_OUT_SPRITES = ("小奶猫", "玩具熊", "套娃")
+TILE, COLUMNS = 128, 12
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a scene holds. `subject` None is a landscape (count 0); `colour` None leaves the subject its own colours."""
+    subject: str | None = "猫"
+    background: str = "草地"
+    style: str = "扁平"
+    colour: str | None = None
+    count: int = 1
+    flaw: str | None = None
+    size: float = 0.62   # a subject's side as a fraction of the picture's
+    place: int = 0       # -1 left, 0 middle, 1 right
+
+    @property
+    def held_out(self):
+        """True for the (subject, background, style) triples that pre-training never sees: about 2 % of them."""
+        key = f"{self.subject}|{self.background}|{self.style}"
+        return self.subject is not None and zlib.crc32(key.encode()) % 50 == 0
+
+
+def sample(rs, level=2):
+    """A random Spec. Level 0: one subject, flat style; 1: styles and colours; 2: counts, flaws, landscapes too."""
+    pick = lambda options: options[rs.randint(len(options))]
+    subject, background = pick(list(SUBJECTS)), pick(list(BACKGROUNDS))
+    chance = rs.rand(5)
+    style = pick(list(STYLES)) if level and chance[0] < .75 else "扁平"
+    colour = pick(list(COLOURS)) if level and chance[1] < .28 else None
+    count, flaw, size, place = 1, None, rs.uniform(.56, .80), 0
+    if level == 2:
+        if chance[2] < .06:
+            subject, colour, count = None, None, 0
+        elif chance[2] < .36:
+            count = 2 + int(chance[2] < .2)
+            size = rs.uniform(.42, .5) if count == 2 else rs.uniform(.34, .42)
+        elif chance[3] < .12:
+            size, place = rs.uniform(.36, .46), pick((-1, 1))
+        if chance[4] < .16:
+            flaw = pick(list(FLAWS))
+    return Spec(subject, background, style, colour, count, flaw, float(size), place)
+
+
+@lru_cache(1)
+def atlas():
+    return Image.open(SPRITES).convert("RGBA")
+
+
+@lru_cache(None)
+def sprite(name):
+    """The picture of one subject, RGBA, 128 x 128, standing on its lower edge."""
+    i = [*SUBJECTS, *KEPT_OUT_SPRITES].index(name)
+    x, y = i % COLUMNS * TILE, i // COLUMNS * TILE
+    return atlas().crop((x, y, x + TILE, y + TILE))
+
+
+def tinted(rgb, colour):
+    """Dye a sprite (h, w, 3): its light and shade stay, its hue becomes `colour`."""
+    shade = styles.luminance(rgb)[..., None] / 255
+    tint = np.asarray(COLOURS[colour][1], np.float32)
+    if colour == "黑色":
+        return 14 + shade * 78
+    if colour == "白色":
+        return 150 + shade ** .7 * 105
+    light = np.clip((shade - .72) / .28, 0, 1) * .55
+    return tint * np.clip(.35 + shade, 0, 1.06) * (1 - light) + 255 * light
+
+
+def places(spec, ground, rs):
+    """Where each subject stands: [(centre x, foot y)], far ones first."""
+    foot = (lambda: min(.97, ground + rs.uniform(.12, .26))) if ground else \
+        (lambda: .5 + spec.size / 2 + rs.uniform(-.06, .06))
+    if spec.count == 1:
+        lean = spec.place * rs.uniform(.2, .28) if spec.place else rs.uniform(-.06, .06)
+        return [(.5 + lean, max(foot(), spec.size + .04))]
+    step = .46 if spec.count == 2 else .325
+    first = .5 - step * (spec.count - 1) / 2 + rs.uniform(-.02, .02)
+    base = foot()
+    return [(first + step * i, base + rs.uniform(-.04, .04)) for i in range(spec.count)]
+
+
+def render(spec, rs, size=128):
+    """Paint a Spec: PIL picture, size x size."""
+    canvas = backgrounds.Canvas(size)
+    ground = backgrounds.PAINTERS[spec.background](canvas, rs)
+    mask = np.zeros((size, size), np.float32)
+    flip = rs.rand() < .5
+    for x, foot in places(spec, ground, rs) if spec.subject else ():
+        side = round(spec.size * size)
+        stamp = sprite(spec.subject).resize((side, side), Image.BILINEAR if side < TILE else Image.BICUBIC)
+        if flip:
+            stamp = stamp.transpose(Image.FLIP_LEFT_RIGHT)
+        stamp = np.asarray(stamp, np.float32)
+        if ground:
+            canvas.disc(x, foot - .01, spec.size * .42, canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * .62,
+                        ry=spec.size * .06, opacity=.5)
+        left, top = round(x * size - side / 2), round(foot * size) - side
+        _stamp(canvas.rgb, mask, stamp, left, top, spec.colour)
+    rgb = styles_of(spec.style)(canvas.rgb, mask, rs)
+    if spec.flaw:
+        rgb = styles.FLAWS[spec.flaw](rgb, rs)
+    return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
+
+
+def _stamp(rgb, mask, stamp, left, top, colour):
+    """Lay a sprite on the picture and on the mask, cut at the edges."""
+    size = len(mask)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + stamp.shape[1], size), min(top + stamp.shape[0], size)
+    part = stamp[y0 - top:y1 - top, x0 - left:x1 - left]
+    body, alpha = part[..., :3], part[..., 3] / 255
+    body = tinted(body, colour) if colour else body
+    rgb[y0:y1, x0:x1] += alpha[..., None] * (body - rgb[y0:y1, x0:x1])
+    mask[y0:y1, x0:x1] = np.maximum(mask[y0:y1, x0:x1], alpha)
+
+
+def styles_of(name):
+    return styles.PAINTERS[name]
+
+
+def scene(seed, size=128, level=2, held_out=False):
+    """(picture, caption, spec) of one seed; triples kept out of pre-training come only with held_out=True."""
+    from .captions import describe
+    rs = np.random.RandomState(seed)
+    spec = sample(rs, level)
+    while spec.held_out != held_out:
+        spec = sample(rs, level)
+    caption = describe(spec, rs)
+    return render(spec, rs, size), caption, spec

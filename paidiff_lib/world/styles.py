@@ -1,0 +1,171 @@
+"""Styles and flaws: each turns an RGB picture (size, size, 3), float 0..255, into another.
+
+Every style gets the subjects' mask (size, size), 0..1, and a RandomState; flaws get no mask.
+"""
+import numpy as np
+from PIL import Image, ImageFilter
+
+
+def filtered(rgb, *filters):
+    picture = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
+    for f in filters:
+        picture = picture.filter(f)
+    return np.asarray(picture, np.float32)
+
+
+def blurred(rgb, radius):
+    return filtered(rgb, ImageFilter.GaussianBlur(radius))
+
+
+def luminance(rgb):
+    return rgb @ np.array([.299, .587, .114], np.float32)
+
+
+def mix(a, b, t):
+    """Colour a where t is 0, b where t is 1."""
+    return np.asarray(a, np.float32) + (np.asarray(b, np.float32) - np.asarray(a, np.float32)) * t[..., None]
+
+
+def edges(grey):
+    """Gradient length of a picture (size, size), about 0..1."""
+    dy, dx = np.gradient(grey)
+    return np.clip(np.sqrt(dx * dx + dy * dy) / 40, 0, 1)
+
+
+def blotches(size, rs, cells=5):
+    """Smooth random field (size, size) in about -1..1: washes, paper."""
+    small = Image.fromarray(rs.uniform(-1, 1, (cells, cells)).astype(np.float32))
+    return np.asarray(small.resize((size, size), Image.BICUBIC))
+
+
+def flat(rgb, mask, rs):
+    return rgb
+
+
+def ink(rgb, mask, rs):
+    grey = luminance(blurred(rgb, len(rgb) / 128 * .8))
+    depth = np.clip(1 - grey / 255, 0, 1) ** 1.2 * (0.55 + 0.45 * mask)
+    tone = np.clip(depth + .45 * edges(grey) * (0.4 + mask) + .05 * blotches(len(rgb), rs), 0, 1)
+    return mix((240, 236, 222), (30, 32, 38), tone)
+
+
+def oil(rgb, mask, rs):
+    n = len(rgb)
+    thick = filtered(rgb, ImageFilter.ModeFilter(n // 128 * 4 + 1))
+    grey = luminance(thick)
+    y, x = np.mgrid[0:n, 0:n] / n
+    strokes = np.sin((y + .06 * np.sin(x * 2 * np.pi * 4)) * 2 * np.pi * 16) * np.sin(x * 2 * np.pi * 4 + 1)
+    rich = grey[..., None] + (thick - grey[..., None]) * 1.3
+    return (rich - 128) * 1.1 + 122 + 9 * strokes[..., None]
+
+
+def watercolour(rgb, mask, rs):
+    soft = blurred(rgb, len(rgb) / 128 * .8)
+    pale = mix(soft, (255, 255, 252), .34 + .16 * blotches(len(rgb), rs) - .12 * mask)
+    pale -= 60 * edges(luminance(soft))[..., None]
+    n = len(rgb)
+    t = (np.arange(n) + .5) / n
+    border = np.minimum(np.minimum(t, 1 - t)[:, None], np.minimum(t, 1 - t)[None, :]) + .03 * blotches(n, rs, 7)
+    return mix((254, 253, 249), pale, np.clip(border * 16, 0, 1))
+
+
+def papercut(rgb, mask, rs):
+    grey = luminance(rgb)
+    inside = mask > .5
+    scene = grey > np.median(grey[~inside]) if (~inside).any() else grey > 128
+    paper = scene.astype(np.float32)
+    if inside.any():
+        halo = np.asarray(Image.fromarray((inside * 255).astype(np.uint8)).filter(
+            ImageFilter.MaxFilter(max(3, len(rgb) // 128 * 2 * 2 + 1))))
+        paper[halo > 0] = 1
+        light = grey[inside]
+        paper[inside] = light > min(np.percentile(light, 72) + 4, 245)
+    paper = luminance(blurred(np.repeat(paper[..., None] * 255, 3, 2), len(rgb) / 128 * .5)) / 255
+    return mix((200, 30, 36), (252, 240, 220), paper)
+
+
+def pixels(rgb, mask, rs):
+    n = len(rgb)
+    picture = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)).resize((32, 32), Image.BOX)
+    return np.asarray(picture.quantize(24).convert("RGB").resize((n, n), Image.NEAREST), np.float32)
+
+
+def pencil(rgb, mask, rs):
+    grey = luminance(rgb)
+    n = len(rgb)
+    y, x = np.mgrid[0:n, 0:n] / n
+    hatch = .5 + .5 * np.sin((x + y) * 2 * np.pi * 14)
+    shade = np.clip(1 - grey / 235, 0, 1) * (.25 + .25 * hatch) * (.5 + .5 * mask)
+    tone = np.clip(shade + .9 * edges(grey) * (.45 + .55 * mask), 0, 1)
+    return mix((250, 249, 246), (58, 58, 62), tone)
+
+
+def cyberpunk(rgb, mask, rs):
+    grey = luminance(rgb) / 255
+    night = mix((18, 8, 48), (226, 48, 170), np.clip(grey * 1.25, 0, 1) ** 1.3)
+    body = mix((30, 10, 70), (90, 240, 250), np.clip(grey * 1.15, 0, 1))
+    out = mix(night, body, mask * .85)
+    rim = edges(mask * 255.0)
+    glow = blurred(np.repeat(rim[..., None] * 255, 3, 2), len(rgb) / 128 * 3) / 255
+    return out + glow * (250, 60, 210) * .8 + rim[..., None] * (40, 110, 60)
+
+
+def relief(rgb, mask, rs):
+    unit = len(rgb) / 128
+    grey = luminance(blurred(rgb, unit * .7))
+    height = grey * .7 + luminance(blurred(np.repeat(mask[..., None] * 255, 3, 2), unit * 1.5)) * .8
+    step = max(1, round(unit * 2))
+    lit = height - np.roll(height, (-step, -step), (0, 1))
+    lit[-step:], lit[:, -step:] = 0, 0
+    return np.clip(128 + .22 * grey + 1.6 * lit, 24, 250)[..., None] * np.array((1.0, .96, .90), np.float32)
+
+
+def storybook(rgb, mask, rs):
+    grey = luminance(rgb)[..., None]
+    pastel = mix(grey + (rgb - grey) * .8, (255, 240, 214), np.full(mask.shape, .30, np.float32))
+    line = edges(mask * 110.0)
+    pastel = mix(pastel, (116, 76, 60), line)
+    n = len(rgb)
+    t = np.abs((np.arange(n) + .5) / n * 2 - 1)
+    far = np.sqrt(t[:, None] ** 2 + t[None, :] ** 2)
+    return mix(pastel, (255, 250, 240), np.clip((far - .95) * 4, 0, 1))
+
+
+PAINTERS = {"扁平": flat, "水墨画": ink, "油画": oil, "水彩画": watercolour, "剪纸": papercut, "像素画": pixels,
+            "素描": pencil, "赛博朋克": cyberpunk, "浮雕": relief, "童话绘本": storybook}
+
+
+def out_of_focus(rgb, rs):
+    return blurred(rgb, len(rgb) / 128 * rs.uniform(2.2, 3.2))
+
+
+def noise(rgb, rs):
+    """Coloured specks on a 32 x 32 grid: coarse enough for a latent of one cell to 8 x 8 pixels to hold."""
+    specks = (rs.rand(32, 32) < .2)[..., None] * rs.uniform(-110, 110, (32, 32, 3))
+    cell = len(rgb) / 32
+    index = (np.arange(len(rgb)) / cell).astype(int)
+    return rgb + specks[index][:, index].astype(np.float32)
+
+
+def watermark(rgb, rs):
+    """Two diagonal white bars with gaps, as stock pictures carry them."""
+    n = len(rgb)
+    y, x = np.mgrid[0:n, 0:n] / n
+    across, along = x + y, x - y + 1
+    bars = np.clip(1.5 - abs(np.mod(across + rs.rand() * .5, .5) - .25) * 28, 0, 1)
+    dashes = np.clip(6 * np.sin(along * 2 * np.pi * 5) + 2, 0, 1)
+    return mix(rgb, (255, 255, 255), (bars * dashes * .62).astype(np.float32))
+
+
+def frame(rgb, rs):
+    n = len(rgb)
+    t = (np.arange(n) + .5) / n
+    border = np.minimum(np.minimum(t, 1 - t)[:, None], np.minimum(t, 1 - t)[None, :])
+    wood = ((124, 78, 44), (176, 138, 64), (84, 58, 44))[rs.randint(3)]
+    width = rs.uniform(.06, .085)
+    out = mix(wood, rgb, np.clip((border - width) * n + .5, 0, 1))
+    bevel = np.clip(1 - abs(border - width * .55) * n / 2, 0, 1)
+    return out + 50 * bevel[..., None]
+
+
+FLAWS = {"模糊": out_of_focus, "噪点": noise, "水印": watermark, "画框": frame}
