@@ -1,0 +1,38 @@
+# Everything works on a fresh clone: the first target makes $(VENV) and installs; after that nothing needs a network.
+PYTHON ?= python3
+VENV ?= .venv
+N ?= 01
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+NBVAL := --nbval-cell-timeout=600 -p no:cacheprovider -x
+
+.PHONY: lesson test lab bench test-gpu
+
+lesson: $(READY)
+	$(OFFLINE) $(BIN)/python scripts/run_lesson.py $(N)
+
+# One pytest a notebook: the first failure ends that notebook, the others are still looked at.
+test: $(READY)
+	$(OFFLINE) $(BIN)/python -m pytest tests
+	@fail=0; for book in notebooks/*.ipynb; do \
+	  $(OFFLINE) $(BIN)/python -m pytest --nbval $(NBVAL) $$book || fail=1; done; exit $$fail
+
+# The real model gives other pictures than the stored ones: only errors and the notebooks' own assertions count.
+test-gpu: $(READY)
+	@test -n "$(PAIDIFF_MODEL)" || { echo "PAIDIFF_MODEL=artist-large make test-gpu"; exit 2; }
+	@fail=0; for book in notebooks/*.ipynb; do \
+	  PAIDIFF_MODEL=$(PAIDIFF_MODEL) $(BIN)/python -m pytest --nbval-lax $(NBVAL) $$book || fail=1; done; exit $$fail
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+bench: $(READY)
+	$(OFFLINE) $(BIN)/python benchmarks/run.py
+
+# torch first and pinned, so that pip settles it before anything else asks for it.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt "$$(grep ^torch== constraints.txt)"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+	@touch $@

@@ -1,0 +1,123 @@
+"""`make bench`: how long one picture takes, part by part. Prints a table, writes benchmarks/results.json.
+
+Each part is run REPEATS times after one warm-up; the table gives the median and the range. One picture at the
+model's own size, 20 steps, guidance on.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import paidiff_lib as paidiff
+from paidiff_lib.draw import GUIDANCE, STEPS
+from paidiff_lib.zoo import device, model_name
+
+REPEATS = 5
+PROCESS_REPEATS = 3
+PROMPT = "雪地里的两只企鹅"
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main():
+    import torch
+
+    pipe = paidiff.load()
+    latents = _latents(pipe)
+    parts = {
+        "load": (paidiff.load, REPEATS),
+        "text encode": (lambda: pipe.encode_prompt(PROMPT, pipe.device, 1, True), REPEATS),
+        f"{STEPS} UNet steps": (lambda: _sample(pipe), REPEATS),
+        "VAE decode": (lambda: pipe.vae.decode(latents), REPEATS),
+        "paidiff draw, whole process": (_process, PROCESS_REPEATS),
+    }
+    with torch.inference_mode():
+        times = {name: measure(work, repeats) for name, (work, repeats) in parts.items()}
+    report = {"machine": machine(), "model": model_name(), "steps": STEPS, "guidance": GUIDANCE, "seconds": times}
+    RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    print(table(report))
+
+
+def measure(work, repeats):
+    """Median and range, in seconds, of `repeats` runs after one warm-up."""
+    work()
+    seconds = sorted(_time(work) for _ in range(repeats))
+    return {"median": round(statistics.median(seconds), 4), "low": round(seconds[0], 4), "high": round(seconds[-1], 4)}
+
+
+def machine():
+    """What the figures depend on; the host's name is nobody's business."""
+    import torch
+
+    names = ["torch", "diffusers", "transformers"]
+    return {
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
+        "device": torch.cuda.get_device_name() if device() == "cuda" else "cpu",
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+def table(report):
+    """The report as a Markdown table."""
+    where = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
+    lines = [f"{report['model']}, {report['steps']} steps, guidance {report['guidance']}", where, ""]
+    lines += ["| part | median s | low | high |", "|---|---|---|---|"]
+    lines += [f"| {k} | {v['median']:.3f} | {v['low']:.3f} | {v['high']:.3f} |" for k, v in report["seconds"].items()]
+    return "\n".join(lines)
+
+
+def _time(work):
+    start = time.perf_counter()
+    work()
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait():
+    """A GPU works behind Python's back: wait for it before reading the clock."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _latents(pipe):
+    """(1, channels, size, size): what the VAE decodes into one picture."""
+    import torch
+
+    shape = (1, pipe.unet.config.in_channels, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(pipe.device, pipe.vae.dtype)
+
+
+def _sample(pipe):
+    """Text encoding is in it too; it is a hundredth of the steps."""
+    pipe(PROMPT, num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="latent")
+
+
+def _process():
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "paidiff_lib.cli", "draw", PROMPT, "-o", str(Path(folder) / "p.png")]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def _cpu_name():
+    """The processor as Linux names it; elsewhere what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The command `paidiff`. Exit codes: 0 fine, 1 a fault or refused input (one line, no traceback), 2 wrong usage."""
+
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from . import __version__, doctor as doctor_room
+from .draw import GUIDANCE, STEPS, check_settings
+from .errors import PaidiffError
+
+app = typer.Typer(
+    help="中文文生图 · Chinese text-to-image diffusion", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+
+
+@app.command()
+def draw(
+    prompt: Annotated[str, typer.Argument(help="提示词 · the prompt")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="写到哪个 PNG 文件 · the PNG file to write")],
+    negative: Annotated[str, typer.Option(help="反向提示词 · what not to draw")] = "",
+    seed: Annotated[int, typer.Option(help="种子 · same seed, same picture")] = 0,
+    steps: Annotated[int, typer.Option(help="采样步数 · sampling steps")] = STEPS,
+    guidance: Annotated[float, typer.Option(help="引导强度 · guidance scale")] = GUIDANCE,
+    size: Annotated[Optional[str], typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
+    model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    lora: Annotated[Optional[Path], typer.Option(help="LoRA 文件夹 · a LoRA folder")] = None,
+):
+    """画一张图 · draw a picture"""
+    started = time.perf_counter()
+    shape = _parse_size(size)
+    _check_before_loading(prompt, output, lora, dict(seed=seed, steps=steps, guidance=guidance, size=shape))
+
+    from . import zoo  # torch and diffusers take seconds to import: not before the input is known to be good
+    from .draw import sample
+    from .text import check_prompt
+
+    name = zoo.model_name(model)
+    pipe = zoo.load(name)
+    if lora:
+        zoo.add_lora(pipe, lora)
+    for hint in dict.fromkeys(check_prompt(pipe, prompt) + (check_prompt(pipe, negative) if negative else [])):
+        typer.echo(hint, err=True)
+    before = time.perf_counter()
+    picture = sample(pipe, [prompt], seed, steps, guidance, negative or None, shape)[0]
+    sampling = time.perf_counter() - before
+    settings = {
+        "prompt": prompt,
+        "negative_prompt": negative,
+        "seed": seed,
+        "steps": steps,
+        "guidance": guidance,
+        "size": f"{picture.width}x{picture.height}",
+        "model": name,
+        "lora": lora or "",
+        "software": f"paidiff {__version__}",
+    }
+    _write_png(picture, output, settings)
+    whole = time.perf_counter() - started
+    typer.echo(
+        f"{output} · {settings['size']} · seed {seed} · {steps} steps · guidance {guidance:g} · "
+        f"采样 sampling {sampling:.1f} s · 全程 altogether {whole:.1f} s"
+    )
+
+
+@app.command()
+def doctor():
+    """检查安装 · check this installation"""
+    findings = doctor_room.examine()
+    for finding in findings:
+        typer.echo(finding.line())
+    if any(finding.fault for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.callback()
+def _commands():
+    """中文文生图 · Chinese text-to-image diffusion"""
+
+
+def main():
+    """The entry point: refused input becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except PaidiffError as error:
+        typer.echo(f"paidiff: {error}", err=True)
+        sys.exit(1)
+
+
+def _parse_size(size):
+    """"768x512" -> (768, 512); None -> None."""
+    if size is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})[x×*](\d{1,6})", size.strip().lower())
+    if not match:
+        raise PaidiffError(f"尺寸要写成 宽x高,例如 128x128 · the size is written WxH, such as 128x128: {size}")
+    return int(match[1]), int(match[2])
+
+
+def _check_before_loading(prompt, output, lora, settings):
+    """Everything that can be refused without a model: nobody waits ten seconds for a typing error."""
+    if not prompt.strip():
+        raise PaidiffError("提示词是空的 · the prompt is empty")
+    check_settings(**settings)
+    _check_writable(output)
+    if lora is not None and not lora.is_dir():
+        raise PaidiffError(f"没有这个 LoRA 文件夹 · no LoRA folder: {lora}")
+
+
+def _check_writable(path):
+    if path.suffix.lower() != ".png":
+        raise PaidiffError(f"输出文件名要以 .png 结尾 · the output must end in .png: {path}")
+    if not path.parent.is_dir():
+        raise PaidiffError(f"没有这个文件夹 · no such folder: {path.parent}")
+    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+        raise PaidiffError(f"不能写这个文件 · cannot write this file: {path}")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()  # the only sure test: permissions do not tell the whole truth
+    except OSError as error:
+        raise PaidiffError(f"不能写到 {path.parent} · cannot write there: {error.strerror}") from error
+
+
+def _write_png(picture, path, settings):
+    """Write beside the target, then rename: a reader never sees half a picture. The settings go in as text."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, value in settings.items():
+        info.add_itxt(key, str(value))
+    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        picture.save(staging, "PNG", pnginfo=info)
+        os.replace(staging, path)
+    except OSError as error:
+        raise PaidiffError(f"写不了 {path} · cannot write it: {error.strerror}") from error
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Prompt and seed -> picture: one short call over a stock pipeline."""
+
+import math
+
+from .errors import PaidiffError
+from .text import check_prompt
+
+STEPS = 20
+GUIDANCE = 7.5
+BATCH = 8  # pictures sampled at once: enough to keep a CPU busy, little enough for a GPU of 16 GB
+SIZES = range(64, 2049)
+SEEDS = range(2**63)  # what torch's generator takes without wrapping round
+
+
+def draw(pipe, prompt, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1):
+    """Draw pictures, after printing readable hints about the prompt (see check_prompt).
+
+    prompt: a string, or a list of strings. n: pictures for each prompt, with seeds seed, seed + 1, ...
+    size: (width, height); None is the model's own size.
+    Returns one PIL picture for one prompt and n=1, else a list, all pictures of the first prompt first.
+    A picture depends on its own prompt and seed only, not on its neighbours. Raises PaidiffError.
+    """
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    check_settings(seed=seed, steps=steps, guidance=guidance, size=size, n=n)
+    texts = [*prompts, negative_prompt] if negative_prompt else prompts
+    for hint in dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)):
+        print(hint)
+    pictures = sample(pipe, prompts, seed, steps, guidance, negative_prompt, size, n)
+    return pictures[0] if isinstance(prompt, str) and n == 1 else pictures
+
+
+def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1):
+    """As draw, on a list of prompts, without checks and without hints. Returns a list of PIL pictures."""
+    jobs = [(text, seed + i) for text in prompts for i in range(n)]
+    shape = {} if size is None else {"width": size[0], "height": size[1]}
+    pictures = []
+    for start in range(0, len(jobs), BATCH):
+        texts, seeds = zip(*jobs[start : start + BATCH])
+        pictures += pipe(
+            list(texts),
+            negative_prompt=None if negative_prompt is None else [negative_prompt] * len(texts),
+            generator=[_generator(s) for s in seeds],
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            **shape,
+        ).images
+    return pictures
+
+
+def check_settings(seed=0, steps=STEPS, guidance=GUIDANCE, size=None, n=1):
+    """Raise PaidiffError, in one clear line, on a setting that cannot give a picture."""
+    if seed not in SEEDS:
+        raise PaidiffError(f"种子要是 0 或更大的整数 · the seed must be a whole number, 0 or more: {seed}")
+    if steps not in range(1, 1001):
+        raise PaidiffError(f"步数要在 1 到 1000 之间 · steps must be from 1 to 1000: {steps}")
+    if not (math.isfinite(guidance) and 0 <= guidance <= 50):
+        raise PaidiffError(f"引导强度要在 0 到 50 之间 · guidance must be from 0 to 50: {guidance}")
+    if n not in range(1, 1001):
+        raise PaidiffError(f"张数要在 1 到 1000 之间 · n must be from 1 to 1000: {n}")
+    if size is not None:
+        _check_size(*size)
+
+
+def _check_size(width, height):
+    if width not in SIZES or height not in SIZES:
+        limits = f"{SIZES[0]} … {SIZES[-1]}"
+        raise PaidiffError(f"宽和高要在 {limits} 之间 · width and height must be within {limits}: {width}x{height}")
+    if width % 8 or height % 8:
+        down, up = (f"{f(width / 8) * 8}x{f(height / 8) * 8}" for f in (math.floor, math.ceil))
+        raise PaidiffError(
+            f"宽和高要是 8 的倍数,试试 {down} 或 {up} · width and height must be multiples of 8, "
+            f"try {down} or {up}: {width}x{height}"
+        )
+
+
+def _generator(seed):
+    """On the CPU whatever the device, so that a seed means the same noise everywhere."""
+    import torch
+
+    return torch.Generator("cpu").manual_seed(seed)

@@ -1,0 +1,145 @@
+"""Names -> folders -> stock diffusers pipelines. Offline first."""
+
+import os
+from pathlib import Path
+
+from .errors import PaidiffError
+
+ROOT = Path(__file__).resolve().parents[1]
+MINI = ROOT / "data/models/paidiff-mini-zh"
+
+# Short names of the real family. Sizes and components are read from the loaded model, never written down here.
+FAMILY = {
+    "artist-large": "alibaba-pai/pai-diffusion-artist-large-zh",
+    "artist-xlarge": "alibaba-pai/pai-diffusion-artist-xlarge-zh",
+    "anime-large": "alibaba-pai/pai-diffusion-anime-large-zh",
+    "food-large": "alibaba-pai/pai-diffusion-food-large-zh",
+    "general-large": "alibaba-pai/pai-diffusion-general-large-zh",
+    "general-xlarge": "alibaba-pai/pai-diffusion-general-xlarge-zh",
+}
+
+TASKS = {
+    "text2img": "StableDiffusionPipeline",
+    "img2img": "StableDiffusionImg2ImgPipeline",
+    "inpaint": "StableDiffusionInpaintPipeline",
+}
+
+
+def load(name=None, task="text2img"):
+    """A stock diffusers pipeline, ready to draw.
+
+    name: "mini", a short name of the real family ("artist-large", ...), or a folder in diffusers' layout;
+        None takes the environment variable PAIDIFF_MODEL, and "mini" if that is unset.
+    task: "text2img", "img2img" or "inpaint".
+    It runs in half precision on a GPU, in single precision on a CPU. Raises PaidiffError.
+    """
+    name = model_name(name)
+    source = find(name)
+    pipeline_class = _pipeline_class(task)
+    try:
+        pipe = _from_pretrained(pipeline_class, source, name)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PaidiffError(f"模型 {name} 读不出来 · cannot read model {name}: {source}: {reason}") from error
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device())
+
+
+def model_name(name=None):
+    """The name asked for, else PAIDIFF_MODEL, else "mini"."""
+    return str(name or os.environ.get("PAIDIFF_MODEL") or "mini")
+
+
+def find(name):
+    """The folder of a model, as a Path. Raises PaidiffError that lists what was tried."""
+    if name in FAMILY:
+        return _hub_folder(name)
+    folder = MINI if name == "mini" else Path(name).expanduser()
+    if (folder / "model_index.json").is_file():
+        return folder
+    known = ", ".join(known_names())
+    raise PaidiffError(
+        f"没有找到模型 {name} · no model {name}; 试过 tried: {folder}; 已知的名字 known names: {known}, 或一个文件夹 or a folder"
+    )
+
+
+def known_names():
+    return ["mini", *FAMILY]
+
+
+def device():
+    """"cuda" where there is a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def online():
+    """True if the user has allowed the network with HF_HUB_OFFLINE=0."""
+    return os.environ.get("HF_HUB_OFFLINE", "1").lower() in ("0", "false", "no", "off", "")
+
+
+def add_lora(pipe, folder):
+    """Load the LoRA in `folder` into `pipe`, and make sure that it took effect. Raises PaidiffError."""
+    from safetensors import SafetensorError
+
+    try:
+        pipe.load_lora_weights(str(folder))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PaidiffError(f"LoRA 读不出来 · cannot read the LoRA in {folder}: {reason}") from error
+    # diffusers accepts a file with foreign keys without a word and changes nothing
+    if not pipe.get_active_adapters():
+        raise PaidiffError(f"{folder} 里的 LoRA 没有起作用 · the LoRA in {folder} changes nothing in this model")
+
+
+def in_cache(name):
+    """True if a model of the real family has been downloaded. Looks at files only."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(FAMILY[name], "model_index.json"), str)
+
+
+def _hub_folder(name):
+    """The cached snapshot of a model of the real family; downloaded only if the user allowed the network."""
+    from diffusers import StableDiffusionPipeline
+
+    quiet()
+    for local_only in [True, False] if online() else [True]:
+        try:
+            return Path(StableDiffusionPipeline.download(FAMILY[name], local_files_only=local_only))
+        except (OSError, ValueError):  # the hub's errors for "not in the cache" and "not reachable"
+            continue
+    tried = "缓存 the cache, 网络 the network" if online() else "缓存 the cache; 加 HF_HUB_OFFLINE=0 才会下载 to download"
+    raise PaidiffError(f"没有找到模型 {name} · no model {name} ({FAMILY[name]}); 试过 tried: {tried}")
+
+
+def _pipeline_class(task):
+    import diffusers
+
+    if task == "controlnet":
+        raise PaidiffError("controlnet 任务还没有做好 · the controlnet task is not built yet")
+    if task not in TASKS:
+        raise PaidiffError(f"没有这个任务 · no task {task}; 可选 choose from: {', '.join(TASKS)}")
+    return getattr(diffusers, TASKS[task])
+
+
+def _from_pretrained(pipeline_class, folder, name):
+    import torch
+
+    quiet()
+    # Weights are stored in half precision; a CPU computes in single precision.
+    dtype = torch.float16 if device() == "cuda" else torch.float32
+    # The mini model cannot draw anything that would need a safety checker, and has none.
+    extra = {"safety_checker": None, "requires_safety_checker": False} if name == "mini" else {}
+    return pipeline_class.from_pretrained(folder, dtype=dtype, local_files_only=True, **extra)
+
+
+def quiet():
+    """No bars and no advice from the libraries: a notebook's stderr stays empty."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()

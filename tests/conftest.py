@@ -1,0 +1,134 @@
+"""A tiny pipeline with random weights, of the same classes as the real model, so that tests run in seconds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import paidiff_lib  # noqa: F401  first, because it sets what the hub libraries read at import
+
+SPECIAL = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
+HANZI = "一两三只匹朵的在上里雪地企鹅猫小狗草沙发水墨画高清模糊红色蓝星空月亮变形金刚"
+LIMIT = 16  # tokens, [CLS] and [SEP] included
+WORDS = {
+    "subjects": {"企鹅": ["企鹅"], "猫": ["小猫"], "狗": ["小狗"]},
+    "backgrounds": {"雪地": ["雪地"], "草地": ["草地"], "沙发": []},
+    "styles": {"水墨画": ["水墨"]},
+    "colours": {"红色": ["红"]},
+    "flaws": {"模糊": []},
+    "others": {"高清": []},
+}
+
+
+def make_tokenizer(folder):
+    """A character-level BertTokenizer with BERT's special ids, saved in `folder` and loaded from there."""
+    from transformers import BertTokenizer
+
+    listed = [SPECIAL.get(i, f"[unused{i}]") for i in range(104)]
+    listed += [*"abcdefghijklmnopqrstuvwxyz0123456789,,。、<>", *dict.fromkeys(HANZI)]
+    listed += [f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(listed) + "\n", encoding="utf-8")
+    config = {"tokenizer_class": "BertTokenizer", "model_max_length": LIMIT, "do_lower_case": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return BertTokenizer.from_pretrained(folder)
+
+
+def make_pipeline(folder):
+    """A StableDiffusionPipeline of 64 x 64 pixels, saved in half precision below `folder`."""
+    import torch
+    from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(folder / "made/tokenizer")
+    text_config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=LIMIT,
+        bos_token_id=101,
+        eos_token_id=102,
+        pad_token_id=0,
+    )
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=(8, 8, 8, 8),
+        norm_num_groups=4,
+        layers_per_block=1,
+        latent_channels=4,
+        sample_size=64,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        layers_per_block=1,
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    pipe = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(text_config),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DPMSolverMultistepScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.to(torch.float16).save_pretrained(folder / "model")
+    (folder / "model/words.json").write_text(json.dumps(WORDS, ensure_ascii=False), encoding="utf-8")
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """The folder of a tiny model in diffusers' layout."""
+    return make_pipeline(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    """A freshly loaded tiny pipeline: a test may change it."""
+    return paidiff_lib.load(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_folder):
+    from transformers import BertTokenizer
+
+    return BertTokenizer.from_pretrained(tiny_folder / "tokenizer")
+
+
+@pytest.fixture
+def run_python():
+    """run_python(code, NAME=value): the finished process of a fresh interpreter, with those environment variables."""
+
+    def run(code, **environment):
+        clean = {k: v for k, v in os.environ.items() if k != "PAIDIFF_MODEL"}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, env={**clean, **environment})
+
+    return run
+
+
+@pytest.fixture
+def paidiff():
+    """paidiff("draw", ...): the finished process of the installed command."""
+
+    def run(*arguments, **environment):
+        command = [str(Path(sys.executable).with_name("paidiff")), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+    return run

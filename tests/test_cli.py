@@ -1,0 +1,128 @@
+import json
+import os
+import time
+
+import pytest
+from PIL import Image
+
+PROMPT = "雪地里的两只企鹅"
+
+
+def assert_one_clear_line(done, code=1):
+    assert done.returncode == code, done
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr and done.stderr.startswith("paidiff: ")
+
+
+def test_draw_writes_a_picture_with_its_settings(paidiff, tiny_folder, tmp_path):
+    target = tmp_path / "p.png"
+    start = time.perf_counter()
+    done = paidiff("draw", PROMPT, "--negative", "模糊", "--seed", 7, "--steps", 3, "--guidance", 5, "--size", "72x64",
+                   "--model", tiny_folder, "-o", target)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "72x64" in done.stdout and "seed 7" in done.stdout and done.stdout.count("\n") == 1
+    picture = Image.open(target)
+    assert picture.size == (72, 64)
+    written = {k: picture.text[k] for k in ("prompt", "negative_prompt", "seed", "steps", "guidance", "size")}
+    expected = dict(prompt=PROMPT, negative_prompt="模糊", seed="7", steps="3", guidance="5.0", size="72x64")
+    assert written == expected
+    assert os.listdir(tmp_path) == ["p.png"]  # nothing left of the staging file
+    assert time.perf_counter() - start < 60
+
+
+def test_the_same_command_twice_and_paidiff_model(paidiff, tiny_folder, tmp_path):
+    one, two = tmp_path / "1.png", tmp_path / "2.png"
+    for target in (one, two):
+        done = paidiff("draw", PROMPT, "--steps", 2, "-o", target, PAIDIFF_MODEL=str(tiny_folder))
+        assert done.returncode == 0, done.stderr
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_doubtful_prompts_draw_with_hints_on_stderr(paidiff, tiny_folder, tmp_path):
+    prompt = "猫cat😀变形金刚" + "企鹅" * 150
+    done = paidiff("draw", prompt, "--steps", 1, "--model", tiny_folder, "-o", tmp_path / "p.png")
+    assert done.returncode == 0 and (tmp_path / "p.png").is_file()
+    for word in ("丢掉了", "😀", "cat", "变形金刚"):
+        assert word in done.stderr
+
+
+REFUSED = [
+    ((" ",), "prompt is empty"),
+    ((PROMPT, "--size", "100x64"), "96x64"),
+    ((PROMPT, "--size", "large"), "WxH"),
+    ((PROMPT, "--steps", "0"), "steps"),
+    ((PROMPT, "--guidance", "nan"), "guidance"),
+    ((PROMPT, "--seed", "-1"), "seed"),
+    ((PROMPT, "--model", "no-such"), "mini, artist-large"),
+    ((PROMPT, "--lora", "no-such"), "LoRA"),
+]
+
+
+@pytest.mark.parametrize("arguments, words", REFUSED)
+def test_refused_input_is_one_line_and_quick(paidiff, tmp_path, arguments, words):
+    start = time.perf_counter()
+    done = paidiff("draw", *arguments, "-o", tmp_path / "p.png")
+    assert_one_clear_line(done)
+    assert words in done.stderr
+    assert os.listdir(tmp_path) == []
+    assert time.perf_counter() - start < 5  # torch was not imported for this
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/p.png", "folder.png", "p.jpg", "file.png/p.png"])
+def test_an_unwritable_output_is_refused_before_the_model_loads(paidiff, tmp_path, name):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file.png").write_text("")
+    done = paidiff("draw", PROMPT, "--model", "no-such", "-o", tmp_path / name)
+    assert_one_clear_line(done)
+    assert "no-such" not in done.stderr.replace(str(tmp_path), "")
+
+
+WRONG = [(), ("draw",), ("draw", PROMPT), ("draw", PROMPT, "--steps", "many", "-o", "p.png"), ("paint",)]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_usage_is_2(paidiff, arguments):
+    done = paidiff(*arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_doctor_says_what_is_missing_and_what_to_do(paidiff, tmp_path):
+    done = paidiff("doctor", PAIDIFF_MODEL="no-such")
+    assert done.returncode == 1 and done.stderr == ""
+    for word in ("torch", "device", "memory", "disk", "font", "✗ 没有找到模型 no-such", "→ 改 PAIDIFF_MODEL"):
+        assert word in done.stdout, word
+
+
+def test_doctor_on_old_and_missing_packages(monkeypatch):
+    from paidiff_lib import doctor
+
+    monkeypatch.setattr(doctor, "version", lambda name: "2.9.1+cu128")
+    assert doctor._package("torch").fault and "2.10" in doctor._package("torch").text
+    monkeypatch.setattr(doctor, "version", lambda name: "2.10.0")
+    assert not doctor._package("torch").fault
+    assert doctor._package("transformers").fault is True
+    monkeypatch.undo()
+    monkeypatch.setattr(doctor, "PACKAGES", ["no-such-package"])
+    assert any(finding.fault and "no-such-package" in finding.text for finding in doctor._versions())
+
+
+def test_doctor_notices_a_missing_font(monkeypatch, tmp_path):
+    from paidiff_lib import doctor
+
+    assert not doctor._font().fault
+    monkeypatch.setattr(doctor, "FONT", tmp_path / "none.otf")
+    assert doctor._font().fault
+
+
+LIGHT = """
+import sys, paidiff_lib, paidiff_lib.cli
+print([m for m in ("torch", "diffusers", "transformers", "matplotlib", "IPython") if m in sys.modules])
+"""
+
+
+def test_importing_the_package_is_light_and_offline(run_python):
+    assert run_python(LIGHT).stdout == "[]\n"
+    code = "import os, json, paidiff_lib; print(json.dumps(dict(os.environ)))"
+    environment = json.loads(run_python(code, HF_HUB_OFFLINE="0", DIFFUSERS_DISABLE_REMOTE_CODE="false").stdout)
+    assert environment["HF_HUB_OFFLINE"] == "0"  # the user's word counts
+    assert environment["DIFFUSERS_DISABLE_REMOTE_CODE"] == "true"  # here it does not

@@ -1,0 +1,125 @@
+"""The files around the library stay in step with each other."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def script(path):
+    """A file outside the package, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def requirements():
+    extras = PROJECT["optional-dependencies"]
+    listed = PROJECT["dependencies"] + extras["notebooks"] + extras["dev"]
+    return [line for line in listed if not line.startswith("paidiff[")]
+
+
+def test_environment_yml_is_in_step_and_explains_every_line():
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    lines = re.findall(r"^ +- (?!pip:|-)(\S+)(.*)$", text, re.M)
+    assert [name for name, comment in lines if not re.search(r"# .*(lesson|installs)", comment)] == []
+    assert sorted(name for name, _ in lines) == sorted([*requirements(), "pip", "python" + PROJECT["requires-python"]])
+
+
+def test_constraints_lie_within_the_ranges_and_cover_them():
+    text = (ROOT / "constraints.txt").read_text()
+    pins = dict(line.split("==") for line in text.splitlines() if line and line[0] != "#")
+    for line in requirements():
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pins[requirement.name]), line
+    assert pins["torch"] == "2.13.0"
+
+
+def test_no_registry_and_no_link_in_the_install_files():
+    for name in ("pyproject.toml", "constraints.txt", "environment.yml", "Makefile", ".ci/run"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not re.search(r"://|index-url|find-links|@ file", text), name
+
+
+TARGETS = [
+    ("lesson", "scripts/run_lesson.py 03"),
+    ("test", "--nbval --nbval-cell-timeout=600"),
+    ("lab", "jupyter lab"),
+    ("bench", "benchmarks/run.py"),
+    ("test-gpu", "--nbval-lax"),
+]
+
+
+@pytest.mark.parametrize("target, words", TARGETS)
+def test_make_targets(target, words):
+    command = ["make", "-n", target, "N=03", "PAIDIFF_MODEL=mini"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and words in done.stdout, done.stderr
+
+
+def test_ci_calls_the_test_command():
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert "make test" in (ROOT / ".ci/run").read_text()
+    assert ".ci/run" in (ROOT / ".github/workflows/cpu.yml").read_text()
+
+
+@pytest.mark.parametrize("path", ["LICENSE", "data/fonts/LICENSE", "data/fonts/README.md"])
+def test_licences_are_there(path):
+    assert (ROOT / path).stat().st_size > 500
+
+
+PICTURE = "import paidiff_lib, PIL.Image\npaidiff_lib.show(PIL.Image.new('RGB', (64, 64)), alt='一只猫')"
+
+
+def write_book(path, *sources):
+    cells = [nbformat.v4.new_markdown_cell("# 课"), *map(nbformat.v4.new_code_cell, sources)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_a_lesson_runs_with_a_line_for_each_cell(tmp_path, capsys):
+    lesson = script(ROOT / "scripts/run_lesson.py")
+    sources = ["x = 1\nx + 41", "import os\nprint(os.getcwd())", PICTURE]
+    book = write_book(tmp_path / "07_x.ipynb", *sources)
+    assert lesson.run(book, tmp_path / "out") is None
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:7] for line in lines] == ["[ 1/3] ", "[ 2/3] ", "[ 3/3] "] and all(line.endswith(" s") for line in lines)
+    done = nbformat.read(tmp_path / "out/07_x.ipynb", as_version=4)
+    assert done.cells[1].outputs[0].data["text/plain"] == "42"
+    assert done.cells[2].outputs[0].text.strip() == str(tmp_path)  # a lesson runs where it lies
+    assert 'alt="一只猫"' in (tmp_path / "out/07_x.html").read_text(encoding="utf-8")
+
+
+def test_a_failing_lesson_stops_and_is_still_written(tmp_path, capsys):
+    lesson = script(ROOT / "scripts/run_lesson.py")
+    book = write_book(tmp_path / "07_x.ipynb", "1 / 0", "print('not reached')")
+    assert "ZeroDivisionError" in str(lesson.run(book, tmp_path / "out"))
+    assert (tmp_path / "out/07_x.html").is_file()
+    assert "[ 2/2]" not in capsys.readouterr().out
+
+
+def test_finding_a_lesson(tmp_path):
+    lesson = script(ROOT / "scripts/run_lesson.py")
+    book = write_book(tmp_path / "01_x.ipynb", "1")
+    assert lesson.find("01", tmp_path) == lesson.find("1", tmp_path) == book
+    with pytest.raises(SystemExit, match="no lesson 9; 有 there are: 01"):
+        lesson.find("9", tmp_path)
+
+
+def test_the_benchmark_measures_and_names_the_machine():
+    bench = script(ROOT / "benchmarks/run.py")
+    calls = []
+    result = bench.measure(lambda: calls.append(1), 3)
+    assert len(calls) == 4 and 0 <= result["low"] <= result["median"] <= result["high"]
+    report = {"model": "mini", "steps": 20, "guidance": 7.5, "machine": bench.machine(), "seconds": {"load": result}}
+    assert "| load | 0.000 |" in bench.table(report) and "threads" in bench.table(report)
