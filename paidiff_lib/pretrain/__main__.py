@@ -1,6 +1,6 @@
 """Make paidiff-mini-zh from nothing: python -m paidiff_lib.pretrain [--out runs/mini] [--config mini.json]
 
-Stages: pool of pictures -> VAE -> Chinese CLIP -> judge -> UNet -> export. Each resumes after a kill. The same command
+Stages: pool of pictures -> VAE -> its decoder longer -> Chinese CLIP -> judge -> UNet -> export. Each resumes after a kill. The same command
 runs on a GPU and on a CPU; only the hours differ.
 """
 import argparse
@@ -14,7 +14,7 @@ import torch
 from . import clip, export, judge, loop, pool, tokenizer, unet, vae
 
 HERE = Path(__file__).parent
-STAGES = ("pool", "vae", "clip", "judge", "unet", "export")
+STAGES = ("pool", "vae", "decoder", "clip", "judge", "unet", "export")
 
 
 class Run:
@@ -38,7 +38,9 @@ class Run:
         path = self.folder / "record.json"
         notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         notes[name] = record
-        path.write_text(json.dumps(notes, ensure_ascii=False, indent=1), encoding="utf-8")
+        staging = path.with_suffix(".tmp")
+        staging.write_text(json.dumps(notes, ensure_ascii=False, indent=1), encoding="utf-8")
+        staging.replace(path)
         tell(f"{name}: {json.dumps(record, ensure_ascii=False)}")
 
     def cached(self, name, make):
@@ -81,6 +83,16 @@ def run_vae(run):
     run.note("vae", record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
 
 
+def run_decoder(run):
+    """The decoder alone, longer: latents stay as they are, so a UNet trained on them stays right."""
+    pictures, _, _ = pool.load(run.folder / "pool")
+    held, part = run.config["held_back"], run.config["decoder"]
+    model = run.weights("vae", run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"]))
+    model = vae.freeze_encoder(model)
+    model, record = run.stage("decoder", model, vae.objective(model, pictures[held:], part["batch"]))
+    run.note("decoder", record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
+
+
 def token_ids(run, words):
     captions = pool.load(run.folder / "pool")[2]
     return run.cached("ids", lambda: torch.stack([clip.tokenize(words, [c[k] for c in captions]) for k in (0, 1)], 1))
@@ -108,15 +120,16 @@ def run_judge(run):
 
 
 def run_unet(run):
-    pictures, specs, _ = pool.load(run.folder / "pool")
+    pictures, _, _ = pool.load(run.folder / "pool")
     part = run.config["unet"]
     words = tokenizer.build(run.folder / "tokenizer")
     coder = run.weights("vae", run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"]))
     encoder = clip.text_encoder(run.weights("clip", run.built(clip.build, len(words)))).to(run.device)
-    latents = run.cached("latents", lambda: vae.encode(coder, pictures))
-    embeddings = run.cached("embeddings", lambda: unet.embed_pairs(encoder, token_ids(run, words).long()))
+    many = part["pictures"]
+    latents = run.cached("latents", lambda: vae.encode(coder, pictures[:many]))
+    embeddings = run.cached("embeddings", lambda: unet.embed_pairs(encoder, token_ids(run, words)[:many].long()))
     empty = unet.embed(encoder, clip.tokenize(words, [""]))
-    levels = torch.tensor([pool.level(seed) for seed in range(len(specs))])
+    levels = torch.tensor([pool.level(seed) for seed in range(many)])
     held = run.config["held_back"]
     model = run.built(unet.build, part["channels"])
     objective = unet.objective(model, latents[held:] * export.scaling_factor(latents), embeddings[held:], empty,

@@ -9,7 +9,7 @@ def model_card(config, notes):
     """Markdown of data/models/paidiff-mini-zh/README.md from the run's config and record."""
     rows = "\n".join(
         f"| {name} | {notes[name]['parameters'] / 1e6:.2f} M | {notes[name]['steps']:,} x {notes[name]['batch']} | "
-        f"{minutes(notes[name])} | {notes[name]['hardware']} |" for name in ("vae", "clip", "judge", "unet"))
+        f"{minutes(notes[name])} | {notes[name]['hardware']} |" for name in ("vae", "decoder", "clip", "judge", "unet"))
     return f"""---
 license: apache-2.0
 language: zh
@@ -37,7 +37,7 @@ picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
 
 * Data: {config['pictures']:,} scenes of `paidiff_lib/world`, seeds from 0 (data seed), training seed {config['seed']};
   the first {config['held_back']:,} are kept back for measuring. The UNet saw {notes['unet']['pictures_seen']:,} pictures.
-* VAE: {notes['vae']['psnr_held_out_dB']} dB PSNR on 300 held-out scenes.
+* VAE: {notes['decoder']['psnr_held_out_dB']} dB PSNR on 300 held-out scenes.
 * Chinese CLIP: picks the right caption out of 128 for {notes['clip']['top1_of_128_held_out']:.0%} of held-out pictures.
 * Judge, on real held-out pictures: {', '.join(f'{k} {v:.1%}' for k, v in notes['judge']['accuracy_held_out'].items())}.
 * Prompt following, with ceiling and floor: `prompt_following.json` beside this file.

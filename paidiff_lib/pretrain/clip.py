@@ -42,6 +42,7 @@ def objective(clip, pictures, ids, batch):
 def top1(clip, pictures, ids, batch=128):
     """How often the right caption is picked out of `batch`, on pictures (N, H, W, 3) and ids (N, 2, LIMIT)."""
     device, right = next(clip.parameters()).device, []
+    batch = min(batch, len(pictures))
     for i in range(0, len(pictures) - batch + 1, batch):
         out = clip(input_ids=ids[i:i + batch, 0].to(device), pixel_values=to_tensor(pictures[i:i + batch], device))
         right.append(out.logits_per_image.argmax(1).cpu() == torch.arange(batch))

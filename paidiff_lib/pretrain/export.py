@@ -3,6 +3,7 @@
 `StableDiffusionPipeline.from_pretrained(folder)` opens the first with no line of ours.
 """
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -23,18 +24,21 @@ def scaling_factor(latents):
 
 def everything(run):
     words = tokenizer.build(run.folder / "tokenizer")
-    coder = run.weights("vae", vae.build(run.config["vae"]["channels"], run.config["vae"]["layers"]))
+    coder = vae.build(run.config["vae"]["channels"], run.config["vae"]["layers"])
+    coder = run.weights("decoder", vae.freeze_encoder(coder))
     latents = torch.load(run.folder / "latents.pt", weights_only=True)
     coder.register_to_config(scaling_factor=scaling_factor(latents))
     pair = run.weights("clip", clip.build(len(words)))
+    tokenizer.share_rows(pair.text_model.embeddings.token_embedding.weight.data, words)
     denoiser = run.weights("unet", unet.build(run.config["unet"]["channels"]))
     pipe = StableDiffusionPipeline(
         vae=coder, text_encoder=clip.text_encoder(pair), tokenizer=words, unet=denoiser,
-        scheduler=DPMSolverMultistepScheduler.from_config(unet.scheduler().config),
+        scheduler=DPMSolverMultistepScheduler.from_config(unet.scheduler().config, steps_offset=1),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     folder = MODELS / "paidiff-mini-zh"
     pipe.to(torch.float16).save_pretrained(folder)
     add_prefix(folder / "text_encoder/model.safetensors")
+    open_single(folder / "text_encoder/config.json")
     notes = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
     (folder / "words.json").write_text(json.dumps(vocabulary(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (folder / "training.json").write_text(json.dumps({"config": run.config, "record": notes}, ensure_ascii=False,
@@ -42,6 +46,8 @@ def everything(run):
     (folder / "README.md").write_text(model_card(run.config, notes), encoding="utf-8")
     pair.half().save_pretrained(MODELS / "paidiff-clip-zh")
     words.save_pretrained(MODELS / "paidiff-clip-zh")
+    for place in (folder / "tokenizer", MODELS / "paidiff-clip-zh"):  # transformers 5 leaves out what 4 reads
+        shutil.copy(run.folder / "tokenizer/vocab.txt", place)
 
 
 def add_prefix(path):
@@ -51,6 +57,16 @@ def add_prefix(path):
     """
     weights = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in load_file(path).items()}
     save_file(weights, path, metadata={"format": "pt"})
+
+
+def open_single(path):
+    """Say float32 in a text encoder's config, whatever the weights are stored in.
+
+    transformers 5 opens a model in the precision its config names, diffusers opens UNet and VAE in float32: a plain
+    from_pretrained(folder) would hold one half of each and fail at the first prompt.
+    """
+    config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def judge_folder(model, run):

@@ -40,7 +40,7 @@ def settle(judge, pictures, batch, rounds=40):
             module.reset_running_stats()
             module.momentum = None
     judge.train()
-    for i in range(rounds):
+    for i in range(min(rounds, len(pictures) // batch)):
         judge(to_tensor(pictures[i * batch:(i + 1) * batch], device))
     judge.eval()
 

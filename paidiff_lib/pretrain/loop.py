@@ -10,6 +10,7 @@ import torch
 from diffusers.training_utils import EMAModel
 
 SAVE_EVERY = 120  # seconds
+BAD_IN_A_ROW = 20  # batches without a finite gradient before the stage gives up
 
 
 def learning_rate(step, steps, peak, warmup):
@@ -57,7 +58,7 @@ def train(name, model, loss, folder, steps, lr, warmup=200, ema=0.999, weight_de
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr, (0.9, 0.99), weight_decay=weight_decay, fused=True)
     average = EMAModel(trained, decay=ema)
-    start, seconds, record = 0, 0.0, []
+    start, seconds, record, bad = 0, 0.0, [], 0
     if path.exists():
         state = torch.load(path, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
@@ -83,6 +84,12 @@ def train(name, model, loss, folder, steps, lr, warmup=200, ema=0.999, weight_de
         if torch.isfinite(norm):  # a bad batch is skipped, never written into the weights
             optimizer.step()
             average.step(trained)
+            bad = 0
+        else:
+            bad += 1
+            report(f"{name} {step + 1}: not finite, skipped")
+            if bad == BAD_IN_A_ROW:
+                raise FloatingPointError(f"{name}: {bad} batches in a row gave no finite gradient; lower the rate")
         optimizer.zero_grad(set_to_none=True)
         now = time.time()
         if now - told > 15 or step == steps - 1:

@@ -35,9 +35,10 @@ def _chunk(folder, start, stop, size):
 
 
 def build(folder, count, size=128, workers=None, report=print):
-    """Render `count` scenes; a finished pool is returned as it is, a half-made one is made again."""
+    """Render `count` scenes; a finished pool of that many is returned as it is, any other is made again."""
     folder = Path(folder)
-    if not (folder / "scenes.jsonl").exists():
+    if not (folder / "scenes.jsonl").exists() or len(load(folder)[0]) != count:
+        (folder / "scenes.jsonl").unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, (count, size, size, 3)).flush()
         starts = range(0, count, CHUNK)

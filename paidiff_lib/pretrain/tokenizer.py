@@ -6,6 +6,8 @@ from transformers import BertTokenizer
 
 LIMIT = 32  # tokens, [CLS] and [SEP] included, as the real models read
 SPECIAL = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
+# Full-width signs, which a Chinese keyboard writes, take unused places 1 to 8 and read as their ASCII twins.
+WIDE = {chr(ord(sign) + 0xFEE0): sign for sign in ",;:?!()~"}
 
 
 def gb2312():
@@ -15,11 +17,19 @@ def gb2312():
 
 
 def vocabulary():
-    words = [SPECIAL.get(i, f"[unused{i}]") for i in range(104)]
+    places = SPECIAL | dict(enumerate(WIDE, 1))
+    words = [places.get(i, f"[unused{i}]") for i in range(104)]
     ascii_ = [c for c in string.printable if not c.isspace() and not c.isupper()]
     # English and digits come as BERT's pieces: a first character, then ##-pieces.
     pieces = ["##" + c for c in string.ascii_lowercase + string.digits]
     return words + ascii_ + pieces + list(",。、;:?!“”‘’()《》〈〉【】…—·~「」『』") + gb2312()
+
+
+def share_rows(table, tokenizer):
+    """Give each full-width sign the embedding of its ASCII twin, in place; table (vocabulary, width)."""
+    ids = tokenizer.convert_tokens_to_ids
+    for wide, sign in WIDE.items():
+        table[ids(wide)] = table[ids(sign)]
 
 
 def build(folder):

@@ -16,9 +16,16 @@ def build(channels, layers):
         mid_block_add_attention=False, sample_size=128)
 
 
+def freeze_encoder(vae):
+    """Leave only the decoder to be trained; returns the same model."""
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    return vae
+
+
 def to_tensor(pictures, device="cpu"):
     """(N, H, W, 3) uint8 -> (N, 3, H, W) float in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def crops(pictures, count, generator):
@@ -38,7 +45,7 @@ def objective(vae, pictures, batch):
     def loss(step, generator):
         x = to_tensor(crops(pictures, batch, generator), device)
         latents = vae.encode(x).latent_dist
-        y = vae.decode(latents.sample()).sample
+        y = vae.decode(latents.sample(generator)).sample
         mse = torch.nn.functional.mse_loss(y, x)
         edge = sum((a - b).abs().mean() for a, b in zip(slopes(y), slopes(x)))
         kl = latents.kl().mean() / latents.mean[0].numel()

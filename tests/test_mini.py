@@ -1,0 +1,217 @@
+"""The model in the repository: plain, complete, deterministic, and as good as its own records and the README say."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import paidiff_lib as paidiff
+from paidiff_lib.draw import sample
+from paidiff_lib.metrics import judge, prompt_following
+from paidiff_lib.pretrain import pool, vae
+from paidiff_lib.pretrain.evaluate import HEADS, held_out
+from paidiff_lib.world import scene
+from paidiff_lib.world.words import vocabulary
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "data/models"
+MINI = MODELS / "paidiff-mini-zh"
+READMES = ["README.md", "README.zh-CN.md"]
+FRESH = 10_000_000  # seeds from here on are in no pool
+NEGATIVE = ("狐狸,湖面,水墨画", "水墨画")  # a prompt, and the style that its negative prompt names
+STEPS = 10
+
+
+def records(name):
+    return json.loads((MINI / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def readme(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return paidiff.load("mini")
+
+
+@pytest.fixture(scope="module")
+def real():
+    """(PIL pictures, specs) of scenes that no stage has seen, mixed as the pool is."""
+    scenes = [scene(FRESH + i, level=pool.level(i)) for i in range(100)]
+    return [picture for picture, _, _ in scenes], [spec for _, _, spec in scenes]
+
+
+# --- the folder -------------------------------------------------------------------------------------------------
+
+PLAIN = """
+import json, sys
+from diffusers import StableDiffusionPipeline
+pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], local_files_only=True)
+parts = {name: type(part).__name__ for name, part in pipe.components.items()}
+size = pipe("雪地里的两只企鹅", num_inference_steps=2).images[0].size
+print(json.dumps([parts, size, [m for m in sys.modules if m.startswith("paidiff")]]))
+"""
+
+
+def test_plain_diffusers_opens_it_without_a_line_of_ours(run_python):
+    done = run_python(f"import sys; sys.argv.append({str(MINI)!r})\n{PLAIN}", HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    parts, size, ours = json.loads(done.stdout.splitlines()[-1])
+    classes = {"tokenizer": "BertTokenizer", "text_encoder": "CLIPTextModel", "vae": "AutoencoderKL"}
+    assert parts.items() >= {**classes, "unet": "UNet2DConditionModel", "safety_checker": "NoneType"}.items()
+    assert size == [128, 128] and ours == []
+
+
+def test_the_folder_is_small_half_precision_and_finite():
+    assert sum(path.stat().st_size for path in MINI.rglob("*") if path.is_file()) <= 64_000_000
+    files = sorted(MINI.rglob("*.safetensors"))
+    assert [path.parent.name for path in files] == ["text_encoder", "unet", "vae"]
+    assert not [p for p in MINI.rglob("*") if p.suffix in (".bin", ".pt", ".ckpt", ".pkl", ".py")]
+    for path in files + sorted(MODELS.rglob("paidiff-clip-zh/*.safetensors")):
+        for key, value in load_file(path).items():
+            assert value.dtype == torch.float16 or not value.is_floating_point(), (path, key)
+            assert torch.isfinite(value).all(), (path, key)
+
+
+def test_every_text_encoder_key_has_its_prefix():
+    keys = load_file(MINI / "text_encoder/model.safetensors")
+    assert [key for key in keys if not key.startswith("text_model.")] == []
+
+
+def test_the_tokenizer_is_a_chinese_bert(pipe):
+    tokenizer = pipe.tokenizer
+    special = [tokenizer.convert_tokens_to_ids(t) for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")]
+    assert special == [0, 100, 101, 102, 103]
+    rows = (bytes([row, cell]).decode("gb2312", "ignore") for row in range(0xB0, 0xF8) for cell in range(0xA1, 0xFF))
+    hanzi = [char for char in rows if char]
+    assert len(hanzi) == 6763 and not set(hanzi) - set(tokenizer.get_vocab())
+    text = pipe.text_encoder.config
+    assert tokenizer.model_max_length == text.max_position_embeddings == 32
+    assert len(tokenizer) == text.vocab_size
+    assert (text.bos_token_id, text.eos_token_id, text.pad_token_id) == (101, 102, 0)
+
+
+def test_chinese_punctuation_reads_like_ascii(pipe):
+    """Full-width , ; : ? ! ( ) are what a Chinese keyboard writes: known characters, and the same picture."""
+    wide = {"\uff0c": ",", "\uff1b": ";", "\uff1a": ":", "\uff1f": "?", "\uff01": "!", "\uff08": "(", "\uff09": ")"}
+    assert [c for c in wide if pipe.tokenizer.unk_token_id in pipe.tokenizer(c).input_ids] == []
+    with torch.no_grad():
+        one, other = (pipe.encode_prompt(p, "cpu", 1, False)[0] for p in ("猫,草地", "猫\uff0c草地"))
+    assert torch.allclose(one, other, atol=1e-3)
+
+
+def test_the_scheduler(pipe):
+    config = pipe.scheduler.config
+    assert (config.prediction_type, config.steps_offset) == ("v_prediction", 1)
+
+
+def test_words_json_is_the_world():
+    assert records("words") == vocabulary()
+
+
+def test_training_json_is_the_shipped_config():
+    """python -m paidiff_lib.pretrain would make this model again."""
+    config = json.loads((ROOT / "paidiff_lib/pretrain/mini.json").read_text(encoding="utf-8"))
+    training = records("training")
+    assert training["config"] == config
+    seen = training["record"]["unet"]
+    assert seen["pictures_seen"] == seen["steps"] * seen["batch"]
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_picture_to_the_bit(pipe):
+    first, again, other = (sample(pipe, ["一只猫,草地"], seed, steps=5)[0] for seed in (3, 3, 4))
+    assert first.size == (128, 128)
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+def test_another_size(pipe):
+    assert sample(pipe, ["两棵椰子树,沙滩"], steps=4, size=(192, 128))[0].size == (192, 128)
+
+
+WEBUI = ["EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler",
+         "DPMSolverMultistepScheduler", "DDIMScheduler", "DDPMScheduler", "PNDMScheduler"]
+
+
+@pytest.mark.parametrize("name", WEBUI)
+def test_the_webuis_schedulers_draw(pipe, monkeypatch, name):
+    import diffusers
+
+    monkeypatch.setattr(pipe, "scheduler", getattr(diffusers, name).from_config(pipe.scheduler.config))
+    torch.manual_seed(0)
+    picture = pipe("落日下的帆船", num_inference_steps=8, output_type="np").images[0]
+    assert np.isfinite(picture).all() and picture.std() > 0.03
+
+
+# --- measured ---------------------------------------------------------------------------------------------------
+
+
+def test_the_judge_knows_real_scenes(real):
+    rates = prompt_following(*real)
+    recorded = records("training")["record"]["judge"]["accuracy_held_out"]
+    for head, least in {"subject": 0.9, "background": 0.95, "style": 0.95}.items():
+        assert rates[head] >= min(least, recorded[head] - 0.05), (head, rates)
+
+
+def test_the_autoencoder_keeps_real_scenes(pipe, real):
+    pictures = np.stack([np.asarray(picture) for picture in real[0][:60]])
+    recorded = records("training")["record"]["decoder"]["psnr_held_out_dB"]
+    assert vae.psnr(pipe.vae, pictures) >= recorded - 1
+
+
+def test_it_follows_prompts_that_it_never_saw(pipe):
+    specs, captions = zip(*held_out(40))
+    rates = prompt_following(sample(pipe, list(captions), seed=0, steps=STEPS), specs)
+    official = records("prompt_following")
+    for head in ("subject", "background", "style"):
+        assert rates[head] >= official["floor"][head] + 0.2, (head, rates)
+        assert rates[head] >= official["model"][head] - 0.25, (head, rates)
+
+
+def test_a_negative_prompt_takes_its_style_away(pipe):
+    prompt, style = NEGATIVE
+    with_it, without = (sample(pipe, [prompt], seed=100, steps=STEPS, negative_prompt=n, n=8) for n in (None, style))
+    seen = [judge().probability(pictures, "style", style).mean() for pictures in (with_it, without)]
+    assert seen[1] < seen[0] - 0.05, seen
+
+
+# --- what the README says ---------------------------------------------------------------------------------------
+
+
+def percentages(text):
+    """{row name: [whole percents]} of the prompt-following table."""
+    rows = {"model": "model|模型", "ceiling": "ceiling|上限", "floor": "floor|下限"}
+    found = {name: re.search(rf"^\| *(?:{words})\b[^|\n]*\|(.*)\|$", text, re.M) for name, words in rows.items()}
+    return {name: re.findall(r"(\d+) ?%", match[1]) for name, match in found.items() if match}
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_readmes_figures_are_the_measured_ones(name):
+    official = records("prompt_following")
+    expected = {row: [f"{official[row][head]:.0%}"[:-1] for head in HEADS] for row in ("model", "ceiling", "floor")}
+    assert percentages(readme(name)) == expected
+    record = records("training")["record"]
+    assert f"{record['decoder']['psnr_held_out_dB']:.1f} dB" in readme(name)
+    assert f"{record['unet']['pictures_seen']:,}" in readme(name)
+    assert "@@" not in readme(name)
+
+
+def blocks(name):
+    return re.findall(r"^```python\n(.*?)^```$", readme(name), re.M | re.S)
+
+
+def test_the_readmes_ten_lines_draw(tmp_path, monkeypatch, capsys):
+    assert blocks("README.md") == blocks("README.zh-CN.md")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks("README.md")[0], "README.md", "exec"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"penguins.png", "two.png"}
+    assert "没学过" not in capsys.readouterr().out
+    for block in blocks("README.md")[1:]:  # the real model: not run here, but it is Python
+        compile(block, "README.md", "exec")
