@@ -19,12 +19,12 @@ def check_prompt(pipe_or_tokenizer, prompt):
     """Readable hints about what this model will not see in a prompt, as a list of lines. Never raises.
 
     Looked at: an empty prompt; one over the tokenizer's limit; characters that become [UNK]; English words in a
-    Chinese-only vocabulary; subjects that the model never learnt, where the model folder has a words.json.
+    Chinese-only vocabulary; subjects and counts that the model never learnt, where its folder has a words.json.
     """
     tokenizer = getattr(pipe_or_tokenizer, "tokenizer", pipe_or_tokenizer)
     if not prompt or not prompt.strip():
         return ["提示词是空的,模型会随便画 · the prompt is empty: the model draws whatever it likes"]
-    finders = (_too_long, _unknown_characters, _english_words, _never_learnt)
+    finders = (_too_long, _unknown_characters, _english_words, _never_learnt, _too_many)
     return [hint for finder in finders for hint in finder(tokenizer, prompt)]
 
 
@@ -90,6 +90,16 @@ def _never_learnt(tokenizer, prompt):
     if unknown:
         listed = _short("、".join(unknown))
         yield f"这个小模型没学过:{listed} · this small model never learnt: {listed}"
+
+
+def _too_many(tokenizer, prompt):
+    """The world's scenes hold one, two (两) or three (三) of a thing, written in hanzi."""
+    if not _known_words(tokenizer.name_or_path):
+        return
+    counts = dict.fromkeys(re.findall(r"(?:[四五六七八九十百千万]+|\d+)[只匹头条朵个棵辆艘架把位片颗座杯]", prompt))
+    if counts:
+        listed = _short("、".join(counts))
+        yield f"这个小模型只会画一、两、三个:{listed} · this small model draws one, two (两) or three (三) only: {listed}"
 
 
 @lru_cache

@@ -50,6 +50,12 @@ def test_subjects_never_learnt(tiny):
     assert "没学过:变形金刚 ·" in hint
 
 
+def test_more_than_three_is_said(tiny):
+    for prompt, count in {"五只猫": "五只", "12只猫,沙发": "12只"}.items():
+        assert [h for h in check_prompt(tiny, prompt) if f"一、两、三个:{count} ·" in h]
+    assert not [h for h in check_prompt(tiny, "两只猫,4k") if "一、两、三个" in h]
+
+
 def test_canonical_names_count_as_known_without_synonyms(tiny):
     assert check_prompt(tiny, "沙发上的猫,模糊") == []
 
