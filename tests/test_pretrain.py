@@ -104,12 +104,12 @@ def test_a_step_depends_on_its_generator_only(made, stage):
     elif stage == "clip":
         words = tokenizer.build(made[0] / "tokenizer")
         ids = clip.tokenize(words, ["猫", "狗"] * 4).reshape(-1, 2, tokenizer.LIMIT)
-        loss = clip.objective(clip.build(len(words)), pictures[:4], ids, 4)
+        loss = clip.objective(clip.Taught(len(words)), pictures[:4], ids, judge.labels(specs[:4]), 4)
     elif stage == "judge":
         loss = judge.objective(judge.build().eval(), pictures, judge.labels(specs), 2)
     else:
         latents, text = torch.randn(8, 8, 16, 16), torch.randn(8, 2, 32, 192)
-        loss = unet.objective(unet.build([32, 32]), latents, text, text[:1, 0], torch.zeros(8), 10, 2)
+        loss = unet.objective(unet.build([32, 32]), latents, text, text[:1, 0], torch.rand(8, 16, 16), torch.zeros(8), 10, 2)
     with torch.no_grad():
         torch.manual_seed(1)
         first = loss(9, torch.Generator().manual_seed(5))[0]

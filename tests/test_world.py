@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from paidiff_lib.world import Spec, describe, render, scene
-from paidiff_lib.world.scene import sample, sprite
+from paidiff_lib.world.scene import paint, sample, sprite
 from paidiff_lib.world.words import BACKGROUNDS, COLOURS, FLAWS, STYLES, SUBJECTS, vocabulary
 
 
@@ -105,3 +105,20 @@ def test_held_out_triples_never_come_unasked():
 
 def test_captions_fit_the_model():
     assert max(len(scene(seed)[1]) for seed in range(300)) <= 30
+
+
+def test_on_the_grid_a_subject_moves_by_whole_cells():
+    """The same sprite, elsewhere, is the same pixels moved by a multiple of 8: what makes the UNet's task small."""
+    spec = Spec("茶壶", "草地", size=7 / 16, place=1, grid=True)
+    masks = [paint(spec, np.random.RandomState(seed))[1] for seed in range(12)]
+    corners = [(np.flatnonzero(m.any(1))[0], np.flatnonzero(m.any(0))[0]) for m in masks]
+    moves = [(y - corners[0][0], x - corners[0][1]) for y, x in corners]
+    assert len(set(moves)) > 2 and not any(dy % 8 or dx % 8 for dy, dx in moves)
+    for mask, (dy, dx) in zip(masks, moves):
+        assert np.array_equal(np.roll(masks[0], (dy, dx), (0, 1)), mask)
+
+
+def test_loose_scenes_stand_anywhere():
+    spec = Spec("茶壶", "草地", size=.44, place=1)
+    corners = {np.flatnonzero(paint(spec, np.random.RandomState(s))[1].any(0))[0] % 8 for s in range(20)}
+    assert len(corners) > 4

@@ -9,6 +9,7 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from . import clip, export, judge, loop, pool, tokenizer, unet, vae
@@ -95,17 +96,18 @@ def run_decoder(run):
 
 def token_ids(run, words):
     captions = pool.load(run.folder / "pool")[2]
-    return run.cached("ids", lambda: torch.stack([clip.tokenize(words, [c[k] for c in captions]) for k in (0, 1)], 1))
+    return run.cached("ids", lambda: clip.tokenize_pairs(words, captions))
 
 
 def run_clip(run):
-    pictures, _, _ = pool.load(run.folder / "pool")
+    pictures, specs, _ = pool.load(run.folder / "pool")
     held, part = run.config["held_back"], run.config["clip"]
     words = tokenizer.build(run.folder / "tokenizer")
     ids = token_ids(run, words).long()
-    model = run.built(clip.build, len(words))
-    model, record = run.stage("clip", model, clip.objective(model, pictures[held:], ids[held:], part["batch"]))
-    run.note("clip", record | {"top1_of_128_held_out": clip.top1(model, pictures[:held], ids[:held])})
+    model = run.built(clip.Taught, len(words))
+    objective = clip.objective(model, pictures[held:], ids[held:], judge.labels(specs[held:]), part["batch"])
+    model, record = run.stage("clip", model, objective)
+    run.note("clip", record | {"top1_of_128_held_out": clip.top1(model.clip, pictures[:held], ids[:held])})
 
 
 def run_judge(run):
@@ -120,20 +122,22 @@ def run_judge(run):
 
 
 def run_unet(run):
-    pictures, _, _ = pool.load(run.folder / "pool")
     part = run.config["unet"]
+    many = part["pictures"]
+    pool.build(run.folder / "pool_grid", many, grid=True, report=tell)
+    pictures, _, captions = pool.load(run.folder / "pool_grid")
     words = tokenizer.build(run.folder / "tokenizer")
     coder = run.weights("vae", run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"]))
-    encoder = clip.text_encoder(run.weights("clip", run.built(clip.build, len(words)))).to(run.device)
-    many = part["pictures"]
-    latents = run.cached("latents", lambda: vae.encode(coder, pictures[:many]))
-    embeddings = run.cached("embeddings", lambda: unet.embed_pairs(encoder, token_ids(run, words)[:many].long()))
+    encoder = clip.text_encoder(run.weights("clip", run.built(clip.Taught, len(words))).clip).to(run.device)
+    latents = run.cached("latents", lambda: vae.encode(coder, pictures))
+    embeddings = run.cached("embeddings", lambda: unet.embed(encoder, clip.tokenize_pairs(words, captions)))
+    masks = torch.from_numpy(np.load(run.folder / "pool_grid/masks.npy")) / 255
     empty = unet.embed(encoder, clip.tokenize(words, [""]))
-    levels = torch.tensor([pool.level(seed) for seed in range(many)])
+    levels = torch.tensor([pool.level(seed, grid=True) for seed in range(many)])
     held = run.config["held_back"]
     model = run.built(unet.build, part["channels"])
     objective = unet.objective(model, latents[held:] * export.scaling_factor(latents), embeddings[held:], empty,
-                               levels[held:], part["steps"], part["batch"])
+                               masks[held:], levels[held:], part["steps"], part["batch"])
     model, record = run.stage("unet", model, objective)
     run.note("unet", record | {"pictures_seen": part["steps"] * part["batch"]})
 

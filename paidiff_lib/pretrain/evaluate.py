@@ -25,7 +25,7 @@ def held_out(count, seed=7):
     rs = np.random.RandomState(seed)
     chosen = []
     while len(chosen) < count:
-        spec = sample_spec(rs)
+        spec = sample_spec(rs, grid=True)
         if spec.held_out:
             spec = replace(spec, flaw=None)
             chosen.append((spec, describe(spec, rs, full=True)))

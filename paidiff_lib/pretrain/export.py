@@ -28,7 +28,7 @@ def everything(run):
     coder = run.weights("decoder", vae.freeze_encoder(coder))
     latents = torch.load(run.folder / "latents.pt", weights_only=True)
     coder.register_to_config(scaling_factor=scaling_factor(latents))
-    pair = run.weights("clip", clip.build(len(words)))
+    pair = run.weights("clip", clip.Taught(len(words))).clip
     tokenizer.share_rows(pair.text_model.embeddings.token_embedding.weight.data, words)
     denoiser = run.weights("unet", unet.build(run.config["unet"]["channels"]))
     pipe = StableDiffusionPipeline(

@@ -1,4 +1,5 @@
-"""A pool of rendered scenes on disk, made once: pictures.npy (N, 128, 128, 3) uint8 and scenes.jsonl beside it.
+"""A pool of rendered scenes on disk, made once: pictures.npy (N, 128, 128, 3) uint8, masks.npy (N, 16, 16) uint8 (how
+much of each cell the subjects cover, 0..255) and scenes.jsonl.
 
 Seeds run from 0; a share of the pool is plainer than the rest, so that the UNet can be taught in order.
 """
@@ -11,41 +12,44 @@ from pathlib import Path
 
 import numpy as np
 
-from ..world import Spec, scene
-from ..world.captions import describe
+from ..world import Spec, describe
+from ..world.scene import CELLS, paint, plan
 
 CHUNK = 500
 
 
-def level(seed):
-    """Which teaching level a seed draws from: 1/5 single plain scenes, 1/5 styles and colours, 3/5 everything."""
-    return (0, 1, 2, 2, 2)[seed % 5]
+def level(seed, grid=False):
+    """Which teaching level a seed draws from: single plain scenes, styles and colours, or everything."""
+    return ((0, 1, 1, 2, 2) if grid else (0, 1, 2, 2, 2))[seed % 5]
 
 
-def _chunk(folder, start, stop, size):
-    """Render one chunk into the shared file; return its caption lines."""
-    pictures = np.load(folder / "pictures.npy", mmap_mode="r+")
+def _chunk(folder, start, stop, size, grid):
+    """Render one chunk into the shared files; return its caption lines."""
+    pictures, masks = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pictures", "masks"))
     lines = []
     for seed in range(start, stop):
-        picture, caption, spec = scene(seed, size, level(seed))
+        spec, caption, rs = plan(seed, level(seed, grid), grid=grid)
+        picture, mask = paint(spec, rs, size)
         other = describe(spec, np.random.RandomState(seed + 2**31))
         pictures[seed] = np.asarray(picture)
+        masks[seed] = mask.reshape(CELLS, size // CELLS, CELLS, size // CELLS).mean((1, 3)) * 255
         lines.append({"seed": seed, "captions": [caption, other], **asdict(spec)})
     return lines
 
 
-def build(folder, count, size=128, workers=None, report=print):
+def build(folder, count, size=128, grid=False, report=print):
     """Render `count` scenes; a finished pool of that many is returned as it is, any other is made again."""
     folder = Path(folder)
     if not (folder / "scenes.jsonl").exists() or len(load(folder)[0]) != count:
         (folder / "scenes.jsonl").unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, (count, size, size, 3)).flush()
+        np.lib.format.open_memmap(folder / "masks.npy", "w+", np.uint8, (count, CELLS, CELLS)).flush()
         starts = range(0, count, CHUNK)
         lines = []
-        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
             stops = [min(s + CHUNK, count) for s in starts]
-            for part in pool.map(_chunk, repeat(folder), starts, stops, repeat(size)):
+            for part in pool.map(_chunk, repeat(folder), starts, stops, repeat(size), repeat(grid)):
                 lines += part
                 report(f"pool {len(lines)}/{count}")
         staging = folder / "scenes.tmp"

@@ -9,7 +9,9 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.training_utils import compute_snr
 
-DROPOUT, GAMMA = 0.1, 5.0
+from .loop import autocast
+
+DROPOUT, GAMMA, FOCUS = 0.1, 5.0, 2.0
 
 
 def build(channels, layers=1):
@@ -29,14 +31,11 @@ def scheduler():
 
 @torch.no_grad()
 def embed(encoder, ids, batch=256):
-    """Token ids (N, 32) -> hidden states (N, 32, 192) float16, on the CPU."""
-    device = next(encoder.parameters()).device
-    return torch.cat([encoder(ids[i:i + batch].to(device))[0].half().cpu() for i in range(0, len(ids), batch)])
-
-
-def embed_pairs(encoder, ids):
-    """Token ids (N, 2, 32) -> hidden states (N, 2, 32, 192) float16."""
-    return embed(encoder, ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
+    """Token ids (..., 32) -> hidden states (..., 32, 192) float16, on the CPU."""
+    device, flat = next(encoder.parameters()).device, ids.flatten(0, -2)
+    with autocast(device.type):
+        out = [encoder(flat[i:i + batch].to(device))[0].half().cpu() for i in range(0, len(flat), batch)]
+    return torch.cat(out).unflatten(0, ids.shape[:-1])
 
 
 def order_of_teaching(upto, progress, generator, batch):
@@ -52,8 +51,12 @@ def timesteps(batch, generator):
     return torch.where(torch.rand(batch, generator=generator) < 0.25, anywhere, shaped)
 
 
-def objective(unet, latents, embeddings, empty, levels, steps, batch):
-    """latents (N, 8, 16, 16) scaled to unit std; embeddings (N, 2, 32, 192); empty (1, 32, 192)."""
+def objective(unet, latents, embeddings, empty, masks, levels, steps, batch):
+    """latents (N, 8, 16, 16) scaled to unit std; embeddings (N, 2, 32, 192); empty (1, 32, 192).
+
+    masks (N, 16, 16) in 0..1: where the subjects are. A cell of a subject counts 1 + FOCUS times: backgrounds fill
+    two thirds of a picture and would drown what is hard to learn.
+    """
     device, noise_scheduler = next(unet.parameters()).device, scheduler()
     weights = (GAMMA / (compute_snr(noise_scheduler, torch.arange(1000)) + 1)).clamp(max=1)
     upto = [(levels <= allowed).nonzero()[:, 0] for allowed in range(3)]
@@ -68,6 +71,8 @@ def objective(unet, latents, embeddings, empty, levels, steps, batch):
         t = timesteps(batch, generator)
         noisy = noise_scheduler.add_noise(x, noise, t.to(device))
         target = noise_scheduler.get_velocity(x, noise, t.to(device))
-        error = (unet(noisy, t.to(device), text).sample.float() - target).square().mean((1, 2, 3))
+        focus = 1 + FOCUS * masks[which].to(device, torch.float32)
+        error = (unet(noisy, t.to(device), text).sample.float() - target).square().mean(1)
+        error = (error * focus / focus.mean((1, 2), keepdim=True)).mean((1, 2))
         return (weights[t].to(device) * error).mean(), {"v": error.mean()}
     return loss

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from .loop import autocast
+
 CROP = 64
 
 
@@ -69,5 +71,6 @@ def encode(vae, pictures, batch=50):
     """Unscaled latent means, (N, 8, H/8, W/8) float16."""
     device, out = next(vae.parameters()).device, []
     for i in range(0, len(pictures), batch):
-        out.append(vae.encode(to_tensor(pictures[i:i + batch], device)).latent_dist.mode().half().cpu())
+        with autocast(device.type):
+            out.append(vae.encode(to_tensor(pictures[i:i + batch], device)).latent_dist.mode().half().cpu())
     return torch.cat(out)

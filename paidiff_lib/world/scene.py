@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from . import backgrounds, styles
+from .captions import describe
 from .words import BACKGROUNDS, COLOURS, FLAWS, STYLES, SUBJECTS
 
 SPRITES = Path(__file__).parents[2] / "data/world/sprites.png"
 KEPT_OUT_SPRITES = ("小奶猫", "玩具熊", "套娃")
-TILE, COLUMNS = 128, 12
+TILE, COLUMNS, CELLS = 128, 12, 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Spec:
     flaw: str | None = None
     size: float = 0.62   # a subject's side as a fraction of the picture's
     place: int = 0       # -1 left, 0 middle, 1 right
+    grid: bool = False   # subjects stand on a grid of 16 x 16 cells, in three sizes, never mirrored
 
     @property
     def held_out(self):
@@ -39,8 +41,12 @@ class Spec:
         return self.subject is not None and zlib.crc32(key.encode()) % 50 == 0
 
 
-def sample(rs, level=2):
-    """A random Spec. Level 0: one subject, flat style; 1: styles and colours; 2: counts, flaws, landscapes too."""
+def sample(rs, level=2, grid=False):
+    """A random Spec. Level 0: one subject, flat style; 1: styles and colours; 2: counts, flaws, landscapes too.
+
+    `grid` is how the UNet is taught. A latent is one cell of 8 x 8 pixels: a sprite moved by whole cells has the same
+    latents, elsewhere; moved by half a cell it has others. So few sizes and whole cells leave far less to learn.
+    """
     pick = lambda options: options[rs.randint(len(options))]
     subject, background = pick(list(SUBJECTS)), pick(list(BACKGROUNDS))
     chance = rs.rand(5)
@@ -57,7 +63,9 @@ def sample(rs, level=2):
             size, place = rs.uniform(.36, .46), pick((-1, 1))
         if chance[4] < .16:
             flaw = pick(list(FLAWS))
-    return Spec(subject, background, style, colour, count, flaw, float(size), place)
+    if grid:
+        size = (12 if size > .5 else 7 if count < 3 else 5) / CELLS
+    return Spec(subject, background, style, colour, count, flaw, float(size), place, grid)
 
 
 @lru_cache(1)
@@ -100,10 +108,15 @@ def places(spec, ground, rs):
 
 def render(spec, rs, size=128):
     """Paint a Spec: PIL picture, size x size."""
+    return paint(spec, rs, size)[0]
+
+
+def paint(spec, rs, size=128):
+    """Paint a Spec: (PIL picture, size x size; mask of the subjects (size, size), 0..1)."""
     canvas = backgrounds.Canvas(size)
     ground = backgrounds.PAINTERS[spec.background](canvas, rs)
     mask = np.zeros((size, size), np.float32)
-    flip = rs.rand() < .5
+    flip = rs.rand() < .5 and not spec.grid
     for x, foot in places(spec, ground, rs) if spec.subject else ():
         side = round(spec.size * size)
         stamp = sprite(spec.subject).resize((side, side), Image.BILINEAR if side < TILE else Image.BICUBIC)
@@ -113,12 +126,17 @@ def render(spec, rs, size=128):
         if ground:
             canvas.disc(x, foot - .01, spec.size * .42, canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * .62,
                         ry=spec.size * .06, opacity=.5)
-        left, top = round(x * size - side / 2), round(foot * size) - side
+        left, top = x * size - side / 2, foot * size - side
+        if spec.grid:
+            cell = size / CELLS
+            left, top = round(left / cell) * cell, min(round(top / cell), CELLS - round(side / cell)) * cell
+            foot = (top + side) / size
+        left, top = round(left), round(top)
         _stamp(canvas.rgb, mask, stamp, left, top, spec.colour)
     rgb = styles_of(spec.style)(canvas.rgb, mask, rs)
     if spec.flaw:
         rgb = styles.FLAWS[spec.flaw](rgb, rs)
-    return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)), mask
 
 
 def _stamp(rgb, mask, stamp, left, top, colour):
@@ -136,12 +154,16 @@ def styles_of(name):
     return styles.PAINTERS[name]
 
 
-def scene(seed, size=128, level=2, held_out=False):
-    """(picture, caption, spec) of one seed; triples kept out of pre-training come only with held_out=True."""
-    from .captions import describe
+def plan(seed, level=2, held_out=False, grid=False):
+    """(spec, caption, the RandomState to paint with) of one seed."""
     rs = np.random.RandomState(seed)
-    spec = sample(rs, level)
+    spec = sample(rs, level, grid)
     while spec.held_out != held_out:
-        spec = sample(rs, level)
-    caption = describe(spec, rs)
+        spec = sample(rs, level, grid)
+    return spec, describe(spec, rs), rs
+
+
+def scene(seed, size=128, level=2, held_out=False, grid=False):
+    """(picture, caption, spec) of one seed; triples kept out of pre-training come only with held_out=True."""
+    spec, caption, rs = plan(seed, level, held_out, grid)
     return render(spec, rs, size), caption, spec
