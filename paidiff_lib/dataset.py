@@ -28,7 +28,7 @@ class CaptionFolder:
     *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file.
 
     size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
-    chance. random_flip: mirrored half of the time. captions=False takes any pictures, with empty captions.
+    chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones.
     Pictures are opened when they are asked for; paths and captions are checked now. Raises PaidiffError.
     """
 
@@ -138,7 +138,7 @@ def _from_pairs(folder, captions):
             raise PaidiffError(
                 f"{path.name} 没有说明文字 · has no caption; 需要 needs metadata.jsonl 或 or {beside.name} ({folder})"
             )
-        yield FilePicture(path, _caption(_text(beside), beside.name, True) if captions else "")
+        yield FilePicture(path, _caption(_text(beside), beside.name, captions) if beside.is_file() else "")
 
 
 def _from_tsv(path):

@@ -22,6 +22,7 @@ from .checkpoint import Store, require_finite
 from .dataset import Encoded
 from .draw import sample
 from .errors import PaidiffError
+from .zoo import device
 
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
 SCHEDULES = ["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"]
@@ -502,7 +503,8 @@ def _accelerator(precision, pipe):
     # One process may train twice; accelerate remembers the first precision and refuses another.
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
-        return Accelerator(mixed_precision=precision)
+        # The device that the rest of the library uses; accelerate by itself would take others, and in a CPU's case alone.
+        return Accelerator(mixed_precision=precision, cpu=device() == "cpu")
     except ValueError as error:
         raise PaidiffError(f"这台机器不能用 {precision} 精度 · this machine cannot compute in {precision}: {error}") from error
 

@@ -155,7 +155,8 @@ def test_text_files_beside_the_pictures(pictures):
     (pictures / "1.txt").unlink()
     with pytest.raises(PaidiffError, match="1.png .*needs metadata.jsonl .* 1.txt"):
         CaptionFolder(pictures)
-    assert CaptionFolder(pictures, captions=False).caption(0) == ""
+    data = CaptionFolder(pictures, captions=False)
+    assert [data.caption(0), data.caption(1)] == ["图 0", ""]
 
 
 def test_the_older_tsv(tmp_path):
