@@ -46,7 +46,7 @@ class Store:
         staging = self.folder / f".staging-{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob(".staging-*"):  # of a run that was killed
+            for left in self.folder.glob("*.staging-*"):  # of a run that was killed
                 shutil.rmtree(left)
             staging.mkdir()
             write(staging)

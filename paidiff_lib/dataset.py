@@ -319,7 +319,8 @@ class Encoded:
 
     def embedding(self, caption):
         """Hidden states of a caption, (tokens, width) float32 on the CPU."""
-        key = _key("text", caption, self._encoder, self.pipe.tokenizer.get_added_vocab())
+        pipe = self.pipe
+        key = _key("text", caption, self._encoder, pipe.tokenizer.get_added_vocab(), str(pipe.text_encoder.dtype))
         return self.cache.get(key, lambda: _frozen_embedding(self.pipe, caption))
 
 

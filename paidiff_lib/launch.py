@@ -4,7 +4,9 @@ The flags have the names that diffusers' own example scripts and the PAI-Diffusi
 """
 
 import os
+import signal
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,6 +90,7 @@ def main(flags_class, make, save, captions=True):
     flags, unknown = parser.parse_args_into_dataclasses(return_remaining_strings=True)
     if unknown:  # transformers itself would raise a ValueError
         parser.error(f"没有这个参数 · no such flag: {' '.join(unknown)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves the loop, which then saves
     try:
         run(flags, make, save, captions)
     except PaidiffError as error:
@@ -105,10 +108,10 @@ def run(flags, make, save, captions):
     data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
     pipe = zoo.load(flags.pretrained_model_name_or_path)
     method = make(pipe, flags)
-    steps = train(method, data, **flags.settings())  # joins the other processes, if there are any
-    report = reporter(flags)
-    for step in steps:
-        report(step)
+    with closing(train(method, data, **flags.settings())) as steps:  # joins the other processes, if there are any
+        report = reporter(flags)
+        for step in steps:
+            report(step)
     if PartialState().is_main_process:
         save(method, Path(flags.output_dir))
         _draw_last(pipe, flags)

@@ -2,6 +2,7 @@ import math
 import os
 import random
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from paidiff_lib import PaidiffError
 from paidiff_lib.checkpoint import Store
 from paidiff_lib.dataset import CaptionFolder
 from paidiff_lib.lora import LoRA
-from paidiff_lib.train import BAD_IN_A_ROW, Order, loss_weights, train
+from paidiff_lib.state import Order
+from paidiff_lib.train import BAD_IN_A_ROW, loss_weights, train
 
 EVERYTHING = {"batch": 2, "accumulate": 2, "schedule": "cosine", "ema": 0.9, "warmup": 2}
 
@@ -135,6 +137,17 @@ def test_an_interrupt_between_steps_saves_too(tiny, pictures, tmp_path, capsys):
                 os.kill(os.getpid(), signal.SIGINT)
                 signal.sigtimedwait([], 0.1)
     assert Store(tmp_path / "run").names() == ["checkpoint-2"] and "saved in" in capsys.readouterr().out
+
+
+def test_an_interrupt_while_a_sample_is_drawn_saves_too(tiny, pictures, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    module = sys.modules["paidiff_lib.train"]  # paidiff_lib.train is the function
+    monkeypatch.setattr(module, "sample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(train(lora(tiny), pictures, steps=9, lr=1e-2, output=tmp_path / "run", sample_every=2, prompts=["猫"]))
+    assert Store(tmp_path / "run").names() == ["checkpoint-2"]
 
 
 def test_without_an_output_it_says_that_nothing_is_saved(tiny, pictures, capsys):
