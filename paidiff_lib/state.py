@@ -74,7 +74,10 @@ class RandomState:
 
 
 class Signals:
-    """Inside `with`, the first Ctrl-C or SIGTERM is only noted, in `caught`; a second one acts at once."""
+    """Inside `with`, the first Ctrl-C or SIGTERM is only noted, in `caught`; a second one acts at once.
+
+    One object serves a whole run, so that what comes during a save is still known after the next step.
+    """
 
     def __init__(self):
         self.caught, self._before = 0, {}

@@ -127,7 +127,7 @@ class Run:
         self.encoded = Encoded(self.pipe, data, settings.cache, not method.trains_text, captions=[""])
         self._make_optimizer()
         self.order = Order(len(data), settings.seed)
-        self.random = RandomState(settings.seed + self.accelerator.process_index)
+        self.random, self.signals = RandomState(settings.seed + self.accelerator.process_index), Signals()
         self.index = self.bad = self.skipped = 0
         self.store = output and Store(output, settings.keep)
         self._resume()
@@ -160,16 +160,17 @@ class Run:
         if self.index >= self.settings.steps:
             self._finish()
         while self.index < self.settings.steps:
-            with self.random, Signals() as signals:
+            with self.random, self.signals:
                 step = self._step()
-                stopped = self._anywhere(signals.caught)
+                stopped = self._anywhere(self.signals.caught)
                 if stopped or self.index % self.settings.every == 0 or self.index == self.settings.steps:
                     self._save()
             if self.index == self.settings.steps:
                 self._finish()
+                stopped = self.signals.caught  # perhaps during the save: there is no next step to end after
             if stopped:
                 self._say_how_to_go_on()
-                signals.reraise()
+                self.signals.reraise()
             step.left = (time.perf_counter() - began) / (self.index - first) * (self.settings.steps - self.index)
             try:
                 step.pictures = self._pictures()

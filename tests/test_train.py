@@ -130,6 +130,16 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(tiny, pictures, tmp_
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize("steps, last", [(9, 3), (2, 2)])
+def test_a_signal_during_a_save_is_not_lost(tiny, pictures, tmp_path, steps, last):
+    method = lora(tiny)
+    save, kills = method.save, [1]
+    method.save = lambda folder: (kills and os.kill(os.getpid(), kills.pop() * signal.SIGINT), save(folder))
+    with pytest.raises(KeyboardInterrupt):
+        list(train(method, pictures, steps=steps, lr=1e-2, output=tmp_path / "run", every=2))
+    assert Store(tmp_path / "run").names()[0] == f"checkpoint-{last}"
+
+
 def test_an_interrupt_between_steps_saves_too(tiny, pictures, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         for step in train(lora(tiny), pictures, steps=9, lr=1e-2, output=tmp_path / "run"):
