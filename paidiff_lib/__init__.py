@@ -25,21 +25,33 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "true"  # not a choice: a model folder must never run its own code
 
+from .dataset import CaptionFolder  # noqa: E402
 from .draw import draw  # noqa: E402
 from .errors import PaidiffError  # noqa: E402
+from .lora import LoRA, load_lora, merge, set_scales  # noqa: E402
 from .show import digest, grid, show, use_chinese_font  # noqa: E402
 from .text import check_prompt, tokens  # noqa: E402
+from .textual_inversion import TextualInversion, load_embedding  # noqa: E402
+from .train import train  # noqa: E402
 from .zoo import load  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = [
+    "CaptionFolder",
+    "LoRA",
     "PaidiffError",
+    "TextualInversion",
     "check_prompt",
     "digest",
     "draw",
     "grid",
     "load",
+    "load_embedding",
+    "load_lora",
+    "merge",
+    "set_scales",
     "show",
     "tokens",
+    "train",
     "use_chinese_font",
 ]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from ..save import add_prefix, open_single
 from ..world.words import vocabulary
 from . import clip, pool, tokenizer, unet, vae
 from .card import model_card
@@ -48,25 +49,6 @@ def everything(run):
     words.save_pretrained(MODELS / "paidiff-clip-zh")
     for place in (folder / "tokenizer", MODELS / "paidiff-clip-zh"):  # transformers 5 leaves out what 4 reads
         shutil.copy(run.folder / "tokenizer/vocab.txt", place)
-
-
-def add_prefix(path):
-    """Give a text encoder's keys the `text_model.` prefix of every published one.
-
-    transformers 5 drops it when the model was built from scratch; transformers 4 would then load random weights.
-    """
-    weights = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in load_file(path).items()}
-    save_file(weights, path, metadata={"format": "pt"})
-
-
-def open_single(path):
-    """Say float32 in a text encoder's config, whatever the weights are stored in.
-
-    transformers 5 opens a model in the precision its config names, diffusers opens UNet and VAE in float32: a plain
-    from_pretrained(folder) would hold one half of each and fail at the first prompt.
-    """
-    config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def judge_folder(model, run):

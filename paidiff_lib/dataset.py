@@ -1,0 +1,375 @@
+"""Pictures with captions -> what the denoiser is trained on: latents and embeddings, made once and kept.
+
+    data = CaptionFolder("../data/porcelain", random_flip=True)
+    data.caption(0), data.picture(0, size=128)
+    encoded = Encoded(pipe, data, cache="out/cache")
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+
+from .errors import PaidiffError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+SIDES = "左右"  # a caption with one of these is wrong in the mirror
+EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
+
+
+class CaptionFolder:
+    """A folder of pictures and captions, in one of three layouts:
+
+    metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention;
+    pictures          with a .txt file of the same name beside each;
+    *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file.
+
+    size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
+    chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones.
+    Pictures are opened when they are asked for; paths and captions are checked now. Raises PaidiffError.
+    """
+
+    def __init__(self, folder, size=None, center_crop=True, random_flip=False, captions=True):
+        self.folder, self.size = Path(folder).expanduser(), size
+        places = (0.5,) if center_crop else EVERYWHERE
+        self.places, self.flips = places, (False, True) if random_flip else (False,)
+        self.items = list(_items(self.folder, captions))
+        if not self.items:
+            raise PaidiffError(f"{self.folder} 里没有图片 · no pictures in {self.folder}")
+
+    def __len__(self):
+        return len(self.items)
+
+    def caption(self, index):
+        return self.items[index].text
+
+    def variants(self, index):
+        """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
+        flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
+        return [(place, flip) for place in self.places for flip in flips]
+
+    def picture(self, index, size, variant=(0.5, False)):
+        """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""
+        place, flip = variant
+        item = self.items[index]
+        return square(read_picture(item.read(), item.name), size, place, flip)
+
+    def digest(self, index):
+        """sha256 of the picture's bytes."""
+        return self._digests[index]
+
+    @cached_property
+    def _digests(self):
+        return [hashlib.sha256(item.read()).hexdigest() for item in self.items]
+
+    @cached_property
+    def fingerprint(self):
+        """One hash of every picture, caption and setting: a run can only be continued on the same data."""
+        parts = [self._digests, [item.text for item in self.items], self.size, self.places, self.flips]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class FilePicture:
+    """A picture in a file of its own."""
+
+    def __init__(self, path, text):
+        self.path, self.name, self.text = path, path.name, text
+
+    def read(self):
+        return self.path.read_bytes()
+
+
+class LinePicture:
+    """A picture in a line of a TSV. Only its place is kept: such files are gigabytes."""
+
+    def __init__(self, path, number, start, length, text):
+        self.path, self.start, self.length, self.text = path, start, length, text
+        self.name = f"{path.name}:{number}"
+
+    def read(self):
+        with open(self.path, "rb") as file:
+            file.seek(self.start)
+            coded = file.read(self.length).strip().translate(bytes.maketrans(b"-_", b"+/"))  # either alphabet
+        try:
+            return base64.b64decode(coded, validate=True)
+        except ValueError as error:
+            raise PaidiffError(f"{self.name}: 第三列不是 base64 图片 · column 3 is no base64 picture") from error
+
+
+# --- the three layouts ------------------------------------------------------------------------------------------
+
+
+def _items(folder, captions):
+    if folder.is_file() and folder.suffix == ".tsv":
+        return _from_tsv(folder)
+    if not folder.is_dir():
+        raise PaidiffError(f"没有这个文件夹 · no such folder: {folder}")
+    if (folder / "metadata.jsonl").is_file():
+        return _from_manifest(folder, captions)
+    tables = sorted(folder.glob("*.tsv"))
+    if tables:
+        return (item for table in tables for item in _from_tsv(table))
+    return _from_pairs(folder, captions)
+
+
+def _from_manifest(folder, captions):
+    manifest = folder / "metadata.jsonl"
+    lines = _text(manifest).split("\n")  # splitlines() would also cut at U+2028, inside a caption
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"metadata.jsonl:{number}"
+        try:
+            row = json.loads(line)
+            name, text = row["file_name"], row.get("text", "")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PaidiffError(f'{where}: 要写成 · must be {{"file_name": ..., "text": ...}}: {line[:60]}') from error
+        yield FilePicture(inside(folder, name, where), _caption(text, where, captions))
+
+
+def _from_pairs(folder, captions):
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")):
+        inside(folder, path.relative_to(folder).as_posix(), path.name)
+        beside = path.with_suffix(".txt")
+        if captions and not beside.is_file():
+            raise PaidiffError(
+                f"{path.name} 没有说明文字 · has no caption; 需要 needs metadata.jsonl 或 or {beside.name} ({folder})"
+            )
+        yield FilePicture(path, _caption(_text(beside), beside.name, captions) if beside.is_file() else "")
+
+
+def _from_tsv(path):
+    with open(path, "rb") as file:
+        start = 0
+        for number, line in enumerate(file, 1):
+            columns = line.split(b"\t")
+            if line.strip():
+                where = f"{path.name}:{number}"
+                if len(columns) != 3:
+                    raise PaidiffError(f"{where}: 要有三列 · needs three columns: idx, text, base64")
+                picture_at = start + len(columns[0]) + len(columns[1]) + 2
+                text = _caption(_decode(columns[1], where), where, True)
+                yield LinePicture(path, number, picture_at, len(columns[2]), text)
+            start += len(line)
+
+
+def inside(folder, name, where):
+    """The path of `name` below `folder`. Raises PaidiffError if it is absolute, leads out (a link too) or is no file."""
+    path = folder / str(name)
+    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise PaidiffError(f"{where}: 路径不能离开文件夹 · the path may not leave the folder: {name}")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise PaidiffError(f"{where}: 链接指向文件夹外面 · a link leads out of the folder: {name}")
+    if not path.is_file():
+        raise PaidiffError(f"{where}: 没有这张图片 · no such picture: {name}")
+    return path
+
+
+def _text(path):
+    return _decode(path.read_bytes(), path.name)
+
+
+def _decode(raw, where):
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PaidiffError(f"{where}: 不是 UTF-8 编码 · is not UTF-8") from error
+
+
+def _caption(text, where, needed):
+    text = text.strip() if isinstance(text, str) else ""
+    if needed and not text:
+        raise PaidiffError(f"{where}: 说明文字是空的 · the caption is empty")
+    return text
+
+
+# --- one picture ------------------------------------------------------------------------------------------------
+
+
+def read_picture(raw, name="picture"):
+    """The bytes of a picture file -> a PIL picture in RGB, upright, on white where it is transparent.
+
+    The first frame of an animation. Raises PaidiffError.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(raw)) as opened:
+            opened.load()
+            return _to_rgb(ImageOps.exif_transpose(opened))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason.split("<")[0].strip() or type(error).__name__  # not "<_io.BytesIO object at 0x...>"
+        raise PaidiffError(f"图片读不出来 · cannot read the picture {name}: {reason}") from error
+
+
+def _to_rgb(picture):
+    from PIL import Image
+
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = _to_8_bit(picture)
+    if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def _to_8_bit(picture):
+    """16-bit, 32-bit and float grey -> 8-bit grey. Pillow's own convert cuts everything above 255 to white."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(picture).astype(np.float64)
+    whole = 1.0 if picture.mode == "F" and values.max() <= 1 else 255.0
+    if picture.mode.startswith("I;16") or values.max() > 255:
+        whole = 65535.0
+    return Image.fromarray(np.clip(np.rint(values * (255 / whole)), 0, 255).astype(np.uint8))
+
+
+def square(picture, size, place=0.5, flip=False):
+    """The square of a picture that lies at `place` (0 left or top, 1 right or bottom), scaled to size x size."""
+    from PIL import Image, ImageOps
+
+    picture = picture.resize((size, size), Image.Resampling.LANCZOS, box=_box(picture.size, place))
+    return ImageOps.mirror(picture) if flip else picture
+
+
+def _box(size, place):
+    width, height = size
+    side = min(width, height)
+    left, top = round((width - side) * place), round((height - side) * place)
+    return left, top, left + side, top + side
+
+
+# --- what the encoders make of it -------------------------------------------------------------------------------
+
+
+class Cache:
+    """Tensors by key, in memory, or in `folder` where they outlive the process.
+
+    A file is its own sha256 and the tensors; it is written beside its place and then moved there, so a reader sees
+    all of it or nothing, and a damaged one is made again.
+    """
+
+    def __init__(self, folder=None):
+        self.folder, self.memory = folder and Path(folder), {}
+
+    def get(self, key, make):
+        """The tensor kept under `key`; `make()` is called if there is none."""
+        kept = self._read(key) if self.folder else self.memory.get(key)
+        if kept is None:
+            kept = make()
+            self._write(key, kept) if self.folder else self.memory.update({key: kept})
+        return kept
+
+    def _path(self, key):
+        return self.folder / key[:2] / f"{key}.tensor"
+
+    def _read(self, key):
+        from safetensors.torch import load
+
+        try:
+            raw = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        return load(raw[32:])["tensor"] if hashlib.sha256(raw[32:]).digest() == raw[:32] else None
+
+    def _write(self, key, tensor):
+        from safetensors.torch import save
+
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = save({"tensor": tensor.contiguous()})
+        staging = path.with_suffix(f".{os.getpid()}.part")  # two processes may fill one cache
+        staging.write_bytes(hashlib.sha256(raw).digest() + raw)
+        os.replace(staging, path)
+
+
+class Encoded:
+    """A data set through the frozen encoders of a pipeline: latents, and embeddings of the captions.
+
+    cache: a folder to keep them in; None keeps them in memory. text=False leaves the captions alone.
+    Everything is made on the way in, one picture at a time, so that a value never depends on its neighbours.
+    """
+
+    def __init__(self, pipe, data, cache=None, text=True, captions=()):
+        self.pipe, self.data, self.cache = pipe, data, Cache(cache)
+        self.size = data.size or native_size(pipe)
+        if self.size % pipe.vae_scale_factor:
+            raise PaidiffError(
+                f"边长要是 {pipe.vae_scale_factor} 的倍数 · the size must be a multiple of {pipe.vae_scale_factor}: {self.size}"
+            )
+        self._vae = digest_of(pipe.vae)
+        self._encoder = digest_of(pipe.text_encoder) if text else None
+        for index in range(len(data)):
+            for variant in data.variants(index):
+                self.moments(index, variant)
+        if text:
+            for caption in dict.fromkeys([*captions, *map(data.caption, range(len(data)))]):
+                self.embedding(caption)
+
+    def moments(self, index, variant):
+        """Mean and std of the latent of a picture, (2, C, h, w) float32 on the CPU: a sample is mean + std * noise."""
+        key = _key("latent", self.data.digest(index), variant, self.size, self._vae)
+        return self.cache.get(key, lambda: encode_picture(self.pipe, self.data.picture(index, self.size, variant)))
+
+    def embedding(self, caption):
+        """Hidden states of a caption, (tokens, width) float32 on the CPU."""
+        pipe = self.pipe
+        key = _key("text", caption, self._encoder, pipe.tokenizer.get_added_vocab(), str(pipe.text_encoder.dtype))
+        return self.cache.get(key, lambda: _frozen_embedding(self.pipe, caption))
+
+
+def native_size(pipe):
+    """The side of the square that a pipeline draws when it is not told, in pixels."""
+    size = pipe.unet.config.sample_size
+    return (size if isinstance(size, int) else min(size)) * pipe.vae_scale_factor
+
+
+def encode_picture(pipe, picture):
+    """A PIL picture -> mean and std of its latent, (2, C, h, w). In float32: a VAE in half precision makes NaN."""
+    import numpy as np
+    import torch
+
+    vae, dtype = pipe.vae, pipe.vae.dtype
+    x = torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
+    try:
+        with torch.no_grad():
+            moments = vae.to(torch.float32).encode(x.to(vae.device)).latent_dist
+    finally:
+        vae.to(dtype)
+    return torch.stack([moments.mean[0], moments.std[0]]).cpu()
+
+
+def encode_captions(pipe, captions):
+    """Hidden states (B, tokens, width), made by the pipeline itself: training sees what drawing will see.
+
+    Gradients flow where the caller has not switched them off.
+    """
+    return pipe.encode_prompt(list(captions), pipe.text_encoder.device, 1, False)[0]
+
+
+def _frozen_embedding(pipe, caption):
+    import torch
+
+    with torch.no_grad():
+        return encode_captions(pipe, [caption])[0].float().cpu()
+
+
+def digest_of(module):
+    """sha256 of a module's weights and configuration, the same in every precision that holds the weights exactly."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _key(*parts):
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""A pipeline -> a folder that any version of the libraries opens rightly."""
+
+import json
+import shutil
+from pathlib import Path
+
+from .checkpoint import written_whole
+
+BESIDE = ("vocab.txt",)  # transformers 5 leaves it out, transformers 4 reads it
+
+
+def save_pipeline(pipe, folder):
+    """Write the whole pipeline into `folder`, in diffusers' layout: `StableDiffusionPipeline.from_pretrained` opens it."""
+    source = Path(pipe.tokenizer.name_or_path)
+    with written_whole(folder) as staging:
+        pipe.save_pretrained(staging)
+        add_prefix(staging / "text_encoder/model.safetensors")
+        open_single(staging / "text_encoder/config.json")
+        for name in BESIDE:
+            if (source / name).is_file():
+                shutil.copy(source / name, staging / "tokenizer")
+        words = next((p for p in (source / "words.json", source.parent / "words.json") if p.is_file()), None)
+        if words:  # what the small model has learnt, for check_prompt
+            shutil.copy(words, staging)
+
+
+def add_prefix(path):
+    """Give a text encoder's keys the `text_model.` prefix of every published one.
+
+    transformers 5 drops it when the model was built from scratch; transformers 4 would then load random weights.
+    """
+    from safetensors.torch import load_file, save_file
+
+    weights = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def open_single(path):
+    """Say float32 in a text encoder's config, whatever the weights are stored in.
+
+    transformers 5 opens a model in the precision its config names, diffusers opens UNet and VAE in float32: a plain
+    from_pretrained(folder) would hold one half of each and fail at the first prompt.
+    """
+    config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

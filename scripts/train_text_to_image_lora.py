@@ -1,0 +1,31 @@
+"""Train a LoRA on captioned pictures, with the PAI-Diffusion article's flags.
+
+    accelerate launch scripts/train_text_to_image_lora.py --pretrained_model_name_or_path mini --train_data_dir DIR \
+        --resolution=128 --center_crop --random_flip --train_batch_size=1 --gradient_accumulation_steps=4 \
+        --max_train_steps=200 --learning_rate=1e-03 --max_grad_norm=1 --lr_scheduler="cosine" --lr_warmup_steps=0 \
+        --output_dir out/lora
+
+The result: `pipe.load_lora_weights("out/lora")`, or `load_lora_weights("out/lora/checkpoint-500")` on the way.
+"""
+
+from dataclasses import dataclass
+
+from paidiff_lib.launch import Flags, flag, main
+from paidiff_lib.lora import LoRA
+
+
+@dataclass
+class LoraFlags(Flags):
+    """LoRA 微调 · LoRA fine-tuning on captioned pictures"""
+
+    rank: int = flag(4, "LoRA 的秩 · rank")
+    alpha: float | None = flag(None, "LoRA 的 alpha,默认等于秩 · alpha; the rank unless given")
+    train_text_encoder: bool = flag(False, "文本编码器也加 LoRA · a LoRA in the text encoder too")
+
+
+def make(pipe, flags):
+    return LoRA(pipe, flags.rank, flags.alpha, text_encoder=flags.train_text_encoder, seed=flags.seed)
+
+
+if __name__ == "__main__":
+    main(LoraFlags, make, LoRA.save)

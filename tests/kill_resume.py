@@ -1,0 +1,123 @@
+"""Train, killed with SIGKILL again and again, and compare the end with a run that was never stopped, bit for bit.
+
+    python tests/kill_resume.py MODEL PICTURES [--kills 20] [--method lora|textual_inversion] [--steps 24] [--seed 0]
+
+Every child process is killed at a random moment, every other one inside a save, at a random call that touches the disk.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+import paidiff_lib
+from paidiff_lib import checkpoint
+from paidiff_lib.dataset import CaptionFolder
+from paidiff_lib.lora import LoRA
+from paidiff_lib.train import train
+
+
+def make(kind, model):
+    pipe = paidiff_lib.load(model)
+    if kind == "lora":
+        return LoRA(pipe, rank=2, alpha=3, dropout=0.1, text_encoder=True)
+    from paidiff_lib.textual_inversion import TextualInversion
+
+    return TextualInversion(pipe, "<小奶猫>", "猫", vectors=2)
+
+
+def run(kind, model, pictures, steps, output):
+    """One process' part of a run. Writes the final weights beside the checkpoints."""
+    method = make(kind, model)
+    data = CaptionFolder(pictures, random_flip=True)
+    settings = {"batch": 2, "accumulate": 2, "schedule": "cosine", "ema": 0.9, "every": 2}
+    for _ in train(method, data, steps=steps, lr=1e-2, output=output, cache=output / "cache", **settings):
+        pass
+    weights = {name: p.detach().clone() for name, p in method.parameters().items()}
+    torch.save(weights, output / "done.part")
+    os.replace(output / "done.part", output / "done.pt")
+
+
+def child(job, deadly_calls=None):
+    """Run `job` in a child process, which is killed at its n-th call that touches the disk in a save. Its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    sys.stdout = open(os.devnull, "w")
+    if deadly_calls:
+        left = [deadly_calls]
+
+        def deadly(call):
+            def wrapped(*arguments, **keywords):
+                left[0] -= 1
+                if not left[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*arguments, **keywords)
+
+            return wrapped
+
+        os.fsync, shutil.rmtree, checkpoint.digest = deadly(os.fsync), deadly(shutil.rmtree), deadly(checkpoint.digest)
+    try:
+        job()
+        os._exit(0)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        os._exit(1)
+
+
+def ended(pid):
+    """The exit code of a child: negative if a signal ended it. Raises if it failed by itself."""
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code > 0:
+        raise SystemExit(f"a child failed with {code}")
+    return code
+
+
+def compare(kind, model, pictures, kills, steps, seed):
+    """Return how many of `kills` children were killed, in saves and elsewhere. Raises AssertionError on a difference."""
+    chance = random.Random(seed)
+    killed = {"in a save": 0, "elsewhere": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        straight, output = Path(folder, "straight"), Path(folder, "run")
+        straight.mkdir(), output.mkdir()
+        began = time.time()
+        ended(child(lambda: run(kind, model, pictures, steps, straight)))
+        whole = time.time() - began
+        expected = torch.load(straight / "done.pt")
+        while sum(killed.values()) < kills:
+            if (output / "done.pt").exists():  # finished already: begin again, as long as kills are left
+                shutil.rmtree(output)
+                output.mkdir()
+            in_save = sum(killed.values()) % 2 == 1
+            pid = child(lambda: run(kind, model, pictures, steps, output), chance.randrange(1, 60) if in_save else None)
+            if not in_save:
+                time.sleep(chance.uniform(0.3, 0.8) * whole)
+                os.kill(pid, signal.SIGKILL)
+            if ended(pid) < 0:
+                killed["in a save" if in_save else "elsewhere"] += 1
+        ended(child(lambda: run(kind, model, pictures, steps, output)))
+        found = torch.load(output / "done.pt")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found), "the weights differ"
+    return killed
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("pictures")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--method", default="lora", choices=["lora", "textual_inversion"])
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # before any fork
+    killed = compare(given.method, given.model, given.pictures, given.kills, given.steps, given.seed)
+    print(f"{given.method}: {killed['in a save']} kills in a save, {killed['elsewhere']} elsewhere: the same weights, bit for bit")

@@ -1,0 +1,297 @@
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from paidiff_lib import PaidiffError
+from paidiff_lib import dataset
+from paidiff_lib.dataset import Cache, CaptionFolder, Encoded, encode_captions, encode_picture, read_picture, square
+
+RED = (255, 0, 0)
+
+
+def raw(picture, kind="PNG", **options):
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def halves(mode="RGB", left=RED, right=(0, 0, 255), size=(40, 20)):
+    """A picture with two plain halves."""
+    picture = Image.new(mode, size, right)
+    picture.paste(left, (0, 0, size[0] // 2, size[1]))
+    return picture
+
+
+def corners(picture):
+    """The colours near the left and right edge."""
+    middle = picture.height // 2
+    return [picture.getpixel((x, middle)) for x in (2, picture.width - 3)]
+
+
+def near(found, expected, tolerance=12):
+    return np.abs(np.array(found, int) - np.array(expected, int)).max() <= tolerance
+
+
+# --- one picture of each kind -----------------------------------------------------------------------------------
+
+
+def test_exif_rotation_is_undone():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: to be turned by 90 degrees clockwise
+    picture = read_picture(raw(halves(), "JPEG", exif=exif, quality=95))
+    assert picture.size == (20, 40) and near(picture.getpixel((10, 4)), RED)
+
+
+def test_transparent_parts_become_white():
+    picture = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    picture.paste((255, 0, 0, 255), (0, 0, 10, 20))
+    assert corners(read_picture(raw(picture))) == [RED, (255, 255, 255)]
+    grey = Image.new("LA", (20, 20), (0, 128))
+    assert near(corners(read_picture(raw(grey)))[0], (127, 127, 127))
+
+
+def test_a_palette_with_and_without_transparency():
+    palette = halves().quantize(4)
+    assert near(corners(read_picture(raw(palette))), [RED, (0, 0, 255)])
+    clear = palette.getpixel((38, 10))
+    assert near(corners(read_picture(raw(palette, transparency=clear))), [RED, (255, 255, 255)])
+    assert near(corners(read_picture(raw(palette, "GIF", transparency=clear))), [RED, (255, 255, 255)])
+
+
+def test_one_colour_of_an_rgb_picture_made_transparent():
+    assert corners(read_picture(raw(halves(), transparency=(0, 0, 255)))) == [RED, (255, 255, 255)]
+
+
+def test_cmyk():
+    picture = halves("CMYK", (0, 255, 255, 0), (255, 255, 0, 0))
+    for kind in ("JPEG", "TIFF"):
+        assert near(corners(read_picture(raw(picture, kind))), [RED, (0, 0, 255)], 30), kind
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_greys(kind):
+    values = np.tile(np.linspace(0, 65535, 40, dtype=np.uint16), (20, 1))
+    picture = read_picture(raw(Image.fromarray(values), kind))
+    assert np.array_equal(np.asarray(picture)[5, :, 0], np.rint(values[5] / 257).astype(np.uint8))
+
+
+def test_a_dark_sixteen_bit_picture_stays_dark():
+    picture = read_picture(raw(Image.fromarray(np.full((8, 8), 200, np.uint16))))
+    assert picture.getpixel((3, 3)) == (1, 1, 1)
+
+
+def test_whole_numbers_and_floats():
+    whole = read_picture(raw(Image.fromarray(np.full((8, 8), 128, np.int32)), "TIFF"))
+    part = read_picture(raw(Image.fromarray(np.full((8, 8), 0.5, np.float32)), "TIFF"))
+    assert whole.getpixel((0, 0)) == (128,) * 3 and part.getpixel((0, 0)) == (128,) * 3
+
+
+def test_grey_black_and_white_and_an_animation():
+    assert read_picture(raw(Image.new("L", (9, 9), 77))).getpixel((4, 4)) == (77,) * 3
+    assert read_picture(raw(Image.new("1", (9, 9), 1))).getpixel((4, 4)) == (255,) * 3
+    frames = raw(Image.new("RGB", (9, 9), RED), "GIF", save_all=True, append_images=[Image.new("RGB", (9, 9), "blue")])
+    assert read_picture(frames).getpixel((4, 4)) == RED
+
+
+@pytest.mark.parametrize("damage", [b"", b"no picture", raw(halves())[:60], raw(halves(), "JPEG")[:400]])
+def test_a_damaged_picture_is_named_in_one_line(damage):
+    with pytest.raises(PaidiffError, match="cannot read the picture cat.png") as caught:
+        read_picture(damage, "cat.png")
+    assert "\n" not in str(caught.value) and "0x" not in str(caught.value)
+
+
+def test_the_crop_and_the_mirror():
+    wide = Image.new("RGB", (60, 20), "white")
+    wide.paste(RED, (0, 0, 20, 20))
+    wide.paste((0, 0, 255), (40, 0, 60, 20))
+    assert [square(wide, 8, place).getpixel((4, 4)) for place in (0.0, 0.5, 1.0)] == [RED, (255,) * 3, (0, 0, 255)]
+    assert corners(square(halves(), 16, flip=True)) == [(0, 0, 255), RED]
+    assert square(wide.transpose(Image.Transpose.ROTATE_90), 8, 1.0).getpixel((4, 4)) == RED
+
+
+# --- the three layouts ------------------------------------------------------------------------------------------
+
+
+def manifest(folder, rows):
+    lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+    (folder / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three pictures and their metadata.jsonl."""
+    rows = []
+    for i, text in enumerate(["雪地里的企鹅", "草地上的猫", "左边一只狗"]):
+        halves(size=(40 + i, 24)).save(tmp_path / f"{i}.png")
+        rows.append({"file_name": f"{i}.png", "text": text})
+    return manifest(tmp_path, rows)
+
+
+def test_metadata_jsonl(pictures):
+    data = CaptionFolder(pictures)
+    assert len(data) == 3 and data.caption(1) == "草地上的猫" and data.picture(2, 16).size == (16, 16)
+
+
+def test_metadata_as_other_programs_write_it(pictures):
+    text = (pictures / "metadata.jsonl").read_text(encoding="utf-8").replace("企鹅", "企\u2028鹅")
+    (pictures / "metadata.jsonl").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n\r\n").encode())
+    assert CaptionFolder(pictures).caption(0) == "雪地里的企\u2028鹅"
+
+
+def test_text_files_beside_the_pictures(pictures):
+    (pictures / "metadata.jsonl").unlink()
+    (pictures / "more").mkdir()
+    halves().save(pictures / "more/a.JPG", "JPEG")
+    for name in ("0", "1", "2", "more/a"):
+        (pictures / f"{name}.txt").write_text(f"图 {name}\n", encoding="utf-8")
+    data = CaptionFolder(pictures)
+    assert [data.caption(i) for i in range(4)] == ["图 0", "图 1", "图 2", "图 more/a"]
+    (pictures / "1.txt").unlink()
+    with pytest.raises(PaidiffError, match="1.png .*needs metadata.jsonl .* 1.txt"):
+        CaptionFolder(pictures)
+    data = CaptionFolder(pictures, captions=False)
+    assert [data.caption(0), data.caption(1)] == ["图 0", ""]
+
+
+def test_the_older_tsv(tmp_path):
+    picture = raw(halves())
+    lines = [b"1\t" + "雪地".encode() + b"\t" + base64.b64encode(picture)]
+    lines += [b"2\t" + "猫".encode() + b"\t" + base64.urlsafe_b64encode(picture), b""]
+    (tmp_path / "train.tsv").write_bytes(b"\n".join(lines))
+    for place in (tmp_path, tmp_path / "train.tsv"):
+        data = CaptionFolder(place)
+        assert [data.caption(i) for i in range(len(data))] == ["雪地", "猫"]
+        assert data.picture(0, 16).tobytes() == data.picture(1, 16).tobytes()
+    (tmp_path / "train.tsv").write_bytes(b"1\tx\t%%%%\n")
+    with pytest.raises(PaidiffError, match="train.tsv:1: .*base64"):
+        CaptionFolder(tmp_path).picture(0, 16)
+    (tmp_path / "train.tsv").write_bytes(b"1\tx\n")
+    with pytest.raises(PaidiffError, match="train.tsv:1: .*three columns"):
+        CaptionFolder(tmp_path)
+
+
+FAULTS = [
+    ("{broken", "metadata.jsonl:1: .*file_name"),
+    ('["0.png", "x"]', "metadata.jsonl:1: .*file_name"),
+    ({"file_name": "0.png"}, "caption is empty"),
+    ({"file_name": "0.png", "text": "  "}, "caption is empty"),
+    ({"file_name": "no.png", "text": "x"}, "no such picture: no.png"),
+    ({"file_name": "../secret.png", "text": "x"}, "may not leave"),
+    ({"file_name": "a/../../secret.png", "text": "x"}, "may not leave"),
+    ({"file_name": "/etc/hostname", "text": "x"}, "may not leave"),
+    ({"file_name": "link.png", "text": "x"}, "link leads out"),
+    ({"file_name": "linked/secret.png", "text": "x"}, "link leads out"),
+    ({"file_name": 7, "text": "x"}, "may not leave"),
+]
+
+
+@pytest.mark.parametrize("row, words", FAULTS)
+def test_a_faulty_manifest_is_refused(tmp_path, row, words):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    halves().save(tmp_path / "secret.png")
+    halves().save(folder / "0.png")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "linked").symlink_to(tmp_path)
+    with pytest.raises(PaidiffError, match=words) as caught:
+        CaptionFolder(manifest(folder, [row]))
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(PaidiffError, match="no pictures"):
+        CaptionFolder(tmp_path)
+    with pytest.raises(PaidiffError, match="no such folder"):
+        CaptionFolder(tmp_path / "no")
+    (tmp_path / "metadata.jsonl").write_bytes("草地上的猫".encode("gb18030"))
+    with pytest.raises(PaidiffError, match="UTF-8"):
+        CaptionFolder(tmp_path)
+
+
+def test_variants(pictures):
+    assert CaptionFolder(pictures).variants(0) == [(0.5, False)]
+    flipped = CaptionFolder(pictures, random_flip=True)
+    assert flipped.variants(0) == [(0.5, False), (0.5, True)]
+    assert flipped.variants(2) == [(0.5, False)]  # its caption says 左
+    assert len(CaptionFolder(pictures, center_crop=False, random_flip=True).variants(0)) == 6
+
+
+def test_the_fingerprint_knows_pictures_captions_and_settings(pictures):
+    first = CaptionFolder(pictures).fingerprint
+    assert CaptionFolder(pictures).fingerprint == first != CaptionFolder(pictures, random_flip=True).fingerprint
+    halves(size=(50, 50)).save(pictures / "1.png")
+    second = CaptionFolder(pictures).fingerprint
+    manifest(pictures, [{"file_name": "0.png", "text": "猫"}])
+    assert len({first, second, CaptionFolder(pictures).fingerprint}) == 3
+
+
+# --- the cache --------------------------------------------------------------------------------------------------
+
+
+def test_latents_and_embeddings_are_what_the_encoders_say(tiny, pictures):
+    data = CaptionFolder(pictures, random_flip=True)
+    encoded = Encoded(tiny, data)
+    x = torch.from_numpy(np.array(data.picture(1, 64, (0.5, True)), np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        expected = tiny.vae.encode(x.to(tiny.vae.dtype)).latent_dist
+        text = encode_captions(tiny, ["草地上的猫"])[0]
+    moments = encoded.moments(1, (0.5, True))
+    assert torch.equal(moments[0], expected.mean[0]) and torch.equal(moments[1], expected.std[0])
+    assert not torch.equal(moments, encoded.moments(1, (0.5, False)))
+    assert torch.equal(encoded.embedding("草地上的猫"), text)
+
+
+def test_a_half_precision_vae_encodes_in_single_precision(tiny, pictures):
+    picture = CaptionFolder(pictures).picture(0, 64)
+    single = encode_picture(tiny, picture)
+    tiny.vae.to(torch.float16)
+    assert torch.equal(encode_picture(tiny, picture), single) and tiny.vae.dtype == torch.float16
+
+
+def test_the_disk_cache_spares_the_encoders(tiny, pictures, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    first = Encoded(tiny, CaptionFolder(pictures), cache)
+    files = sorted(cache.rglob("*.tensor"))
+    assert len(files) == 6 and not list(cache.rglob("*.part"))
+    calls = []
+    monkeypatch.setattr(dataset, "encode_picture", lambda *a: calls.append(a) or encode_picture(*a))
+    again = Encoded(tiny, CaptionFolder(pictures), cache)
+    assert torch.equal(first.moments(0, (0.5, False)), again.moments(0, (0.5, False))) and not calls
+    for file in files:  # cut in the middle, as a full disk leaves it, or with one bad byte
+        damaged = bytearray(file.read_bytes())
+        damaged[-1] ^= 1
+        file.write_bytes(damaged if file is files[0] else damaged[:50])
+    mended = Encoded(tiny, CaptionFolder(pictures), cache)
+    assert torch.equal(first.moments(0, (0.5, False)), mended.moments(0, (0.5, False))) and len(calls) == 3
+
+
+def test_another_picture_size_or_vae_is_encoded_anew(tiny, pictures, tmp_path):
+    def count(**settings):
+        Encoded(tiny, CaptionFolder(pictures, **settings), tmp_path / "cache", text=False)
+        return len(list((tmp_path / "cache").rglob("*.tensor")))
+
+    assert (count(), count(), count(size=32), count(random_flip=True)) == (3, 3, 6, 8)
+    halves(left=(0, 255, 0)).save(pictures / "0.png")
+    assert count() == 9
+    next(tiny.vae.parameters()).data += 1
+    assert count() == 12
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    cache = Cache(tmp_path)
+    monkeypatch.setattr(dataset.os, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError):
+        cache.get("ab12", lambda: torch.ones(2))
+    monkeypatch.undo()
+    assert torch.equal(cache.get("ab12", lambda: torch.zeros(2)), torch.zeros(2))
+
+
+def test_an_impossible_size(tiny, pictures):
+    with pytest.raises(PaidiffError, match="multiple of 8"):
+        Encoded(tiny, CaptionFolder(pictures, size=60))

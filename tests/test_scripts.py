@@ -1,0 +1,116 @@
+"""The article's commands, flag by flag, on the tiny model; only steps, sizes and learning rates are scaled."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import paidiff_lib
+from paidiff_lib.textual_inversion import load_embedding
+
+ROOT = Path(__file__).resolve().parents[1]
+LAUNCH = [str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes=1"]
+LORA = ["--resolution=64", "--center_crop", "--random_flip", "--train_batch_size=1", "--gradient_accumulation_steps=4"]
+LORA += ["--max_train_steps=4", "--learning_rate=1e-01", "--max_grad_norm=1", "--lr_scheduler=cosine", "--lr_warmup_steps=0"]
+WORD = ["--learnable_property=object", "--placeholder_token=<小奶猫>", "--initializer_token=猫", "--resolution=64"]
+WORD += ["--train_batch_size=1", "--gradient_accumulation_steps=4", "--max_train_steps=4", "--learning_rate=5.0e-02"]
+WORD += ["--scale_lr", "--lr_scheduler=constant", "--lr_warmup_steps=0"]
+
+
+def script(name, *flags, launcher=(sys.executable,), **environment):
+    command = [*launcher, str(ROOT / "scripts" / f"{name}.py"), *map(str, flags)]
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def picture(pipe, prompt):
+    return paidiff_lib.draw(pipe, prompt, steps=2).tobytes()
+
+
+@pytest.fixture
+def places(tiny_folder, tmp_path):
+    """The flags that name the model, the pictures and the output."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rows = []
+    for i, colour in enumerate(["red", "blue", "green"]):
+        Image.new("RGB", (70, 64), colour).save(folder / f"{i}.png")
+        rows.append(json.dumps({"file_name": f"{i}.png", "text": "一只猫"}, ensure_ascii=False))
+    (folder / "metadata.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    out = tmp_path / "out"
+    return out, ["--pretrained_model_name_or_path", tiny_folder, "--train_data_dir", folder, "--output_dir", out]
+
+
+def test_lora_as_in_the_article(places, tiny_folder):
+    out, flags = places
+    extra = ["--rank=2", "--checkpointing_steps=2", "--validation_prompt=猫", "--validation_steps=3", "--seed=1"]
+    done = script("train_text_to_image_lora", *flags, *LORA, *extra, launcher=LAUNCH)
+    assert done.returncode == 0, done.stderr
+    assert f"written to {out}" in done.stdout and "4/4" in done.stderr
+    assert sorted(p.name for p in (out / "validation").iterdir()) == ["step-3.png", "step-4.png"]
+    before, drawn = picture(paidiff_lib.load(tiny_folder), "一只猫"), {}
+    for folder in (out, out / "checkpoint-2", out / "checkpoint-4"):  # what the article's snippet is after
+        pipe = paidiff_lib.load(tiny_folder)
+        pipe.load_lora_weights(str(folder))
+        drawn[folder.name] = picture(pipe, "一只猫")
+    assert len({before, *drawn.values()}) == 3 and drawn["out"] == drawn["checkpoint-4"]
+    again = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=6", *extra[:1], *extra[-1:])
+    assert again.returncode == 0 and (out / "checkpoint-6").is_dir(), again.stderr  # it went on from step 4
+
+
+def test_textual_inversion_as_in_the_article(places, tiny_folder):
+    out, flags = places
+    done = script("textual_inversion", *flags, *WORD, launcher=LAUNCH)
+    assert done.returncode == 0, done.stderr
+    pipe, plain = paidiff_lib.load(out), paidiff_lib.load(tiny_folder)
+    for place in ("草地", "沙发"):
+        assert picture(pipe, f"一只<小奶猫>在{place}上") != picture(plain, f"一只猫在{place}上")
+        assert picture(pipe, f"一只猫在{place}上") == picture(plain, f"一只猫在{place}上")
+    load_embedding(plain, out)
+    assert picture(plain, "一只<小奶猫>在草地上") == picture(pipe, "一只<小奶猫>在草地上")
+    assert json.loads((out / "checkpoint-4/config.json").read_text())["settings"]["lr"] == pytest.approx(0.2)  # --scale_lr
+
+
+def test_two_processes_share_a_run(places):
+    out, flags = places
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+    done = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=2", launcher=launcher, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written to") == 1
+    assert json.loads((out / "checkpoint-2/config.json").read_text())["processes"] == 2
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(places):
+    out, flags = places
+    command = [sys.executable, str(ROOT / "scripts/train_text_to_image_lora.py"), *map(str, flags), *LORA]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command += ["--max_train_steps=100000", "--checkpointing_steps=3"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    for _ in range(600):
+        if list(out.glob("checkpoint-*")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 143 and "run it again to go on" in told
+
+
+@pytest.mark.parametrize("name", ["train_text_to_image_lora", "textual_inversion"])
+def test_refusals(places, name, tmp_path):
+    out, flags = places
+    refused = script(name, *flags, "--train_data_dir", tmp_path / "no")
+    assert refused.returncode == 1 and "no such folder" in refused.stderr and "Traceback" not in refused.stderr
+    assert script(name, *flags, "--no_such_flag=1").returncode == 2
+    help_text = script(name, "--help")
+    assert help_text.returncode == 0 and "学习率" in help_text.stdout and "(default: 0.0001)" in help_text.stdout
