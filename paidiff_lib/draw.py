@@ -6,7 +6,7 @@ from .errors import PaidiffError
 from .text import check_prompt
 
 STEPS = 20
-GUIDANCE = 7.5
+GUIDANCE = 5.0  # as in the WebUI of the published models
 BATCH = 8  # pictures sampled at once: enough to keep a CPU busy, little enough for a GPU of 16 GB
 SIZES = range(64, 2049)
 SEEDS = range(2**63)  # what torch's generator takes without wrapping round
@@ -30,8 +30,9 @@ def draw(pipe, prompt, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=N
 
 
 def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1):
-    """As draw, on a list of prompts, without checks and without hints. Returns a list of PIL pictures."""
-    jobs = [(text, seed + i) for text in prompts for i in range(n)]
+    """As draw, on a list of prompts, without checks and hints; seed may be a list, one for each. Returns a list."""
+    seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
+    jobs = [(text, first + i) for text, first in zip(prompts, seeds) for i in range(n)]
     shape = {} if size is None else {"width": size[0], "height": size[1]}
     pictures = []
     for start in range(0, len(jobs), BATCH):

@@ -10,7 +10,11 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # (notebook, first line of the cell after its marker): why its output is not compared.
-IGNORED = {}
+IGNORED = {
+    ("01_inference.ipynb", "from paidiff_lib.metrics import interval, judge, sharpness"): "intervals; asserted there",
+    ("01_inference.ipynb", "from paidiff_lib.metrics import distance"): "distances in the titles; asserted there",
+    ("01_inference.ipynb", "from paidiff_lib.metrics import prompt_following"): "rates; asserted there",
+}
 MARKER = re.compile(r"#\s*(NBVAL_\w+|PYTEST_VALIDATE_\w+)|nbval-[\w-]+|raises-exception")
 SHELL = re.compile(r"^\s*(!|%%?(bash|sh|sx|system|pip|conda)\b)", re.M)
 MACHINE_PATH = re.compile(r"(?<![\w.])/(root|home|work|Users|tmp|mnt|opt)/")

@@ -83,6 +83,20 @@ def test_a_finished_run_is_not_run_again(made, monkeypatch):
     run_all(made[0])
 
 
+def test_a_longer_training_starts_from_the_shipped_weights(made, tmp_path, monkeypatch):
+    """In a new folder, with nothing but what was exported: the first weights are the shipped ones."""
+    monkeypatch.setattr(export, "MODELS", made[1])
+    monkeypatch.setattr(pretrain, "tell", lambda line: None)
+    run = pretrain.Run(tmp_path, CONFIG, start=True)
+    monkeypatch.setattr(loop, "train", lambda name, model, *a, **k: (model, {}))
+    pretrain.run_unet(run)
+    record = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
+    assert record["unet"]["pictures_seen"] == 12 and record["unet"]["before"]["pictures_seen"] == 6
+    first = export.shipped("unet", unet.build([32, 32])).state_dict()
+    trained = loop.averaged(made[0] / "unet.pt", unet.build([32, 32])).state_dict()
+    assert all(torch.allclose(first[k], trained[k], atol=1e-2) for k in first)
+
+
 def test_the_pool_keeps_held_out_triples_away(made):
     pictures, specs, captions = pool.load(made[0] / "pool")
     assert len(pictures) == len(specs) == len(captions) == CONFIG["pictures"]

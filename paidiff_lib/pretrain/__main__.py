@@ -21,10 +21,13 @@ STAGES = ("pool", "vae", "decoder", "clip", "judge", "unet", "export")
 class Run:
     """One pre-training run in a folder: its config, its device and what each stage hands to the next."""
 
-    def __init__(self, folder, config):
-        self.folder, self.config = Path(folder), config
+    def __init__(self, folder, config, start=False):
+        self.folder, self.config, self.start = Path(folder), config, start
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.folder.mkdir(parents=True, exist_ok=True)
+        if start and not (self.folder / "record.json").exists():
+            for name, record in export.shipped_record().items():
+                self.note(name, record)
 
     def stage(self, name, model, objective, **kwargs):
         """Train one model through loop.train with its part of the config and note what it took."""
@@ -56,7 +59,9 @@ class Run:
         return build(*args).to(self.device)
 
     def weights(self, name, model):
-        """The model with the EMA weights of a finished stage."""
+        """The model with the EMA weights of a finished stage; of the shipped one, for a run that starts there."""
+        if self.start and not (self.folder / f"{name}.pt").exists():
+            return export.shipped(name, model).to(self.device).eval()
         return loop.averaged(self.folder / f"{name}.pt", model, self.device)
 
 
@@ -136,10 +141,14 @@ def run_unet(run):
     levels = torch.tensor([pool.level(seed, grid=True) for seed in range(many)])
     held = run.config["held_back"]
     model = run.built(unet.build, part["channels"])
+    before = {}
+    if run.start:
+        model, before = export.shipped("unet", model), {"before": export.shipped_record()["unet"]}
     objective = unet.objective(model, latents[held:] * export.scaling_factor(latents), embeddings[held:], empty,
                                masks[held:], levels[held:], part["steps"], part["batch"])
     model, record = run.stage("unet", model, objective)
-    run.note("unet", record | {"pictures_seen": part["steps"] * part["batch"]})
+    seen = part["steps"] * part["batch"] + before.get("before", {}).get("pictures_seen", 0)
+    run.note("unet", record | {"pictures_seen": seen} | before)
 
 
 def run_export(run):
@@ -150,9 +159,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="runs/mini", help="folder of the run: checkpoints, caches, record.json")
     parser.add_argument("--config", default=HERE / "mini.json", type=Path)
+    parser.add_argument("--start", action="store_true",
+                        help="go on from the shipped weights: with --stage unet --stage export, a longer training")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage (may be given twice)")
     args = parser.parse_args()
-    run = Run(args.out, json.loads(args.config.read_text(encoding="utf-8")))
+    run = Run(args.out, json.loads(args.config.read_text(encoding="utf-8")), args.start)
     for name in args.stage or STAGES:
         globals()[f"run_{name}"](run)
 

@@ -40,7 +40,7 @@ def evaluate(pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE,
     shuffled = specs[1:] + specs[:1]
     rates, floor, sharp, began = [], [], [], time.time()
     for seed in seeds:
-        pictures = [sample(pipe, [caption], seed * 100_000 + i, steps, guidance)[0] for i, caption in enumerate(captions)]
+        pictures = sample(pipe, captions, [seed * 100_000 + i for i in range(prompts)], steps, guidance)
         rates.append(prompt_following(pictures, specs))
         floor.append(prompt_following(pictures, shuffled))
         sharp += map(sharpness, pictures)

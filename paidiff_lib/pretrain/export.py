@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ..save import add_prefix, open_single
 from ..world.words import vocabulary
@@ -21,6 +21,20 @@ MODELS = Path(__file__).parents[2] / "data/models"
 def scaling_factor(latents):
     """1 / std of the latents: what brings them to unit variance (measured, not Stable Diffusion's 0.18215)."""
     return round(1 / latents[:4000].float().std().item(), 4)
+
+
+def shipped(name, model):
+    """`model` with the weights of the shipped folders instead of a run's: what a longer training starts from."""
+    folder, file = {"clip": ("paidiff-clip-zh", "model"), "unet": ("paidiff-mini-zh/unet", "diffusion_pytorch_model")}.get(
+        name, ("paidiff-mini-zh/vae", "diffusion_pytorch_model"))
+    weights = load_file(MODELS / folder / f"{file}.safetensors")
+    (model.clip if name == "clip" else model).load_state_dict({k: v.float() for k, v in weights.items()})
+    return model
+
+
+def shipped_record():
+    """What the shipped model's training.json says of each stage."""
+    return json.loads((MODELS / "paidiff-mini-zh/training.json").read_text(encoding="utf-8"))["record"]
 
 
 def everything(run):
