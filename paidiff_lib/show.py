@@ -13,7 +13,7 @@ FONT_SIZE = 15
 LINE = 21  # pixels from one line of a label to the next
 GAP = 8  # pixels between pictures
 WIDE = 1024  # pixels: a sheet no wider than half of this is shown at double size
-JPEG_QUALITY = 88
+JPEG_QUALITY = 80
 DETAILED = 4  # up to so many pictures, the digest has a value for each; beyond, one for all
 
 
@@ -148,7 +148,7 @@ def _characters():
 
 def _jpeg(image):
     data = io.BytesIO()
-    image.save(data, "JPEG", quality=JPEG_QUALITY, optimize=True, subsampling=0)
+    image.save(data, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return data.getvalue()
 
 

@@ -122,7 +122,7 @@ import sys, torch
 from diffusers import StableDiffusionPipeline
 pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], local_files_only=True)
 pipe.set_progress_bar_config(disable=True)
-out = pipe(sys.argv[3], num_inference_steps=2, generator=[torch.Generator().manual_seed(0)]).images[0]
+out = pipe(sys.argv[3], num_inference_steps=2, guidance_scale=5.0, generator=[torch.Generator().manual_seed(0)]).images[0]
 out.save(sys.argv[2])
 assert not [m for m in sys.modules if m.startswith("paidiff")]
 """
