@@ -18,7 +18,7 @@ def draw(pipe, prompt, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=N
     prompt: a string, or a list of strings. n: pictures for each prompt, with seeds seed, seed + 1, ...
     size: (width, height); None is the model's own size.
     Returns one PIL picture for one prompt and n=1, else a list, all pictures of the first prompt first.
-    A picture depends on its own prompt and seed only, not on its neighbours. Raises PaidiffError.
+    A picture depends on its own prompt and seed, not on its neighbours; the size of a batch changes rounding only. Raises PaidiffError.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     check_settings(seed=seed, steps=steps, guidance=guidance, size=size, n=n)
