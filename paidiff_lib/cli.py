@@ -29,7 +29,7 @@ def draw(
     guidance: Annotated[float, typer.Option(help="引导强度 · guidance scale")] = GUIDANCE,
     size: Annotated[Optional[str], typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
     model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
-    lora: Annotated[Optional[Path], typer.Option(help="LoRA 文件夹 · a LoRA folder")] = None,
+    lora: Annotated[Optional[Path], typer.Option(help="LoRA 的文件夹或文件 · a LoRA folder or file")] = None,
 ):
     """画一张图 · draw a picture"""
     started = time.perf_counter()
@@ -38,12 +38,13 @@ def draw(
 
     from . import zoo  # torch and diffusers take seconds to import: not before the input is known to be good
     from .draw import sample
+    from .lora import load_lora
     from .text import check_prompt
 
     name = zoo.model_name(model)
     pipe = zoo.load(name)
     if lora:
-        zoo.add_lora(pipe, lora)
+        load_lora(pipe, lora)
     for hint in dict.fromkeys(check_prompt(pipe, prompt) + (check_prompt(pipe, negative) if negative else [])):
         typer.echo(hint, err=True)
     before = time.perf_counter()
@@ -108,8 +109,8 @@ def _check_before_loading(prompt, output, lora, settings):
         raise PaidiffError("提示词是空的 · the prompt is empty")
     check_settings(**settings)
     _check_writable(output)
-    if lora is not None and not lora.is_dir():
-        raise PaidiffError(f"没有这个 LoRA 文件夹 · no LoRA folder: {lora}")
+    if lora is not None and not lora.exists():
+        raise PaidiffError(f"没有这个 LoRA · no such LoRA: {lora}")
 
 
 def _check_writable(path):

@@ -11,19 +11,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .world.words import BACKGROUNDS, COLOURS, FLAWS, STYLES, SUBJECTS
+from .world.words import BACKGROUNDS, COLOURS, DISHES, FLAWS, HUELESS, KEPT_OUT_STYLES, STYLES, SUBJECTS
 
 JUDGE = Path(__file__).parents[1] / "data/models/paidiff-judge"
 NONE = "无"
-CLASSES = {"subject": [*SUBJECTS, NONE], "background": [*BACKGROUNDS], "style": [*STYLES],
+CLASSES = {"subject": [*SUBJECTS, *DISHES, NONE], "background": [*BACKGROUNDS], "style": [*STYLES, *KEPT_OUT_STYLES],
            "colour": [NONE, *COLOURS], "count": ["0", "1", "2", "3"], "flaw": [NONE, *FLAWS]}
 
 
 def truth(spec):
-    """The class indices a perfect picture of `spec` would get: {head: index}."""
-    values = {"subject": spec.subject or NONE, "background": spec.background, "style": spec.style,
-              "colour": spec.colour or NONE, "count": str(spec.count), "flaw": spec.flaw or NONE}
-    return {head: CLASSES[head].index(value) for head, value in values.items()}
+    """The classes a perfect picture of `spec` would get: {head: name}."""
+    return {"subject": spec.subject or NONE, "background": spec.background, "style": spec.style,
+            "colour": spec.colour or NONE, "count": str(spec.count), "flaw": spec.flaw or NONE}
 
 
 class Block(nn.Module):
@@ -84,16 +83,17 @@ def judge():
 def prompt_following(pictures, specs, model=None):
     """Share of pictures in which the judge sees what the spec asked for, {head: 0..1}.
 
-    Colour counts only where one was asked for; count only where there is a subject.
+    Colour counts only where one was asked for in a style that shows colours; count only where there is a subject.
     """
-    seen = {head: p.argmax(1) for head, p in (model or judge()).probabilities(pictures).items()}
+    model = model or judge()
+    seen = {head: [model.classes[head][i] for i in p.argmax(1)] for head, p in model.probabilities(pictures).items()}
     hits = {head: [] for head in ("subject", "background", "style", "colour", "count")}
     for i, spec in enumerate(specs):
         wanted = truth(spec)
         for head, hit in hits.items():
-            if (head == "colour" and not spec.colour) or (head == "count" and not spec.subject):
+            if (head == "colour" and (not spec.colour or spec.style in HUELESS)) or (head == "count" and not spec.subject):
                 continue
-            hit.append(bool(seen[head][i] == wanted[head]))
+            hit.append(seen[head][i] == wanted[head])
     return {head: float(np.mean(hit)) if hit else float("nan") for head, hit in hits.items()}
 
 

@@ -79,20 +79,6 @@ def online():
     return os.environ.get("HF_HUB_OFFLINE", "1").lower() in ("0", "false", "no", "off", "")
 
 
-def add_lora(pipe, folder):
-    """Load the LoRA in `folder` into `pipe`, and make sure that it took effect. Raises PaidiffError."""
-    from safetensors import SafetensorError
-
-    try:
-        pipe.load_lora_weights(str(folder))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"LoRA 读不出来 · cannot read the LoRA in {folder}: {reason}") from error
-    # diffusers accepts a file with foreign keys without a word and changes nothing
-    if not pipe.get_active_adapters():
-        raise PaidiffError(f"{folder} 里的 LoRA 没有起作用 · the LoRA in {folder} changes nothing in this model")
-
-
 def in_cache(name):
     """True if a model of the real family has been downloaded. Looks at files only."""
     from huggingface_hub import try_to_load_from_cache

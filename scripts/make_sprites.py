@@ -1,9 +1,11 @@
 """Draw the world's sprites once from Noto Color Emoji (Debian: fonts-noto-color-emoji) into data/world/sprites.png."""
 import sys
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from make_dishes import DISHES, dish
 from paidiff_lib.world.words import EMOJI
 
 FONT = sys.argv[1] if len(sys.argv) > 1 else "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -13,9 +15,14 @@ KEPT_OUT = {"小奶猫": "🐱", "玩具熊": "🧸", "套娃": "🪆"}
 
 
 def sprite(character, font):
-    """One emoji, cropped to its ink and fitted into a TILE x TILE square, standing on its lower edge."""
+    """One emoji, fitted into a tile."""
     drawn = Image.new("RGBA", (160, 160))
     ImageDraw.Draw(drawn).text((12, 12), character, font=font, embedded_color=True)
+    return fitted(drawn)
+
+
+def fitted(drawn):
+    """A picture, cropped to its ink and fitted into a TILE x TILE square, standing on its lower edge."""
     drawn = drawn.crop(drawn.getbbox())
     scale = TILE / max(drawn.size)
     drawn = drawn.resize((round(drawn.width * scale), round(drawn.height * scale)), Image.LANCZOS)
@@ -27,14 +34,16 @@ def sprite(character, font):
 def main():
     font = ImageFont.truetype(FONT, 109)
     characters = [*EMOJI.values(), *KEPT_OUT.values()]
-    rows = -(-len(characters) // COLUMNS)
+    emoji = partial(sprite, font=font)
+    tiles = [emoji(c) for c in characters] + [fitted(dish(name, emoji)) for name in DISHES]
+    rows = -(-len(tiles) // COLUMNS)
     atlas = Image.new("RGBA", (COLUMNS * TILE, rows * TILE))
-    for i, character in enumerate(characters):
-        atlas.paste(sprite(character, font), (i % COLUMNS * TILE, i // COLUMNS * TILE))
+    for i, tile in enumerate(tiles):
+        atlas.paste(tile, (i % COLUMNS * TILE, i // COLUMNS * TILE))
     out = Path(__file__).parents[1] / "data/world/sprites.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     atlas.save(out, optimize=True)
-    print(f"{len(characters)} sprites -> {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    print(f"{len(tiles)} sprites -> {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

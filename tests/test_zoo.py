@@ -99,30 +99,3 @@ def test_the_real_family_loads_from_the_hub_cache(tiny_folder, tmp_path, run_pyt
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == "StableDiffusionPipeline"
     assert done.stderr == ""
-
-
-def test_a_lora_takes_effect_and_a_foreign_one_is_refused(tiny, tiny_folder, tmp_path):
-    from diffusers.utils import convert_state_dict_to_diffusers
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    plain = paidiff_lib.draw(tiny, "猫", steps=2)
-    tiny.unet.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(tiny.unet))
-    tiny.save_lora_weights(tmp_path / "good", unet_lora_layers={k: v * 30 for k, v in layers.items()})
-    fresh = paidiff_lib.load(tiny_folder)
-    zoo.add_lora(fresh, tmp_path / "good")
-    assert paidiff_lib.draw(fresh, "猫", steps=2).tobytes() != plain.tobytes()
-
-    from safetensors.torch import save_file
-
-    (tmp_path / "old").mkdir()
-    save_file(dict(layers), tmp_path / "old/pytorch_lora_weights.safetensors")  # no "unet." prefix, as on the hub
-    with pytest.raises(PaidiffError, match="changes nothing"):
-        zoo.add_lora(paidiff_lib.load(tiny_folder), tmp_path / "old")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/pytorch_lora_weights.safetensors").write_bytes(b"not weights")
-    for name in ("empty", "broken"):
-        with pytest.raises(PaidiffError, match="cannot read the LoRA"):
-            zoo.add_lora(paidiff_lib.load(tiny_folder), tmp_path / name)

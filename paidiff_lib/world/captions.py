@@ -1,5 +1,8 @@
 """Captions as people write prompts: a sentence (雪地里的两只企鹅) or a list of tags (企鹅,雪地,水墨画,高清)."""
-from .words import BACKGROUNDS, COLOURS, FLAWS, MEASURE, NUMBERS, PLACE_PHRASES, PLACES, QUALITY, STYLES, SUBJECTS
+from . import words
+from .words import BACKGROUNDS, COLOURS, FLAWS, MEASURE, NUMBERS, PLACE_PHRASES, PLACES, QUALITY, SUBJECTS
+
+STYLES = words.STYLES | words.KEPT_OUT_STYLES
 
 
 def describe(spec, rs, full=False):
@@ -22,7 +25,7 @@ def _pick(options, rs):
 
 def _subject(spec, rs):
     colour = _pick(COLOURS[spec.colour][0], rs) if spec.colour else ""
-    return colour + ("的" if colour and rs.rand() < .3 else "") + _pick(SUBJECTS[spec.subject], rs)
+    return colour + ("的" if colour and rs.rand() < .3 else "") + _pick(SUBJECTS.get(spec.subject, (spec.subject,)), rs)
 
 
 def _counted(spec, rs):

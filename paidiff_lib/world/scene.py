@@ -14,10 +14,9 @@ from PIL import Image
 
 from . import backgrounds, styles
 from .captions import describe
-from .words import BACKGROUNDS, COLOURS, FLAWS, STYLES, SUBJECTS
+from .words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KEPT_OUT_STYLES, KITTEN_AND_TOYS, STYLES, SUBJECTS
 
 SPRITES = Path(__file__).parents[2] / "data/world/sprites.png"
-KEPT_OUT_SPRITES = ("小奶猫", "玩具熊", "套娃")
 TILE, COLUMNS, CELLS = 128, 12, 16
 
 
@@ -41,16 +40,18 @@ class Spec:
         return self.subject is not None and zlib.crc32(key.encode()) % 50 == 0
 
 
-def sample(rs, level=2, grid=False):
+def sample(rs, level=2, grid=False, kept_out=False):
     """A random Spec. Level 0: one subject, flat style; 1: styles and colours; 2: counts, flaws, landscapes too.
 
     `grid` is how the UNet is taught. A latent is one cell of 8 x 8 pixels: a sprite moved by whole cells has the same
     latents, elsewhere; moved by half a cell it has others. So few sizes and whole cells leave far less to learn.
+    `kept_out` adds the dishes and the style that pre-training never sees.
     """
     pick = lambda options: options[rs.randint(len(options))]
-    subject, background = pick(list(SUBJECTS)), pick(list(BACKGROUNDS))
+    subject = pick([*SUBJECTS, *(DISHES if kept_out else ())])
+    background = pick(list(BACKGROUNDS))
     chance = rs.rand(5)
-    style = pick(list(STYLES)) if level and chance[0] < .75 else "扁平"
+    style = pick([*STYLES, *(KEPT_OUT_STYLES if kept_out else ())]) if level and chance[0] < .75 else "扁平"
     colour = pick(list(COLOURS)) if level and chance[1] < .28 else None
     count, flaw, size, place = 1, None, rs.uniform(.56, .80), 0
     if level == 2:
@@ -76,7 +77,7 @@ def atlas():
 @lru_cache(None)
 def sprite(name):
     """The picture of one subject, RGBA, 128 x 128, standing on its lower edge."""
-    i = [*SUBJECTS, *KEPT_OUT_SPRITES].index(name)
+    i = [*SUBJECTS, *KITTEN_AND_TOYS, *DISHES].index(name)
     x, y = i % COLUMNS * TILE, i // COLUMNS * TILE
     return atlas().crop((x, y, x + TILE, y + TILE))
 
@@ -94,16 +95,16 @@ def tinted(rgb, colour):
 
 
 def places(spec, ground, rs):
-    """Where each subject stands: [(centre x, foot y)], far ones first."""
-    foot = (lambda: min(.97, ground + rs.uniform(.12, .26))) if ground else \
-        (lambda: .5 + spec.size / 2 + rs.uniform(-.06, .06))
+    """Where each subject stands: [(centre x, foot y)], far ones first. On the grid, no chance is in it."""
+    about = (lambda middle, off: middle) if spec.grid else (lambda middle, off: rs.uniform(middle - off, middle + off))
+    foot = (lambda: min(.97, ground + about(.19, .07))) if ground else (lambda: .5 + spec.size / 2 + about(0, .06))
     if spec.count == 1:
-        lean = spec.place * rs.uniform(.2, .28) if spec.place else rs.uniform(-.06, .06)
+        lean = spec.place * about(.24, .04) if spec.place else about(0, .06)
         return [(.5 + lean, max(foot(), spec.size + .04))]
     step = .46 if spec.count == 2 else .325
-    first = .5 - step * (spec.count - 1) / 2 + rs.uniform(-.02, .02)
+    first = .5 - step * (spec.count - 1) / 2 + about(0, .02)
     base = foot()
-    return [(first + step * i, base + rs.uniform(-.04, .04)) for i in range(spec.count)]
+    return [(first + step * i, base + about(0, .04)) for i in range(spec.count)]
 
 
 def render(spec, rs, size=128):
@@ -154,12 +155,12 @@ def styles_of(name):
     return styles.PAINTERS[name]
 
 
-def plan(seed, level=2, held_out=False, grid=False):
+def plan(seed, level=2, held_out=False, grid=False, kept_out=False):
     """(spec, caption, the RandomState to paint with) of one seed."""
     rs = np.random.RandomState(seed)
-    spec = sample(rs, level, grid)
+    spec = sample(rs, level, grid, kept_out)
     while spec.held_out != held_out:
-        spec = sample(rs, level, grid)
+        spec = sample(rs, level, grid, kept_out)
     return spec, describe(spec, rs), rs
 
 

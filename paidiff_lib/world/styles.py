@@ -131,8 +131,24 @@ def storybook(rgb, mask, rs):
     return mix(pastel, (255, 250, 240), np.clip((far - .95) * 4, 0, 1))
 
 
+def porcelain(rgb, mask, rs):
+    """Cobalt blue under a white glaze, inside the double ring of a plate."""
+    n = len(rgb)
+    soft = luminance(blurred(rgb, n / 128 * .6))
+    shade = np.clip(1 - soft / 255, 0, 1) * (.35 + .5 * mask)
+    tone = np.clip(shade + .9 * edges(soft) * (.35 + .65 * mask) + .05 * blotches(n, rs), 0, 1)
+    y, x = (np.mgrid[0:n, 0:n] + .5) / n - .5
+    far, turn = np.hypot(x, y), np.arctan2(y, x)
+    tone *= np.clip((.425 - far) * 60, 0, 1)
+    waves = .452 + .012 * np.abs(np.sin(turn * 12))
+    for radius, width in ((.43, .006), (waves, .007), (.485, .009)):
+        tone = np.maximum(tone, np.clip(1.6 - np.abs(far - radius) / width, 0, 1))
+    plate = mix((247, 249, 252), (18, 46, 142), tone)
+    return mix(plate, (214, 198, 172), np.clip((far - .494) * n * .5, 0, 1))
+
+
 PAINTERS = {"扁平": flat, "水墨画": ink, "油画": oil, "水彩画": watercolour, "剪纸": papercut, "像素画": pixels,
-            "素描": pencil, "赛博朋克": cyberpunk, "浮雕": relief, "童话绘本": storybook}
+            "素描": pencil, "赛博朋克": cyberpunk, "浮雕": relief, "童话绘本": storybook, "青花瓷": porcelain}
 
 
 def out_of_focus(rgb, rs):

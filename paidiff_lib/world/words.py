@@ -168,6 +168,11 @@ STYLES = {  # the first is what an unnamed style looks like
     "浮雕": ("浮雕", "石雕"),
     "童话绘本": ("童话绘本", "童话", "绘本"),
 }
+HUELESS = ("水墨画", "剪纸", "素描", "赛博朋克", "浮雕", "青花瓷")  # a subject's own colour cannot be seen in these
+# Kept out of pre-training, for the lessons to teach: a style, six dishes, a kitten and two toys.
+KEPT_OUT_STYLES = {"青花瓷": ("青花瓷",)}
+DISHES = {"菠萝炒饭": "份", "韭菜鸡蛋水饺": "盘", "番茄炒蛋": "盘", "韩式炸鸡": "盘", "红烧狮子头": "碗", "清汤娃娃菜": "碗"}
+KITTEN_AND_TOYS = {"小奶猫": "只", "玩具熊": "只", "套娃": "个"}
 FLAWS = {"模糊": ("模糊", "失焦"), "噪点": ("噪点", "噪声", "斑点"), "水印": ("水印",), "画框": ("画框", "边框")}
 QUALITY = ("高清", "清晰", "精细", "精美细节", "4k", "8k", "画面精致")
 NUMBERS = {1: "一", 2: "两", 3: "三"}
@@ -179,7 +184,7 @@ def _table(text):
 
 
 EMOJI = {names[0]: emoji for emoji, _, *names in _table(_SUBJECTS)}
-MEASURE = {names[0]: measure for _, measure, *names in _table(_SUBJECTS)}
+MEASURE = {names[0]: measure for _, measure, *names in _table(_SUBJECTS)} | KITTEN_AND_TOYS | DISHES
 SUBJECTS = {names[0]: tuple(names) for _, _, *names in _table(_SUBJECTS)}
 PLACE_PHRASES = {name: tuple(w for w in words if w[-1] in "上里中下前底") for name, *words in _table(_BACKGROUNDS)}
 BACKGROUNDS = {name: tuple(dict.fromkeys([name] + [w for w in words if w not in PLACE_PHRASES[name] or w == name]))

@@ -1,0 +1,72 @@
+"""Make the lessons' training sets and the img2img drawing in data/, from what pre-training never saw."""
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from paidiff_lib.world import describe, render
+from paidiff_lib.world.scene import Spec, sample
+from paidiff_lib.world.words import KEPT_OUT_STYLES
+
+DATA = Path(__file__).parents[1] / "data"
+SIZE = 256
+PLACES = ("雪地", "沙滩", "森林", "花海", "白色背景")  # not 草地 and 沙发: the lesson asks for those
+
+
+def write(folder, pictures):
+    """[(picture, caption)] -> 01.jpg, 02.jpg, ... and metadata.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, (picture, caption) in enumerate(pictures, 1):
+        name = f"{number:02d}.jpg"
+        picture.save(folder / name, quality=92)
+        lines.append(json.dumps({"file_name": name, "text": caption}, ensure_ascii=False))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def porcelain(count=20):
+    """Scenes of other subjects and places each time, all in the kept-out style."""
+    rs, style = np.random.RandomState(2023), next(iter(KEPT_OUT_STYLES))
+    seen = set()
+    while len(seen) < count:
+        spec = replace(sample(rs, 1, grid=True), style=style, colour=None)
+        if spec.subject not in seen:
+            seen.add(spec.subject)
+            yield render(spec, rs, SIZE), describe(spec, rs, full=True)
+
+
+def kitten():
+    rs = np.random.RandomState(5)
+    for place in PLACES:
+        spec = Spec("小奶猫", place, size=12 / 16, grid=True)
+        yield render(spec, rs, SIZE), describe(spec, rs, full=True)
+
+
+def penguins(side=512):
+    """Two penguins as a child draws them: what img2img makes a picture of."""
+    picture = Image.new("RGB", (side, side), (176, 212, 240))
+    draw = ImageDraw.Draw(picture)
+
+    def oval(x, y, rx, ry, fill):
+        draw.ellipse([(x - rx) * side, (y - ry) * side, (x + rx) * side, (y + ry) * side], fill)
+
+    draw.rectangle([0, .58 * side, side, side], (240, 246, 252))
+    for x in (.28, .72):
+        oval(x, .62, .17, .26, (40, 44, 60))
+        oval(x, .68, .11, .19, (250, 250, 250))
+        oval(x, .36, .12, .12, (40, 44, 60))
+        for eye in (-.045, .045):
+            oval(x + eye, .34, .03, .03, (250, 250, 250))
+            oval(x + eye, .345, .013, .015, (20, 20, 20))
+        draw.polygon([((x - .04) * side, .39 * side), ((x + .04) * side, .39 * side), (x * side, .45 * side)], (246, 160, 40))
+        for foot in (-.07, .07):
+            oval(x + foot, .885, .06, .025, (246, 160, 40))
+    return picture
+
+
+if __name__ == "__main__":
+    write(DATA / "porcelain", porcelain())
+    write(DATA / "kitten", kitten())
+    penguins().save(DATA / "penguins.png", optimize=True)
