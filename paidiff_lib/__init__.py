@@ -28,8 +28,9 @@ os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "true"  # not a choice: a model fo
 from .dataset import CaptionFolder  # noqa: E402
 from .draw import draw  # noqa: E402
 from .errors import PaidiffError  # noqa: E402
+from .inpaint import inpaint  # noqa: E402
 from .lora import LoRA, load_lora, merge, set_scales  # noqa: E402
-from .show import digest, grid, show, use_chinese_font  # noqa: E402
+from .show import curve, digest, grid, show, use_chinese_font, watch  # noqa: E402
 from .text import check_prompt, tokens  # noqa: E402
 from .textual_inversion import TextualInversion, load_embedding  # noqa: E402
 from .train import train  # noqa: E402
@@ -42,9 +43,11 @@ __all__ = [
     "PaidiffError",
     "TextualInversion",
     "check_prompt",
+    "curve",
     "digest",
     "draw",
     "grid",
+    "inpaint",
     "load",
     "load_embedding",
     "load_lora",
@@ -54,4 +57,5 @@ __all__ = [
     "tokens",
     "train",
     "use_chinese_font",
+    "watch",
 ]

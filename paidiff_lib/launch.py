@@ -35,7 +35,7 @@ class Flags:
     lr_scheduler: str = flag("constant", "学习率曲线 · schedule of the learning rate, by diffusers' names")
     lr_warmup_steps: int = flag(0, "预热多少次更新 · updates until the learning rate is reached")
     max_grad_norm: float = flag(1.0, "梯度最长多少 · longest gradient")
-    snr_gamma: float = flag(5.0, "min-SNR 加权;0 关闭 · min-SNR weighting; 0 switches it off")
+    snr_gamma: float | None = flag(None, "min-SNR 加权,常用 5 · min-SNR weighting, usually 5; off unless given")
     seed: int = flag(0, "随机种子 · same seed, same result")
     mixed_precision: str | None = flag(None, "no, fp16, bf16")
     gradient_checkpointing: bool = flag(False, "省显存,慢一些 · less memory, slower")

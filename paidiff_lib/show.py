@@ -2,6 +2,7 @@
 
 import io
 import math
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,6 +32,46 @@ def show(images, titles=None, alt=None, columns=None):
         described = alt or "; ".join(map(str, titles)) or f"{len(images)} 张图 · pictures"
         display(Output(data=_jpeg(sheet), format="jpeg", alt=described))
     print(digest(images))
+
+
+def watch(steps, total):
+    """Pass the steps of `train` on, with one line that counts to `total` and says how long is left."""
+    if not _in_notebook():
+        from tqdm import tqdm
+
+        yield from tqdm(steps, total=total, unit="step")
+        return
+    from IPython.display import display
+
+    line, told, index = display({"text/plain": ""}, raw=True, display_id=True), 0.0, 0
+    for step in steps:
+        index = step.index
+        if time.perf_counter() - told > 0.5:
+            told = time.perf_counter()
+            text = f"{index}/{total} · loss {step.loss:.3f} · 还有 left {step.left:.0f} s"
+            line.update({"text/plain": text}, raw=True)
+        yield step
+    line.update({"text/plain": f"{index}/{total} 步 steps"}, raw=True)
+
+
+def curve(lines, x="", y="", window=1):
+    """A line chart as a PIL picture. lines: {label: values, or (x values, y values)}; values are means over `window`."""
+    from matplotlib.figure import Figure
+
+    use_chinese_font()
+    figure = Figure((6, 3.2), dpi=96, layout="constrained")
+    axes = figure.subplots()
+    for label, values in lines.items():
+        places, heights = values if isinstance(values, tuple) else (range(1, len(values) + 1), values)
+        heights = np.convolve(heights, np.ones(window) / window, "valid")
+        axes.plot(places[window - 1 :], heights, label=label, marker="o" if len(heights) < 20 else None)
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+    data = io.BytesIO()
+    figure.savefig(data)
+    return Image.open(data).convert("RGB")
 
 
 def grid(images, titles=None, columns=None):

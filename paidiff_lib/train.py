@@ -40,7 +40,7 @@ class Settings:
     warmup: int = 0  # updates until the learning rate is reached
     cycles: int = 1  # of cosine_with_restarts
     power: float = 1.0  # of polynomial
-    min_snr: float | None = 5.0  # Hang et al. 2023; None weighs all timesteps alike
+    min_snr: float | None = None  # gamma of Hang et al. 2023, e.g. 5; None weighs all timesteps alike
     dropout: float | None = None  # share of captions left out; None is the method's own
     ema: float | None = None  # decay of a running mean of the weights, e.g. 0.999; the mean is what remains
     clip: float | None = 1.0  # longest gradient

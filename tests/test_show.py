@@ -1,12 +1,13 @@
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from paidiff_lib import digest, grid, show, use_chinese_font
+from paidiff_lib import curve, digest, grid, show, use_chinese_font, watch
 from paidiff_lib import show as show_function
-from paidiff_lib.show import FONT, _characters, _jpeg, _wrap
+from paidiff_lib.show import FONT, FONT_SIZE, _characters, _jpeg, _wrap
 
 
 def scene(seed, size=128):
@@ -117,3 +118,16 @@ def test_a_gallery_of_36_stays_small():
     data = _jpeg(grid([scene(i) for i in range(36)], ["雪地里的两只企鹅"] * 36))
     assert len(data) < 250_000
     assert Image.open(io.BytesIO(data)).width < 1000
+
+
+def test_a_curve_is_a_picture_with_its_line():
+    blank, line = curve({"loss": [1.0, 1.0]}), curve({"loss": [3, 2, 1]}, "步 step", "loss")
+    assert line.mode == "RGB" and line.width > 2 * FONT_SIZE
+    assert blank.tobytes() != line.tobytes()
+    assert curve({"a": [1, 2, 3, 4], "b": ([0, 9], [2, 2])}).size == line.size
+
+
+def test_watching_hands_every_step_on(capsys):
+    steps = [SimpleNamespace(index=i, loss=0.5, left=1.0) for i in (1, 2, 3)]
+    assert list(watch(iter(steps), 3)) == steps
+    assert "3/3" in capsys.readouterr().err
