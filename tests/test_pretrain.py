@@ -1,6 +1,9 @@
 """Pre-training end to end on a handful of pictures, and a loop that survives a kill and a bad batch."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ SMALL = {
     "vae": {"channels": [8, 8, 8, 8], "layers": 1, "steps": 2, "batch": 2},
     "decoder": {"steps": 2, "batch": 2},
     "clip": {"steps": 2, "batch": 4, "warmup": 1},
-    "judge": {"steps": 2, "batch": 1},
+    "judge": {"pictures": 180, "steps": 2, "batch": 1},
     "unet": {"channels": [32, 32], "pictures": 180, "steps": 3, "batch": 2},
 }
 CONFIG |= {stage: {**CONFIG[stage], **small} for stage, small in SMALL.items()}
@@ -88,7 +91,7 @@ def test_a_longer_training_starts_from_the_shipped_weights(made, tmp_path, monke
     monkeypatch.setattr(export, "MODELS", made[1])
     monkeypatch.setattr(pretrain, "tell", lambda line: None)
     run = pretrain.Run(tmp_path, CONFIG, start=True)
-    monkeypatch.setattr(loop, "train", lambda name, model, *a, **k: (model, {}))
+    monkeypatch.setattr(loop, "train", lambda name, model, *a, **k: (model, {"pictures": 6}))
     pretrain.run_unet(run)
     record = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
     assert record["unet"]["pictures_seen"] == 12 and record["unet"]["before"]["pictures_seen"] == 6
@@ -152,7 +155,7 @@ def small_task(stop=None, bad=()):
 
 def fit(folder, steps=12, **task):
     model, loss = small_task(**task)
-    return loop.train("task", model, loss, folder, steps, lr=1e-2, warmup=2, ema=0.9, report=lambda line: None)
+    return loop.train("task", model, loss, folder, steps, lr=1e-2, batch=16, warmup=2, ema=0.9, report=lambda line: None)
 
 
 def weights(model):
@@ -171,6 +174,25 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, monkeypatch):
     resumed, _ = fit(tmp_path / "killed")
     assert torch.equal(weights(whole), weights(resumed))
     assert torch.equal(weights(loop.averaged(tmp_path / "killed/task.pt", small_task()[0])), weights(whole))
+
+
+def test_two_processes_train_one_model(tmp_path):
+    """Each on its own batches; both end with the same weights, which one process alone would not have."""
+    script = tmp_path / "two.py"
+    script.write_text(f"""
+import sys, torch
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+import test_pretrain
+torch.distributed.init_process_group("gloo")
+model, record = test_pretrain.fit({str(tmp_path / "run")!r})
+torch.save((test_pretrain.weights(model), record), {str(tmp_path)!r} + f"/rank{{torch.distributed.get_rank()}}.pt")
+""", encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
+                   check=True, timeout=120)
+    (first, record), (second, _) = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert torch.equal(first, second) and record["pictures"] == 2 * 12 * 16
+    alone, _ = fit(tmp_path / "alone")
+    assert not torch.allclose(first, weights(alone), atol=1e-4)
 
 
 def test_a_kill_while_a_checkpoint_is_written_keeps_the_old_one(tmp_path, monkeypatch):

@@ -8,8 +8,8 @@ def minutes(record):
 def model_card(config, notes):
     """Markdown of data/models/paidiff-mini-zh/README.md from the run's config and record."""
     rows = "\n".join(
-        f"| {name} | {notes[name]['parameters'] / 1e6:.2f} M | {notes[name]['steps']:,} x {notes[name]['batch']} | "
-        f"{minutes(notes[name])} | {notes[name]['hardware']} |" for name in ("vae", "decoder", "clip", "judge", "unet"))
+        f"| {name} | {notes[name]['parameters'] / 1e6:.2f} M | {notes[name]['steps']:,} | "
+        f"{notes[name].get('pictures', notes[name]['steps'] * notes[name]['batch']):,} | {minutes(notes[name])} | {notes[name]['hardware']} |" for name in ("vae", "decoder", "clip", "judge", "unet"))
     return f"""---
 license: apache-2.0
 language: zh
@@ -31,8 +31,8 @@ pipe = StableDiffusionPipeline.from_pretrained("data/models/paidiff-mini-zh")
 picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
 ```
 
-| stage | parameters | steps x batch | time | hardware |
-|---|---|---|---|---|
+| stage | parameters | steps | pictures | time | hardware |
+|---|---|---|---|---|---|
 {rows}
 
 * Data: {config['pictures']:,} scenes of `paidiff_lib/world`, seeds from 0 (data seed), training seed {config['seed']};

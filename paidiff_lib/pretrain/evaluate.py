@@ -13,8 +13,10 @@ import numpy as np
 from .. import load
 from ..draw import GUIDANCE, STEPS, sample
 from ..metrics import prompt_following, sharpness
-from ..world import describe, render
+from ..world import Spec, describe, render
+from ..world.scene import CELLS
 from ..world.scene import sample as sample_spec
+from ..world.words import SUBJECTS
 from .export import MODELS
 
 HEADS = ("subject", "background", "style", "colour", "count")
@@ -55,6 +57,14 @@ def evaluate(pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE,
             "sharpness": {"model": round(float(np.mean(sharp)), 2), "real": round(float(np.mean([sharpness(p) for p in real])), 2)}}
 
 
+def plain(pipe, seeds=(0, 1, 2)):
+    """Share of all subjects that the judge recognises in the plainest scene, one flat picture each on grass."""
+    specs = [Spec(name, "草地", size=12 / CELLS, grid=True) for name in SUBJECTS]
+    captions = [f"{spec.subject},{spec.background}" for spec in specs]
+    rates = [prompt_following(sample(pipe, captions, [s * 100_000 + i for i in range(len(specs))]), specs) for s in seeds]
+    return round(float(np.mean([rate["subject"] for rate in rates])), 4)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prompts", type=int, default=300)
@@ -62,7 +72,9 @@ def main():
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--keep", action="store_true", help="write the result into the model's folder")
     args = parser.parse_args()
-    result = evaluate(load("mini"), args.prompts, range(args.seeds), guidance=args.guidance)
+    pipe = load("mini")
+    result = evaluate(pipe, args.prompts, range(args.seeds), guidance=args.guidance)
+    result["plain_subject"] = plain(pipe, range(args.seeds))
     print(json.dumps(result, indent=1))
     if args.keep:
         path = MODELS / "paidiff-mini-zh/prompt_following.json"

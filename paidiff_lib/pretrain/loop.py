@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from diffusers.training_utils import EMAModel
 
 SAVE_EVERY = 120  # seconds
@@ -46,11 +47,26 @@ def autocast(device):
     return torch.autocast(device, torch.bfloat16) if fast else nullcontext()
 
 
-def train(name, model, loss, folder, steps, lr, warmup=200, ema=0.999, weight_decay=0.01, seed=0, report=print):
+def processes():
+    """(number of this process, how many there are): more than one under torchrun."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def share(gradients, count):
+    """Replace each process's gradients by the mean over all, in one message."""
+    flat = torch._utils._flatten_dense_tensors(gradients)
+    dist.all_reduce(flat)
+    flat /= count
+    for gradient, mean in zip(gradients, torch._utils._unflatten_dense_tensors(flat, gradients)):
+        gradient.copy_(mean)
+
+
+def train(name, model, loss, folder, steps, lr, batch, warmup=200, ema=0.999, weight_decay=0.01, seed=0, report=print):
     """Run `loss(step, generator) -> (scalar, {name: value})` to `steps`, resuming from folder/<name>.pt.
 
-    Returns the model holding its EMA weights, in eval mode, and the stage's record (steps, seconds, losses).
-    `generator` is seeded by the step alone, so a resumed run sees the batches it would have seen.
+    Returns the model holding its EMA weights, in eval mode, and the stage's record (steps, pictures, seconds, losses).
+    `generator` is seeded by step and process alone, so a resumed run sees the batches it would have seen. Each of
+    several processes takes its own `batch` pictures a step.
     """
     path = Path(folder) / f"{name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +74,8 @@ def train(name, model, loss, folder, steps, lr, warmup=200, ema=0.999, weight_de
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr, (0.9, 0.99), weight_decay=weight_decay, fused=True)
     average = EMAModel(trained, decay=ema)
-    start, seconds, record, bad = 0, 0.0, [], 0
+    rank, count = processes()
+    start, pictures, seconds, record, bad = 0, 0, 0.0, [], 0
     if path.exists():
         state = torch.load(path, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
@@ -66,20 +83,23 @@ def train(name, model, loss, folder, steps, lr, warmup=200, ema=0.999, weight_de
         average.load_state_dict(state["ema"])
         average.to(device)
         start, seconds, record = state["step"], state["seconds"], state["record"]
+        pictures = state["pictures"]
         report(f"{name}: resumed at step {start}/{steps}")
     began = saved = told = time.time()
 
     def checkpoint(step):
         save(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": average.state_dict(),
-                    "step": step, "seconds": seconds + time.time() - began, "record": record})
+                    "step": step, "pictures": pictures, "seconds": seconds + time.time() - began, "record": record})
 
     model.train()
     for step in range(start, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, lr, warmup)
         with autocast(device):
-            value, terms = loss(step, torch.Generator().manual_seed(seed * 10_000_019 + step))
+            value, terms = loss(step, torch.Generator().manual_seed((seed * 10_000_019 + step) * count + rank))
         value.backward()
+        if count > 1:
+            share([p.grad for p in trained], count)
         norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
         if torch.isfinite(norm):  # a bad batch is skipped, never written into the weights
             optimizer.step()
@@ -91,6 +111,9 @@ def train(name, model, loss, folder, steps, lr, warmup=200, ema=0.999, weight_de
             if bad == BAD_IN_A_ROW:
                 raise FloatingPointError(f"{name}: {bad} batches in a row gave no finite gradient; lower the rate")
         optimizer.zero_grad(set_to_none=True)
+        pictures += batch * count
+        if rank:
+            continue
         now = time.time()
         if now - told > 15 or step == steps - 1:
             pace = (now - began) / (step + 1 - start)
@@ -103,4 +126,4 @@ def train(name, model, loss, folder, steps, lr, warmup=200, ema=0.999, weight_de
             checkpoint(step + 1)
             saved = time.time()
     average.copy_to(trained)
-    return model.eval(), {"steps": steps, "seconds": round(seconds + time.time() - began), "losses": record[-1:]}
+    return model.eval(), {"steps": steps, "pictures": pictures, "seconds": round(seconds + time.time() - began), "losses": record[-1:]}

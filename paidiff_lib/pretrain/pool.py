@@ -23,12 +23,13 @@ def level(seed, grid=False):
     return ((0, 1, 1, 2, 2) if grid else (0, 1, 2, 2, 2))[seed % 5]
 
 
-def _chunk(folder, start, stop, size, grid):
+def _chunk(folder, start, stop, size, grid, kept_out):
     """Render one chunk into the shared files; return its caption lines."""
     pictures, masks = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pictures", "masks"))
     lines = []
     for seed in range(start, stop):
-        spec, caption, rs = plan(seed, level(seed, grid), grid=grid)
+        cells = grid or (kept_out and seed % 2 == 1)
+        spec, caption, rs = plan(seed, level(seed, grid), grid=cells, kept_out=kept_out)
         picture, mask = paint(spec, rs, size)
         other = describe(spec, np.random.RandomState(seed + 2**31))
         pictures[seed] = np.asarray(picture)
@@ -37,8 +38,11 @@ def _chunk(folder, start, stop, size, grid):
     return lines
 
 
-def build(folder, count, size=128, grid=False, report=print):
-    """Render `count` scenes; a finished pool of that many is returned as it is, any other is made again."""
+def build(folder, count, size=128, grid=False, kept_out=False, report=print):
+    """Render `count` scenes; a finished pool of that many is returned as it is, any other is made again.
+
+    grid: as the UNet is taught. kept_out: for the judge, with what pre-training leaves out, half of it on the grid.
+    """
     folder = Path(folder)
     if not (folder / "scenes.jsonl").exists() or len(load(folder)[0]) != count:
         (folder / "scenes.jsonl").unlink(missing_ok=True)
@@ -49,7 +53,7 @@ def build(folder, count, size=128, grid=False, report=print):
         lines = []
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             stops = [min(s + CHUNK, count) for s in starts]
-            for part in pool.map(_chunk, repeat(folder), starts, stops, repeat(size), repeat(grid)):
+            for part in pool.map(_chunk, repeat(folder), starts, stops, repeat(size), repeat(grid), repeat(kept_out)):
                 lines += part
                 report(f"pool {len(lines)}/{count}")
         staging = folder / "scenes.tmp"

@@ -5,8 +5,11 @@ timesteps from a logit-normal, most of them where shapes form (Esser et al. 2024
 Salimans 2022). The noise goes on to beta 0.02, so that the last step holds almost no signal: with 0.012 a 16 x 16
 latent still shows its mean colour there, and plain backgrounds come out grey.
 """
+import shutil
+
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import compute_snr
 
 from .loop import autocast
@@ -22,6 +25,19 @@ def build(channels, layers=1):
         up_block_types=["CrossAttnUpBlock2D"] * (len(channels) - 1) + ["UpBlock2D"],
         layers_per_block=layers, attention_head_dim=[c // 32 for c in channels], norm_num_groups=16,
         resnet_time_scale_shift="scale_shift", addition_embed_type="text", addition_embed_type_num_heads=8)
+
+
+def quicken(unet, steps):
+    """The same UNet with faster training steps; parameters keep their names.
+
+    On a CPU the backward pass of the fused attention takes a third of a step: plain attention does 1.3 times the
+    steps, compiling 1.2 times on top of it (AMX, batch 32). Compiling needs a C++ compiler and about two minutes, so a short run does without.
+    """
+    if next(unet.parameters()).device.type == "cpu":
+        unet.set_attn_processor(AttnProcessor())
+    if steps >= 1000 and shutil.which("g++"):
+        unet.compile()
+    return unet
 
 
 def scheduler():
