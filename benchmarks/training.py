@@ -21,7 +21,7 @@ from run import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("training.json")
-SHORT, LONG, REPEATS = 4, 44, 3
+SHORT, LONG, REPEATS = 4, 34, 3
 COMMON = ["--resolution=128", "--train_batch_size=1", "--gradient_accumulation_steps=4", "--lr_warmup_steps=0", "--seed=0"]
 METHODS = {
     "LoRA": (
