@@ -15,6 +15,7 @@ def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guid
     pipe: an img2img pipeline, `load(task="img2img")`. picture, mask: PIL pictures; cut to the model's own square.
     strength: how much of what was there is forgotten, above 0 to 1. Returns a PIL picture. Raises PaidiffError.
     """
+    import numpy as np
     import torch
     from PIL import Image
 
@@ -26,7 +27,7 @@ def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guid
     known = encode_picture(pipe, picture)[0].to(pipe.device, pipe.unet.dtype) * pipe.vae.config.scaling_factor
     noise = torch.randn(known.shape, generator=_generator(seed)).to(known)
     cells = mask.resize([side // pipe.vae_scale_factor] * 2, Image.Resampling.BOX)
-    free = torch.tensor(cells.getdata(), dtype=torch.float32).reshape(cells.size[::-1]).gt(0).to(known)
+    free = torch.from_numpy(np.array(cells)).gt(0).to(known)
 
     def put_back(pipe, index, timestep, state):
         later = pipe.scheduler.timesteps[pipe.scheduler.timesteps < timestep][:1]  # none after the last step

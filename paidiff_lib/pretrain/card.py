@@ -41,7 +41,7 @@ picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
 * VAE: {notes['decoder']['psnr_held_out_dB']} dB PSNR on 300 held-out scenes.
 * Chinese CLIP: picks the right caption out of 128 for {notes['clip']['top1_of_128_held_out']:.0%} of held-out pictures.
   While it trains, linear heads teach both towers every attribute of a caption (`clip.Taught`): not in the article.
-* These weights were not made in one run: CLIP and UNet started from earlier ones (`before` in `training.json`).
+* These weights were not made in one run: CLIP, judge and UNet started from earlier ones (`before` in `training.json`).
 * Judge, on real held-out pictures: {', '.join(f'{k} {v:.1%}' for k, v in notes['judge']['accuracy_held_out'].items())}.
 * Prompt following, with ceiling and floor: `prompt_following.json` beside this file.
 * Every number again, and the whole config: `training.json`. To make the model anew: `python -m paidiff_lib.pretrain`.
