@@ -22,6 +22,7 @@ from .errors import PaidiffError
 from .state import Order, RandomState, Signals
 from .zoo import device
 
+ROOM = 64 * 64  # latent cells in one pass: no more than a single picture of 512 x 512 has
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
 SCHEDULES = ["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"]
 FREE = {"steps", "every", "keep", "resume", "cache", "sample_every", "prompts", "checkpointing"}  # may change on the way
@@ -126,6 +127,7 @@ class Run:
             self.pipe.unet.enable_gradient_checkpointing()
         self.encoded = Encoded(self.pipe, data, settings.cache, not method.trains_text, captions=[""])
         self._make_optimizer()
+        self.batch, self.passes = joined(settings.batch, settings.accumulate, (self.encoded.size // self.pipe.vae_scale_factor) ** 2)
         self.order = Order(len(data), settings.seed)
         self.random, self.signals = RandomState(settings.seed + self.accelerator.process_index), Signals()
         self.index = self.bad = self.skipped = 0
@@ -180,14 +182,14 @@ class Run:
                 raise
 
     def _step(self):
-        """One update of the weights, from `accumulate` batches."""
+        """One update of the weights, from `accumulate` batches, in as few passes as there is room for."""
         began, rate = time.perf_counter(), self.schedule.get_last_lr()[0]
         self._mode(training=True)
         losses = []
-        for _ in range(self.settings.accumulate):
+        for _ in range(self.passes):
             with self.accelerator.autocast():
                 loss = self.method.loss(self._batch())
-            self.accelerator.backward(loss / self.settings.accumulate)
+            self.accelerator.backward(loss / self.passes)
             losses.append(loss.detach())
         self._update()
         self._mode(training=False)
@@ -199,9 +201,9 @@ class Run:
         """The next pictures of the order, with fresh noise. All chance comes from the CPU: every device sees the same."""
         import torch
 
-        s, device = self.settings, self.accelerator.device
+        device, size = self.accelerator.device, self.batch
         rank, everyone = self.accelerator.process_index, self.accelerator.num_processes
-        chosen = self.order.take(s.batch * everyone)[rank * s.batch : (rank + 1) * s.batch]
+        chosen = self.order.take(size * everyone)[rank * size : (rank + 1) * size]
         moments = torch.stack([self.encoded.moments(i, random.choice(self.data.variants(i))) for i in chosen])
         clean = moments[:, 0] + moments[:, 1] * torch.randn(moments[:, 0].shape)
         clean = (clean * self.pipe.vae.config.scaling_factor).to(device)
@@ -209,7 +211,7 @@ class Run:
         t = torch.randint(self.noise.config.num_train_timesteps, (len(chosen),)).to(device)
         target = noise if self.noise.config.prediction_type == "epsilon" else self.noise.get_velocity(clean, noise, t)
         noisy = self.noise.add_noise(clean, noise, t).to(self.dtype)
-        return Batch(noisy, t, self._hidden(chosen), target, loss_weights(self.noise, t, s.min_snr))
+        return Batch(noisy, t, self._hidden(chosen), target, loss_weights(self.noise, t, self.settings.min_snr))
 
     def _hidden(self, chosen):
         import torch
@@ -378,6 +380,15 @@ class Run:
 
 
 # --- the parts of a run -----------------------------------------------------------------------------------------
+
+
+def joined(batch, accumulate, cells):
+    """(pictures in a pass, passes to an update): the gradient of `accumulate` batches of `batch` pictures of `cells` latents.
+
+    Several batches go through the UNet at once where they are small together: the same mean, in less time.
+    """
+    fits = [n for n in range(1, accumulate + 1) if accumulate % n == 0 and (n == 1 or n * batch * cells <= ROOM)]
+    return batch * fits[-1], accumulate // fits[-1]
 
 
 def loss_weights(noise, timesteps, gamma):

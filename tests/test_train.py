@@ -14,7 +14,9 @@ from paidiff_lib.checkpoint import Store
 from paidiff_lib.dataset import CaptionFolder
 from paidiff_lib.lora import LoRA
 from paidiff_lib.state import Order
-from paidiff_lib.train import BAD_IN_A_ROW, loss_weights, train
+from paidiff_lib.train import BAD_IN_A_ROW, joined, loss_weights, train
+
+trainer = sys.modules["paidiff_lib.train"]  # the package has a function of that name
 
 EVERYTHING = {"batch": 2, "accumulate": 2, "schedule": "cosine", "ema": 0.9, "warmup": 2}
 
@@ -249,17 +251,32 @@ def test_clipping_clips(tiny, pictures, monkeypatch):
     assert lengths == [pytest.approx(1e-3, rel=1e-2)]
 
 
-def test_accumulated_gradients_are_those_of_one_large_batch(tiny_folder, pictures):
-    """Every batch the same one: four of it, accumulated, are as good as one."""
-    ends = []
-    for shape in ({"accumulate": 1}, {"accumulate": 4}):
-        method = fresh(tiny_folder, dropout=0.0)
-        loss, kept = method.loss, []
-        method.loss = lambda batch: kept.append(batch) or loss(kept[0])
-        list(train(method, pictures, steps=1, lr=1e-2, **shape))
-        assert len(kept) == shape["accumulate"]
-        ends.append(weights(method))
-    assert all(torch.allclose(ends[0][n], ends[1][n], atol=1e-6) for n in ends[0])
+def test_accumulated_batches_go_through_together_where_there_is_room(tiny_folder, pictures, monkeypatch):
+    """Four pictures in one pass, or the same four in a pass each: the same gradient."""
+    ends, kept = [], []
+    update = torch.optim.AdamW.step
+    gradient = lambda: torch.cat([p.grad.flatten() for p in method.parameters().values() if p.grad is not None])
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a: ends.append(gradient()) or update(self, *a))
+    for room, passes in ((trainer.ROOM, 1), (0, 4)):
+        monkeypatch.setattr(trainer, "ROOM", room)
+        method, sizes = fresh(tiny_folder, dropout=0.0), []
+        loss = method.loss
+
+        def one_of(batch):
+            sizes.append(len(batch.noisy))
+            kept or kept.append(batch)
+            here = slice(len(sizes) - 1, len(sizes)) if room == 0 else slice(None)
+            return loss(trainer.Batch(*(value[here] for value in vars(kept[0]).values())))
+
+        method.loss = one_of
+        list(train(method, pictures, steps=1, lr=1e-2, accumulate=4))
+        assert sizes == [4 // passes] * passes
+    assert ends[0].norm() > 0 and torch.allclose(*ends, atol=1e-6)
+
+
+def test_a_pass_is_never_larger_than_one_picture_of_512():
+    assert joined(1, 4, 16 * 16) == (4, 1) and joined(2, 32, 16 * 16) == (16, 4)
+    assert joined(1, 4, 64 * 64) == (1, 4) and joined(3, 5, 96 * 96) == (3, 5)
 
 
 def test_every_picture_once_before_any_twice_and_the_place_is_kept():
