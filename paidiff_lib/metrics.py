@@ -58,12 +58,16 @@ class Judge(nn.Module):
         return {head: linear(y) for head, linear in self.heads.items()}
 
     @torch.no_grad()
-    def probabilities(self, pictures):
-        """PIL pictures -> {head: (N, classes) numpy}, classes in the order of `self.classes[head]`."""
+    def evidence(self, pictures):
+        """PIL pictures -> {head: logits (N, classes)}."""
         x = np.stack([np.asarray(p.convert("RGB").resize((128, 128)), np.float32) for p in pictures])
         x = torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1
         out = [self(part) for part in x.split(64)]
-        return {head: torch.cat([o[head] for o in out]).softmax(1).numpy() for head in self.classes}
+        return {head: torch.cat([o[head] for o in out]) for head in self.classes}
+
+    def probabilities(self, pictures):
+        """PIL pictures -> {head: (N, classes) numpy}, classes in the order of `self.classes[head]`."""
+        return {head: logits.softmax(1).numpy() for head, logits in self.evidence(pictures).items()}
 
     def probability(self, pictures, head, name):
         """How sure the judge is that each picture shows `name`: (N,)."""
@@ -95,6 +99,17 @@ def prompt_following(pictures, specs, model=None):
                 continue
             hit.append(seen[head][i] == wanted[head])
     return {head: float(np.mean(hit)) if hit else float("nan") for head, hit in hits.items()}
+
+
+def similarity(pictures, references):
+    """How much each picture shows the same thing as the references: (N,), 1 the same, about 0 something else.
+
+    The mean cosine of the judge's evidence for every subject, whatever the place and style. The thing itself need not
+    be one that the judge was taught: a kitten that is half cat and half panda to it is so in every picture.
+    """
+    seen, wanted = (judge().evidence(group)["subject"] for group in (pictures, references))
+    seen, wanted = (F.normalize(logits - logits.mean(1, keepdim=True)) for logits in (seen, wanted))
+    return (seen @ wanted.T).mean(1).numpy()
 
 
 def sharpness(picture):

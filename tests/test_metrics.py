@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from paidiff_lib.metrics import CLASSES, distance, interval, judge, prompt_following, sharpness, truth
+from paidiff_lib.metrics import CLASSES, distance, interval, judge, prompt_following, sharpness, similarity, truth
 from paidiff_lib.pretrain.evaluate import held_out
 from paidiff_lib.world import Spec, render
 
@@ -60,3 +60,11 @@ def test_interval_holds_the_mean_and_narrows():
     mean, low, high = interval(values)
     wide = interval(values[:20])
     assert low < mean < high and abs(mean - 5) < 0.1 and high - low < (wide[2] - wide[1]) / 3
+
+
+def test_similarity_tells_a_thing_it_was_never_taught_in_other_places():
+    """The kitten of lesson 4, whose class the judge does not have."""
+    shown = lambda name, places: [render(Spec(name, place, size=.75, grid=True), np.random.RandomState(1)) for place in places]
+    references = shown("小奶猫", ("雪地", "沙滩", "森林"))
+    kitten, cat, car = (similarity(shown(name, ("草地", "沙发", "湖面")), references) for name in ("小奶猫", "猫", "汽车"))
+    assert kitten.shape == (3,) and kitten.min() > 0.8 and max(cat.max(), car.max()) < 0.6
