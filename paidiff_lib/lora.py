@@ -7,6 +7,7 @@
 """
 
 import re
+import warnings
 from pathlib import Path
 
 from .checkpoint import require_finite, written_whole
@@ -54,7 +55,8 @@ class LoRA(Method):
             target_modules=list(layers),
             init_lora_weights="gaussian",
         )
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # two LoRAs at once are meant
             torch.manual_seed(seed)
             try:
                 module.add_adapter(config, adapter_name=self.name)

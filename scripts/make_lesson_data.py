@@ -45,7 +45,7 @@ def kitten():
 
 
 def penguins(side=512):
-    """Two penguins as a child draws them: what img2img makes a picture of."""
+    """Two penguins as a child draws them: what img2img makes a picture of. They stand where the model's own would."""
     picture = Image.new("RGB", (side, side), (176, 212, 240))
     draw = ImageDraw.Draw(picture)
 
@@ -53,16 +53,16 @@ def penguins(side=512):
         draw.ellipse([(x - rx) * side, (y - ry) * side, (x + rx) * side, (y + ry) * side], fill)
 
     draw.rectangle([0, .58 * side, side, side], (240, 246, 252))
-    for x in (.28, .72):
-        oval(x, .62, .17, .26, (40, 44, 60))
-        oval(x, .68, .11, .19, (250, 250, 250))
-        oval(x, .36, .12, .12, (40, 44, 60))
-        for eye in (-.045, .045):
-            oval(x + eye, .34, .03, .03, (250, 250, 250))
-            oval(x + eye, .345, .013, .015, (20, 20, 20))
-        draw.polygon([((x - .04) * side, .39 * side), ((x + .04) * side, .39 * side), (x * side, .45 * side)], (246, 160, 40))
-        for foot in (-.07, .07):
-            oval(x + foot, .885, .06, .025, (246, 160, 40))
+    for x in (.27, .73):
+        oval(x, .69, .115, .175, (40, 44, 60))
+        oval(x, .73, .075, .13, (250, 250, 250))
+        oval(x, .515, .082, .082, (40, 44, 60))
+        for eye in (-.03, .03):
+            oval(x + eye, .5, .02, .02, (250, 250, 250))
+            oval(x + eye, .503, .009, .01, (20, 20, 20))
+        draw.polygon([((x - .027) * side, .535 * side), ((x + .027) * side, .535 * side), (x * side, .575 * side)], (246, 160, 40))
+        for foot in (-.047, .047):
+            oval(x + foot, .862, .04, .017, (246, 160, 40))
     return picture
 
 

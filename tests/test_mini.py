@@ -22,7 +22,7 @@ MODELS = ROOT / "data/models"
 MINI = MODELS / "paidiff-mini-zh"
 READMES = ["README.md", "README.zh-CN.md"]
 FRESH = 10_000_000  # seeds from here on are in no pool
-NEGATIVE = ("猫,草地,水墨画", "水墨画")  # a prompt, and the style that its negative prompt names
+NEGATIVE = ("猫,草地,水彩画", "水彩画")  # a prompt, and the style that its negative prompt names
 STEPS = 10
 
 

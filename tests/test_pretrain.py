@@ -134,6 +134,37 @@ def test_a_step_depends_on_its_generator_only(made, stage):
         assert torch.equal(first, loss(9, torch.Generator().manual_seed(5))[0])
 
 
+def test_the_decoder_learns_on_whole_cells():
+    """A picture whose values are its columns' numbers: every crop begins at a multiple of 8."""
+    ramp = np.broadcast_to(np.arange(128, dtype=np.uint8)[:, None], (4, 128, 128, 3))
+    firsts = {int(v) for v in vae.crops(ramp, 200, torch.Generator().manual_seed(0), step=8)[:, 0, 0, 0]}
+    assert firsts == set(range(0, 128 - vae.CROP + 1, 8))
+
+
+def test_half_of_the_timesteps_come_from_the_noisy_end():
+    t = unet.timesteps(4000, torch.Generator().manual_seed(0))
+    assert t.min() >= 0 and t.max() > 990 and 0.55 < (t >= unet.NOISY).float().mean() < 0.75
+
+
+def test_a_longer_training_leaves_the_plainest_scenes_out():
+    """Latents that are their scene's level: the batch holds no 0."""
+    levels = torch.tensor([0, 1, 2, 0, 1, 2])
+    latents, text = levels.float().view(-1, 1, 1, 1).expand(-1, 8, 16, 16), torch.randn(6, 2, 32, 192)
+    seen = []
+
+    class Spy(torch.nn.Linear):
+        def forward(self, noisy, t, text):
+            return type("Out", (), {"sample": noisy})
+
+    add_noise = type(unet.scheduler()).add_noise
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(unet.scheduler()), "add_noise", lambda self, x, *a: seen.append(x) or add_noise(self, x, *a))
+        for start in (False, True):
+            loss = unet.objective(Spy(1, 1), latents, text, text[:1, 0], torch.rand(6, 16, 16), levels, 10, 64, start)
+            loss(9, torch.Generator().manual_seed(0))
+    assert (seen[0] == 0).any() and not (seen[1] == 0).any()
+
+
 class Killed(Exception):
     pass
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import paidiff_lib
 from paidiff_lib import PaidiffError
 from paidiff_lib.dataset import CaptionFolder
+from paidiff_lib.draw import GUIDANCE
 from paidiff_lib.textual_inversion import OBJECT, STYLE, TextualInversion, load_embedding
 from paidiff_lib.train import train
 
@@ -122,7 +123,7 @@ import sys, torch
 from diffusers import StableDiffusionPipeline
 pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], local_files_only=True)
 pipe.set_progress_bar_config(disable=True)
-out = pipe(sys.argv[3], num_inference_steps=2, guidance_scale=5.0, generator=[torch.Generator().manual_seed(0)]).images[0]
+out = pipe(sys.argv[3], num_inference_steps=2, guidance_scale=float(sys.argv[4]), generator=[torch.Generator().manual_seed(0)]).images[0]
 out.save(sys.argv[2])
 assert not [m for m in sys.modules if m.startswith("paidiff")]
 """
@@ -137,7 +138,7 @@ def test_plain_diffusers_opens_the_whole_model(tiny, tmp_path, vectors):
     assert not list(tmp_path.glob(".*"))
     again = paidiff_lib.load(folder)
     assert ids(again, PROMPT) == ids(tiny, PROMPT) and picture(again) == picture(tiny)
-    command = [sys.executable, "-c", PLAIN, str(folder), str(tmp_path / "x.png"), PROMPT]
+    command = [sys.executable, "-c", PLAIN, str(folder), str(tmp_path / "x.png"), PROMPT, str(GUIDANCE)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "x.png").tobytes() == picture(tiny)

@@ -135,6 +135,20 @@ def test_on_the_grid_a_subject_stands_on_whole_cells():
     assert all(np.array_equal(np.roll(masks[0], move, (0, 1)), mask) for mask, move in zip(masks, moves))
 
 
+@pytest.mark.parametrize("count", (1, 2, 3))
+def test_on_the_grid_subjects_stand_in_the_same_cells_whatever_is_behind(count):
+    size = (12 if count == 1 else 7) / 16
+    masks = [paint(Spec("茶壶", place, count=count, size=size, grid=True), np.random.RandomState(i))[1]
+             for i, place in enumerate(BACKGROUNDS)]
+    assert all(np.array_equal(masks[0], mask) for mask in masks)
+
+
+def test_three_are_no_smaller_than_two_and_all_are_seen():
+    """The third stands before the others and hides little of them."""
+    one, two, three = (paint(Spec("茶壶", count=n, size=7 / 16, grid=True), np.random.RandomState(0))[1].sum() for n in (1, 2, 3))
+    assert two == pytest.approx(2 * one) and three > 2.7 * one
+
+
 def test_loose_scenes_stand_anywhere():
     spec = Spec("茶壶", "草地", size=.44, place=1)
     corners = {np.flatnonzero(paint(spec, np.random.RandomState(s))[1].any(0))[0] % 8 for s in range(20)}

@@ -3,7 +3,7 @@
 Stages: pool of pictures -> VAE -> its decoder longer -> Chinese CLIP -> judge -> UNet -> export. Each resumes after a kill. The same command
 runs on a GPU and on a CPU; only the hours differ. Two processes take 1.4 times the pictures of one with two threads
 (145 and 102 a second on a Xeon with AMX):
-torchrun --standalone --nproc-per-node 2 -m paidiff_lib.pretrain --stage unet, once the pool and the caches are there.
+torchrun --standalone --nproc-per-node 2 -m -- paidiff_lib.pretrain --stage unet, once the pool and the caches are there.
 """
 import argparse
 import json
@@ -78,7 +78,7 @@ def hardware(device):
         return torch.cuda.get_device_name()
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else ""
-    return f"{cpu}, {torch.get_num_threads()} thread(s) of {os.cpu_count()} cores"
+    return f"{cpu}, {loop.processes()[1]} x {torch.get_num_threads()} thread(s) on {os.cpu_count()} cores"
 
 
 def run_pool(run):
@@ -99,7 +99,7 @@ def run_decoder(run):
     held, part = run.config["held_back"], run.config["decoder"]
     model = run.weights("vae", run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"]))
     model = vae.freeze_encoder(model)
-    model, record = run.stage("decoder", model, vae.objective(model, pictures[held:], part["batch"]))
+    model, record = run.stage("decoder", model, vae.objective(model, pictures[held:], part["batch"], step=8))
     run.note("decoder", record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
 
 
@@ -151,7 +151,7 @@ def run_unet(run):
     if run.start:
         model, before = export.shipped("unet", model), {"before": export.shipped_record()["unet"]}
     objective = unet.objective(model, latents[held:] * export.scaling_factor(latents), embeddings[held:], empty,
-                               masks[held:], levels[held:], part["steps"], part["batch"])
+                               masks[held:], levels[held:], part["steps"], part["batch"], run.start)
     model, record = run.stage("unet", unet.quicken(model, part["steps"]), objective)
     seen = record["pictures"] + before.get("before", {}).get("pictures_seen", 0)
     run.note("unet", record | {"pictures_seen": seen} | before)

@@ -1,7 +1,7 @@
 """Stage 3: the denoiser, on cached latents and cached embeddings of the frozen text encoder.
 
 v-prediction (Salimans & Ho 2022), little weight on almost clean latents (the idea of min-SNR, Hang et al. 2023),
-timesteps from a logit-normal, most of them where shapes form (Esser et al. 2024), 10 % of the captions dropped (Ho &
+timesteps half from a logit-normal (Esser et al. 2024), half from the noisy end, 10 % of the captions dropped (Ho &
 Salimans 2022). The noise goes on to beta 0.02, so that the last step holds almost no signal: with 0.012 a 16 x 16
 latent still shows its mean colour there, and plain backgrounds come out grey.
 """
@@ -14,7 +14,7 @@ from diffusers.training_utils import compute_snr
 
 from .loop import autocast
 
-DROPOUT, GAMMA, FOCUS = 0.1, 5.0, 2.0
+DROPOUT, GAMMA, FOCUS, NOISY = 0.1, 5.0, 2.0, 600
 
 
 def build(channels, layers=1):
@@ -61,21 +61,22 @@ def order_of_teaching(upto, progress, generator, batch):
 
 
 def timesteps(batch, generator):
-    """Three quarters from a logit-normal, a quarter from everywhere: sampling starts at the last step of all."""
+    """Half from a logit-normal, half from the noisy end: sampling starts there, and there it is decided what is drawn."""
     shaped = (1000 * torch.sigmoid(torch.randn(batch, generator=generator) - 0.3)).long()
-    anywhere = torch.randint(1000, (batch,), generator=generator)
-    return torch.where(torch.rand(batch, generator=generator) < 0.25, anywhere, shaped)
+    noisy = torch.randint(NOISY, 1000, (batch,), generator=generator)
+    return torch.where(torch.rand(batch, generator=generator) < 0.5, noisy, shaped)
 
 
-def objective(unet, latents, embeddings, empty, masks, levels, steps, batch):
+def objective(unet, latents, embeddings, empty, masks, levels, steps, batch, start=False):
     """latents (N, 8, 16, 16) scaled to unit std; embeddings (N, 2, 32, 192); empty (1, 32, 192).
 
     masks (N, 16, 16) in 0..1: where the subjects are. A cell of a subject counts 1 + FOCUS times: backgrounds fill
-    two thirds of a picture and would drown what is hard to learn.
+    two thirds of a picture and would drown what is hard to learn. start: go on from weights that know the plainest
+    scenes, without them.
     """
     device, noise_scheduler = next(unet.parameters()).device, scheduler()
     weights = (GAMMA / (compute_snr(noise_scheduler, torch.arange(1000)) + 1)).clamp(max=1)
-    upto = [(levels <= allowed).nonzero()[:, 0] for allowed in range(3)]
+    upto = [(levels > 0 if start else levels <= allowed).nonzero()[:, 0] for allowed in range(3)]
 
     def loss(step, generator):
         which = order_of_teaching(upto, step / steps, generator, batch)

@@ -30,10 +30,10 @@ def to_tensor(pictures, device="cpu"):
     return torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def crops(pictures, count, generator):
-    """`count` random CROP x CROP pieces, each of another picture."""
+def crops(pictures, count, generator, step=1):
+    """`count` random CROP x CROP pieces, each of another picture, cut at multiples of `step` pixels."""
     which = torch.randint(len(pictures), (count,), generator=generator).tolist()
-    corners = torch.randint(pictures.shape[1] - CROP + 1, (count, 2), generator=generator).tolist()
+    corners = torch.randint((pictures.shape[1] - CROP) // step + 1, (count, 2), generator=generator).mul(step).tolist()
     return np.stack([pictures[i, y:y + CROP, x:x + CROP] for i, (y, x) in zip(which, corners)])
 
 
@@ -41,11 +41,12 @@ def slopes(x):
     return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
 
 
-def objective(vae, pictures, batch):
+def objective(vae, pictures, batch, step=1):
+    """step=8 cuts at whole latent cells, as in a drawn picture: the squares of 像素画 then lie where a decoder can learn them."""
     device = next(vae.parameters()).device
 
-    def loss(step, generator):
-        x = to_tensor(crops(pictures, batch, generator), device)
+    def loss(_, generator):
+        x = to_tensor(crops(pictures, batch, generator, step), device)
         latents = vae.encode(x).latent_dist
         y = vae.decode(latents.sample(generator)).sample
         mse = torch.nn.functional.mse_loss(y, x)

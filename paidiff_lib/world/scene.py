@@ -18,6 +18,7 @@ from .words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KEPT_OUT_STYLES, KITTEN_
 
 SPRITES = Path(__file__).parents[2] / "data/world/sprites.png"
 TILE, COLUMNS, CELLS = 128, 12, 16
+PAIR = (.27, .73)  # the middles of two beside each other
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Spec:
     flaw: str | None = None
     size: float = 0.62   # a subject's side as a fraction of the picture's
     place: int = 0       # -1 left, 0 middle, 1 right
-    grid: bool = False   # subjects stand on a grid of 16 x 16 cells, in three sizes, never mirrored
+    grid: bool = False   # subjects stand on a grid of 16 x 16 cells, in two sizes, never mirrored
 
     @property
     def held_out(self):
@@ -58,14 +59,13 @@ def sample(rs, level=2, grid=False, kept_out=False):
         if chance[2] < .06:
             subject, colour, count = None, None, 0
         elif chance[2] < .36:
-            count = 2 + int(chance[2] < .2)
-            size = rs.uniform(.42, .5) if count == 2 else rs.uniform(.34, .42)
+            count, size = 2 + int(chance[2] < .2), rs.uniform(.42, .5)
         elif chance[3] < .12:
             size, place = rs.uniform(.36, .46), pick((-1, 1))
         if chance[4] < .16:
             flaw = pick(list(FLAWS))
     if grid:
-        size = (12 if size > .5 else 7 if count < 3 else 5) / CELLS
+        size = (12 if size > .5 else 7) / CELLS
     return Spec(subject, background, style, colour, count, flaw, float(size), place, grid)
 
 
@@ -95,16 +95,21 @@ def tinted(rgb, colour):
 
 
 def places(spec, ground, rs):
-    """Where each subject stands: [(centre x, foot y)], far ones first. On the grid, no chance is in it."""
-    about = (lambda middle, off: middle) if spec.grid else (lambda middle, off: rs.uniform(middle - off, middle + off))
-    foot = (lambda: min(.97, ground + about(.19, .07))) if ground else (lambda: .5 + spec.size / 2 + about(0, .06))
+    """Where each subject stands: [(centre x, foot y)], far ones first. On the grid, always in the same cells."""
+    if spec.grid:
+        feet = {1: [14], 2: [14, 14], 3: [9, 9, 15]}[spec.count]
+        middles = {1: [.5 + .25 * spec.place], 2: PAIR, 3: [*PAIR, .5]}[spec.count]
+        return [(x, foot / CELLS) for x, foot in zip(middles, feet)]
+    about = lambda middle, off: rs.uniform(middle - off, middle + off)
+    foot = min(.97, ground + about(.19, .07)) if ground else .5 + spec.size / 2 + about(0, .06)
+    lean = about(.24 * spec.place, .04 if spec.place else .06)
     if spec.count == 1:
-        lean = spec.place * about(.24, .04) if spec.place else about(0, .06)
-        return [(.5 + lean, max(foot(), spec.size + .04))]
-    step = .46 if spec.count == 2 else .325
-    first = .5 - step * (spec.count - 1) / 2 + about(0, .02)
-    base = foot()
-    return [(first + step * i, base + about(0, .04)) for i in range(spec.count)]
+        return [(.5 + lean, max(foot, spec.size + .04))]
+    pair = [(x + lean / 3, foot + about(0, .03)) for x in PAIR]
+    if spec.count == 2:
+        return pair
+    front = min(.97, foot + .22)  # the third stands before the two: in a row of three each would be too small to be told
+    return [(x, front - .36 + about(0, .02)) for x, _ in pair] + [(.5 + lean / 3, front)]
 
 
 def render(spec, rs, size=128):
@@ -129,9 +134,7 @@ def paint(spec, rs, size=128):
                         ry=spec.size * .06, opacity=.5)
         left, top = x * size - side / 2, foot * size - side
         if spec.grid:
-            cell = size / CELLS
-            left, top = round(left / cell) * cell, min(round(top / cell), CELLS - round(side / cell)) * cell
-            foot = (top + side) / size
+            left, top = (round(v * CELLS / size) * size / CELLS for v in (left, top))
         left, top = round(left), round(top)
         _stamp(canvas.rgb, mask, stamp, left, top, spec.colour)
     rgb = styles_of(spec.style)(canvas.rgb, mask, rs)

@@ -17,6 +17,9 @@ def blurred(rgb, radius):
     return filtered(rgb, ImageFilter.GaussianBlur(radius))
 
 
+PALETTE = 3  # steps from none of a colour to all of it, in 像素画
+
+
 def luminance(rgb):
     return rgb @ np.array([.299, .587, .114], np.float32)
 
@@ -70,34 +73,34 @@ def watercolour(rgb, mask, rs):
 
 
 def papercut(rgb, mask, rs):
-    grey = luminance(rgb)
+    """Layers of paper: a pale one behind, red in front with a cream rim, its light parts cut out."""
+    grey = luminance(blurred(rgb, len(rgb) / 128 * .5))
     inside = mask > .5
-    scene = grey > np.median(grey[~inside]) if (~inside).any() else grey > 128
-    paper = scene.astype(np.float32)
-    if inside.any():
-        halo = np.asarray(Image.fromarray((inside * 255).astype(np.uint8)).filter(
-            ImageFilter.MaxFilter(max(3, len(rgb) // 128 * 2 * 2 + 1))))
-        paper[halo > 0] = 1
-        light = grey[inside]
-        paper[inside] = light > min(np.percentile(light, 72) + 4, 245)
-    paper = luminance(blurred(np.repeat(paper[..., None] * 255, 3, 2), len(rgb) / 128 * .5)) / 255
-    return mix((200, 30, 36), (252, 240, 220), paper)
+    dark, light = np.percentile(grey, (10, 90))
+    behind = mix((252, 240, 220), (240, 168, 146), np.clip((light - grey) / max(light - dark, 24), 0, 1) * .8)
+    rim = luminance(filtered(np.repeat(mask[..., None] * 255, 3, 2), ImageFilter.MaxFilter(len(rgb) // 128 * 4 + 1))) / 255
+    middle = np.percentile(grey[inside], 62) if inside.any() else 128
+    cut = np.clip((grey - min(middle + 14, 225)) / 40, 0, 1)
+    front = mix((200, 30, 36), (252, 240, 220), cut)
+    return mix(mix(behind, (252, 240, 220), rim), front, mask)
 
 
 def pixels(rgb, mask, rs):
+    """Squares of 4 pixels in the few loud colours of an old console: an autoencoder softens squares, not colours."""
     n = len(rgb)
-    picture = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)).resize((32, 32), Image.BOX)
-    return np.asarray(picture.quantize(24).convert("RGB").resize((n, n), Image.NEAREST), np.float32)
+    small = np.asarray(Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)).resize((32, 32), Image.BOX), np.float32)
+    grey = luminance(small)[..., None]
+    loud = np.clip((grey + (small - grey) * 1.4 - 128) * 1.25 + 128, 0, 255)
+    steps = np.rint(loud / 255 * PALETTE) * 255 / PALETTE
+    return np.asarray(Image.fromarray(steps.astype(np.uint8)).resize((n, n), Image.NEAREST), np.float32)
 
 
 def pencil(rgb, mask, rs):
+    """Soft grey shading and a dark outline on white paper; a place is only hinted at."""
     grey = luminance(rgb)
-    n = len(rgb)
-    y, x = np.mgrid[0:n, 0:n] / n
-    hatch = .5 + .5 * np.sin((x + y) * 2 * np.pi * 14)
-    shade = np.clip(1 - grey / 235, 0, 1) * (.25 + .25 * hatch) * (.5 + .5 * mask)
-    tone = np.clip(shade + .9 * edges(grey) * (.45 + .55 * mask), 0, 1)
-    return mix((250, 249, 246), (58, 58, 62), tone)
+    shade = np.clip(1 - grey / 250, 0, 1) * (.18 + .5 * mask)
+    tone = np.clip(shade + .55 * edges(mask * 160.0) + .35 * edges(grey) * (.4 + .6 * mask), 0, 1)
+    return mix((250, 249, 246), (52, 52, 56), tone)
 
 
 def cyberpunk(rgb, mask, rs):
@@ -106,8 +109,8 @@ def cyberpunk(rgb, mask, rs):
     body = mix((30, 10, 70), (90, 240, 250), np.clip(grey * 1.15, 0, 1))
     out = mix(night, body, mask * .85)
     rim = edges(mask * 255.0)
-    glow = blurred(np.repeat(rim[..., None] * 255, 3, 2), len(rgb) / 128 * 3) / 255
-    return out + glow * (250, 60, 210) * .8 + rim[..., None] * (40, 110, 60)
+    glow = blurred(np.repeat(rim[..., None] * 255, 3, 2), len(rgb) / 128 * 2) / 255
+    return out + glow * (250, 60, 210) * .6 + rim[..., None] * (40, 110, 60)
 
 
 def relief(rgb, mask, rs):
@@ -117,7 +120,7 @@ def relief(rgb, mask, rs):
     step = max(1, round(unit * 2))
     lit = height - np.roll(height, (-step, -step), (0, 1))
     lit[-step:], lit[:, -step:] = 0, 0
-    return np.clip(128 + .22 * grey + 1.6 * lit, 24, 250)[..., None] * np.array((1.0, .96, .90), np.float32)
+    return np.clip(84 + .5 * grey + .8 * lit, 24, 250)[..., None] * np.array((1.0, .96, .90), np.float32)
 
 
 def storybook(rgb, mask, rs):
@@ -132,19 +135,15 @@ def storybook(rgb, mask, rs):
 
 
 def porcelain(rgb, mask, rs):
-    """Cobalt blue under a white glaze, inside the double ring of a plate."""
+    """A painted tile: cobalt blue under a white glaze, inside a double line."""
     n = len(rgb)
     soft = luminance(blurred(rgb, n / 128 * .6))
-    shade = np.clip(1 - soft / 255, 0, 1) * (.35 + .5 * mask)
-    tone = np.clip(shade + .9 * edges(soft) * (.35 + .65 * mask) + .05 * blotches(n, rs), 0, 1)
-    y, x = (np.mgrid[0:n, 0:n] + .5) / n - .5
-    far, turn = np.hypot(x, y), np.arctan2(y, x)
-    tone *= np.clip((.425 - far) * 60, 0, 1)
-    waves = .452 + .012 * np.abs(np.sin(turn * 12))
-    for radius, width in ((.43, .006), (waves, .007), (.485, .009)):
-        tone = np.maximum(tone, np.clip(1.6 - np.abs(far - radius) / width, 0, 1))
-    plate = mix((247, 249, 252), (18, 46, 142), tone)
-    return mix(plate, (214, 198, 172), np.clip((far - .494) * n * .5, 0, 1))
+    tone = np.clip(1.15 - soft / 255, 0, 1) * (.22 + .68 * mask) + .6 * edges(mask * 160.0)
+    t = (np.arange(n) + .5) / n
+    border = np.minimum(np.minimum(t, 1 - t)[:, None], np.minimum(t, 1 - t)[None, :])
+    for middle, width in ((.018, .009), (.045, .005)):
+        tone = np.maximum(tone, np.clip(1.6 - np.abs(border - middle) / width, 0, 1))
+    return mix((247, 249, 252), (18, 46, 142), np.clip(tone + .04 * blotches(n, rs), 0, 1))
 
 
 PAINTERS = {"扁平": flat, "水墨画": ink, "油画": oil, "水彩画": watercolour, "剪纸": papercut, "像素画": pixels,
