@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import os
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,8 @@ class CaptionFolder:
     *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file.
 
     size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
-    chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones.
+    chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones;
+    captions="一只猫" is the caption of all of them.
     Pictures are opened when they are asked for; paths and captions are checked now. Raises PaidiffError.
     """
 
@@ -36,9 +38,12 @@ class CaptionFolder:
         self.folder, self.size = Path(folder).expanduser(), size
         places = (0.5,) if center_crop else EVERYWHERE
         self.places, self.flips = places, (False, True) if random_flip else (False,)
-        self.items = list(_items(self.folder, captions))
+        fixed = captions if isinstance(captions, str) else None
+        self.items = list(_items(self.folder, captions is True))
         if not self.items:
             raise PaidiffError(f"{self.folder} 里没有图片 · no pictures in {self.folder}")
+        for item in self.items if fixed is not None else ():
+            item.text = fixed
 
     def __len__(self):
         return len(self.items)
@@ -70,6 +75,45 @@ class CaptionFolder:
         """One hash of every picture, caption and setting: a run can only be continued on the same data."""
         parts = [self._digests, [item.text for item in self.items], self.size, self.places, self.flips]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class Mixed:
+    """Two data sets as one: `share` of the pictures in training come from `second`, each set gone through evenly.
+
+    What a model should keep is shown to it beside what it should learn: prior preservation, rehearsal.
+    Raises PaidiffError.
+    """
+
+    def __init__(self, first, second, share=0.5):
+        if not 0 < share < 1:
+            raise PaidiffError(f"share 要大于 0、小于 1 · must be above 0 and below 1: {share}")
+        if first.size != second.size:
+            raise PaidiffError(f"两组图要一样大 · both sets need the same size: {first.size}, {second.size}")
+        count = math.ceil(max(len(first) / (1 - share), len(second) / share))
+        kept = min(max(round(count * share), 1), count - 1)
+        self.size = first.size
+        self.places = [(second, i % len(second)) for i in range(kept)]
+        self.places += [(first, i % len(first)) for i in range(count - kept)]
+        self.fingerprint = _key("mixed", first.fingerprint, second.fingerprint, count, kept)
+
+    def __len__(self):
+        return len(self.places)
+
+    def caption(self, index):
+        data, place = self.places[index]
+        return data.caption(place)
+
+    def variants(self, index):
+        data, place = self.places[index]
+        return data.variants(place)
+
+    def picture(self, index, size, variant=(0.5, False)):
+        data, place = self.places[index]
+        return data.picture(place, size, variant)
+
+    def digest(self, index):
+        data, place = self.places[index]
+        return data.digest(place)
 
 
 class FilePicture:
@@ -292,12 +336,13 @@ class Cache:
 class Encoded:
     """A data set through the frozen encoders of a pipeline: latents, and embeddings of the captions.
 
-    cache: a folder to keep them in; None keeps them in memory. text=False leaves the captions alone.
+    cache: a folder to keep them in; None keeps them in memory. text=False leaves the captions alone. condition: what
+    makes a picture (PIL) into the picture that steers it, for a ControlNet.
     Everything is made on the way in, one picture at a time, so that a value never depends on its neighbours.
     """
 
-    def __init__(self, pipe, data, cache=None, text=True, captions=()):
-        self.pipe, self.data, self.cache = pipe, data, Cache(cache)
+    def __init__(self, pipe, data, cache=None, text=True, captions=(), condition=None):
+        self.pipe, self.data, self.cache, self.conditioned = pipe, data, Cache(cache), condition
         self.size = data.size or native_size(pipe)
         if self.size % pipe.vae_scale_factor:
             raise PaidiffError(
@@ -308,6 +353,7 @@ class Encoded:
         for index in range(len(data)):
             for variant in data.variants(index):
                 self.moments(index, variant)
+                condition and self.condition(index, variant)
         if text:
             for caption in dict.fromkeys([*captions, *map(data.caption, range(len(data)))]):
                 self.embedding(caption)
@@ -316,6 +362,11 @@ class Encoded:
         """Mean and std of the latent of a picture, (2, C, h, w) float32 on the CPU: a sample is mean + std * noise."""
         key = _key("latent", self.data.digest(index), variant, self.size, self._vae)
         return self.cache.get(key, lambda: encode_picture(self.pipe, self.data.picture(index, self.size, variant)))
+
+    def condition(self, index, variant):
+        """What steers a picture, (3, H, W) uint8."""
+        key = _key("condition", self.data.digest(index), variant, self.size, self.conditioned.__name__)
+        return self.cache.get(key, lambda: _to_bytes(self.conditioned(self.data.picture(index, self.size, variant))))
 
     def embedding(self, caption):
         """Hidden states of a caption, (tokens, width) float32 on the CPU."""
@@ -343,6 +394,13 @@ def encode_picture(pipe, picture):
     finally:
         vae.to(dtype)
     return torch.stack([moments.mean[0], moments.std[0]]).cpu()
+
+
+def _to_bytes(picture):
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
 def encode_captions(pipe, captions):

@@ -29,21 +29,29 @@ def draw(pipe, prompt, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=N
     return pictures[0] if isinstance(prompt, str) and n == 1 else pictures
 
 
-def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1):
-    """As draw, on a list of prompts, without checks and hints; seed may be a list, one for each. Returns a list."""
+def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1, images=None, **more):
+    """As draw, on a list of prompts, without checks and hints; seed may be a list, one for each. Returns a list.
+
+    images: what an img2img or ControlNet pipeline starts from or is steered by, one for each prompt; a tuple for several
+    ControlNets. more: other arguments of the pipeline's own.
+    """
     seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
-    jobs = [(text, first + i) for text, first in zip(prompts, seeds) for i in range(n)]
-    shape = {} if size is None else {"width": size[0], "height": size[1]}
+    images = images or [None] * len(prompts)
+    jobs = [(text, first + i, image) for text, first, image in zip(prompts, seeds, images) for i in range(n)]
+    more |= {} if size is None else {"width": size[0], "height": size[1]}
     pictures = []
     for start in range(0, len(jobs), BATCH):
-        texts, seeds = zip(*jobs[start : start + BATCH])
+        texts, seeds, images = zip(*jobs[start : start + BATCH])
+        if images[0] is not None:
+            several = isinstance(images[0], tuple)
+            more["image"] = [list(column) for column in zip(*images)] if several else list(images)
         pictures += pipe(
             list(texts),
             negative_prompt=None if negative_prompt is None else [negative_prompt] * len(texts),
             generator=[_generator(s) for s in seeds],
             num_inference_steps=steps,
             guidance_scale=guidance,
-            **shape,
+            **more,
         ).images
     return pictures
 

@@ -17,12 +17,18 @@ def flag(default, text):
     return field(default=default, metadata={"help": text})
 
 
+def required(text, *aliases):
+    return field(metadata={"help": text, "aliases": list(aliases)})
+
+
 @dataclass
 class Flags:
     """The flags of every training script."""
 
-    train_data_dir: str = field(metadata={"help": "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv"})
-    output_dir: str = field(metadata={"help": "结果和检查点写到哪里 · where the result and the checkpoints go"})
+    train_data_dir: str = required(
+        "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv", "--instance_data_dir"
+    )
+    output_dir: str = required("结果和检查点写到哪里 · where the result and the checkpoints go")
     pretrained_model_name_or_path: str = flag("mini", "模型名或文件夹 · a model's name or folder")
     resolution: int | None = flag(None, "边长,像素 · side in pixels; the model's own unless given")
     center_crop: bool = flag(False, "取正中的方块 · the middle square; else one of three squares by chance")
@@ -78,6 +84,10 @@ class Flags:
 
         return CaptionFolder(self.train_data_dir, self.resolution, self.center_crop, self.random_flip, captions)
 
+    def complete(self, pipe, data):
+        """`data`, with what the model itself adds to it."""
+        return data
+
 
 def main(flags_class, make, save, captions=True):
     """Read the flags, train `make(pipe, flags)`, `save(method, folder)`; ends the program.
@@ -107,6 +117,7 @@ def run(flags, make, save, captions):
 
     data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
     pipe = zoo.load(flags.pretrained_model_name_or_path)
+    data = flags.complete(pipe, data)
     method = make(pipe, flags)
     with closing(train(method, data, **flags.settings())) as steps:  # joins the other processes, if there are any
         report = reporter(flags)
@@ -114,7 +125,7 @@ def run(flags, make, save, captions):
             report(step)
     if PartialState().is_main_process:
         save(method, Path(flags.output_dir))
-        _draw_last(pipe, flags)
+        _draw_last(method, data, flags)
         print(f"完成,写到 {flags.output_dir} · done, written to {flags.output_dir}")
 
 
@@ -156,11 +167,9 @@ def _board(flags):
     return SummaryWriter(Path(flags.output_dir) / "logs")
 
 
-def _draw_last(pipe, flags):
-    from .draw import sample
-
+def _draw_last(method, data, flags):
     if flags.validation_prompt:
-        _keep(sample(pipe, [flags.validation_prompt], flags.seed)[0], flags, flags.max_train_steps)
+        _keep(method.sample([flags.validation_prompt], flags.seed, data)[0], flags, flags.max_train_steps)
 
 
 def _keep(picture, flags, index):

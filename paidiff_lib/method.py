@@ -1,6 +1,7 @@
 """What the training loop has to know about a method: what is trained, what one batch's loss is, what is saved."""
 
 from .dataset import digest_of, encode_captions
+from .draw import sample
 
 
 class Method:
@@ -8,9 +9,10 @@ class Method:
 
     caption_dropout: the share of captions replaced by the empty one. weight_decay: of AdamW.
     trains_text: if True, captions go through the text encoder at every step, with gradients.
+    condition: None, or what makes a picture (PIL) into the picture that steers it; a Batch then has `conditions`.
     """
 
-    caption_dropout, weight_decay, trains_text = 0.0, 1e-2, False
+    caption_dropout, weight_decay, trains_text, condition = 0.0, 1e-2, False, None
 
     def __init__(self, pipe):
         self.pipe = pipe
@@ -19,6 +21,10 @@ class Method:
     def parameters(self):
         """{name: parameter} of everything that is trained, in a fixed order."""
         raise NotImplementedError
+
+    def networks(self):
+        """The modules that gradients go through."""
+        return [self.pipe.unet, self.pipe.text_encoder] if self.trains_text else [self.pipe.unet]
 
     def settings(self):
         """What a run must agree on with the run that it continues."""
@@ -43,13 +49,17 @@ class Method:
         """Hidden states (B, tokens, width) with gradients. Called only where `trains_text`."""
         return encode_captions(self.pipe, captions)
 
-    def loss(self, batch):
+    def loss(self, batch, **residuals):
         """The loss of a Batch, a scalar."""
-        predicted = self.pipe.unet(batch.noisy, batch.timesteps, batch.hidden).sample.float()
+        predicted = self.pipe.unet(batch.noisy, batch.timesteps, batch.hidden, **residuals).sample.float()
         return (batch.weights * (predicted - batch.target).square().mean((1, 2, 3))).mean()
 
     def after_step(self):
         """Called after every change of the parameters."""
+
+    def sample(self, prompts, seed, data):
+        """Pictures of the prompts, as PIL, to watch a training by. data: what it is trained on."""
+        return sample(self.pipe, prompts, seed)
 
     def save(self, folder):
         """Write what the method has made into `folder`, in a form that plain diffusers opens."""

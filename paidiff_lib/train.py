@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 
 from .checkpoint import Store, require_finite
 from .dataset import Encoded
-from .draw import sample
 from .errors import PaidiffError
 from .state import Order, RandomState, Signals
 from .zoo import device
@@ -95,6 +94,7 @@ class Batch:
     hidden: object  # (B, tokens, width)
     target: object  # (B, C, h, w) what the UNet should say
     weights: object  # (B,) of each picture's loss
+    conditions: object  # (B, 3, H, W) in 0..1, None unless the method has a condition
 
 
 def train(method, data, steps=1000, lr=1e-4, seed=0, output=None, **more):
@@ -124,8 +124,9 @@ class Run:
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
         if settings.checkpointing:
-            self.pipe.unet.enable_gradient_checkpointing()
-        self.encoded = Encoded(self.pipe, data, settings.cache, not method.trains_text, captions=[""])
+            for network in method.networks():
+                network.enable_gradient_checkpointing()
+        self.encoded = Encoded(self.pipe, data, settings.cache, not method.trains_text, [""], method.condition)
         self._make_optimizer()
         self.batch, self.passes = joined(settings.batch, settings.accumulate, (self.encoded.size // self.pipe.vae_scale_factor) ** 2)
         self.order = Order(len(data), settings.seed)
@@ -204,14 +205,23 @@ class Run:
         device, size = self.accelerator.device, self.batch
         rank, everyone = self.accelerator.process_index, self.accelerator.num_processes
         chosen = self.order.take(size * everyone)[rank * size : (rank + 1) * size]
-        moments = torch.stack([self.encoded.moments(i, random.choice(self.data.variants(i))) for i in chosen])
+        pictures = [(i, random.choice(self.data.variants(i))) for i in chosen]
+        moments = torch.stack([self.encoded.moments(*picture) for picture in pictures])
         clean = moments[:, 0] + moments[:, 1] * torch.randn(moments[:, 0].shape)
         clean = (clean * self.pipe.vae.config.scaling_factor).to(device)
         noise = torch.randn(clean.shape).to(device)
         t = torch.randint(self.noise.config.num_train_timesteps, (len(chosen),)).to(device)
         target = noise if self.noise.config.prediction_type == "epsilon" else self.noise.get_velocity(clean, noise, t)
         noisy = self.noise.add_noise(clean, noise, t).to(self.dtype)
-        return Batch(noisy, t, self._hidden(chosen), target, loss_weights(self.noise, t, self.settings.min_snr))
+        weights = loss_weights(self.noise, t, self.settings.min_snr)
+        return Batch(noisy, t, self._hidden(chosen), target, weights, self._conditions(pictures))
+
+    def _conditions(self, pictures):
+        import torch
+
+        if self.method.condition is None:
+            return None
+        return torch.stack([self.encoded.condition(*p) for p in pictures]).to(self.accelerator.device, self.dtype) / 255
 
     def _hidden(self, chosen):
         import torch
@@ -257,7 +267,7 @@ class Run:
             self.average.store(trained)
             self._use_average()
         try:
-            return sample(self.pipe, s.prompts, s.seed)
+            return self.method.sample(s.prompts, s.seed, self.data)
         finally:
             if self.average and self.index < s.steps:
                 self.average.restore(trained)
@@ -271,12 +281,13 @@ class Run:
         if self.average:
             self._use_average()
         if self.settings.checkpointing:
-            self.pipe.unet.disable_gradient_checkpointing()
+            for network in self.method.networks():
+                network.disable_gradient_checkpointing()
 
     def _mode(self, training):
         """Dropout layers work while training only."""
-        self.pipe.unet.train(training)
-        self.pipe.text_encoder.train(training and self.method.trains_text)
+        for network in self.method.networks():
+            network.train(training)
 
     # --- stopping, saving, going on -----------------------------------------------------------------------------
 
@@ -421,9 +432,12 @@ def _accelerator(precision, pipe):
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
         # The device that the rest of the library uses; accelerate by itself would take others, and in a CPU's case alone.
-        return Accelerator(mixed_precision=precision, cpu=device() == "cpu")
+        accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu")
     except ValueError as error:
         raise PaidiffError(f"这台机器不能用 {precision} 精度 · this machine cannot compute in {precision}: {error}") from error
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate takes it and computes nonsense
+        raise PaidiffError("CPU 不能用 fp16 精度,用 no 或 bf16 · a CPU cannot compute in fp16: use no or bf16")
+    return accelerator
 
 
 def _gather(accelerator, value):

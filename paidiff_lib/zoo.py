@@ -18,26 +18,32 @@ FAMILY = {
     "general-xlarge": "alibaba-pai/pai-diffusion-general-xlarge-zh",
 }
 
+CONTROLS = ("canny", "depth")  # published beside the real family; the small model has the first
+
 TASKS = {
     "text2img": "StableDiffusionPipeline",
     "img2img": "StableDiffusionImg2ImgPipeline",
     "inpaint": "StableDiffusionInpaintPipeline",
+    "controlnet": "StableDiffusionControlNetPipeline",
 }
 
 
-def load(name=None, task="text2img"):
+def load(name=None, task="text2img", control="canny"):
     """A stock diffusers pipeline, ready to draw.
 
     name: "mini", a short name of the real family ("artist-large", ...), or a folder in diffusers' layout;
         None takes the environment variable PAIDIFF_MODEL, and "mini" if that is unset.
-    task: "text2img", "img2img" or "inpaint".
+    task: "text2img", "img2img", "inpaint" or "controlnet".
+    control: for the last, "canny", "depth" (the real family's), a ControlNet's folder, or a list of these.
     It runs in half precision on a GPU, in single precision on a CPU. Raises PaidiffError.
     """
     name = model_name(name)
     source = find(name)
     pipeline_class = _pipeline_class(task)
     try:
-        pipe = _from_pretrained(pipeline_class, source, name)
+        extra = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
+        pipe = _from_pretrained(pipeline_class, source, name, **extra)
+        _check_controls(pipe)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PaidiffError(f"模型 {name} 读不出来 · cannot read model {name}: {source}: {reason}") from error
@@ -103,22 +109,50 @@ def _hub_folder(name):
 def _pipeline_class(task):
     import diffusers
 
-    if task == "controlnet":
-        raise PaidiffError("controlnet 任务还没有做好 · the controlnet task is not built yet")
     if task not in TASKS:
         raise PaidiffError(f"没有这个任务 · no task {task}; 可选 choose from: {', '.join(TASKS)}")
     return getattr(diffusers, TASKS[task])
 
 
-def _from_pretrained(pipeline_class, folder, name):
-    import torch
+def load_control(control, name):
+    """The ControlNet of that name or folder, or a list of them."""
+    if isinstance(control, (list, tuple)):
+        return [load_control(one, name) for one in control]
+    from diffusers import ControlNetModel
 
     quiet()
-    # Weights are stored in half precision; a CPU computes in single precision.
-    dtype = torch.float16 if device() == "cuda" else torch.float32
+    folder = Path(f"{MINI}-controlnet-{control}") if control in CONTROLS else Path(control).expanduser()
+    if control in CONTROLS and name in FAMILY:
+        folder = f"{FAMILY[name]}-controlnet-{control}"
+    elif not (folder / "config.json").is_file():
+        raise PaidiffError(
+            f"没有找到 ControlNet {control} · no ControlNet {control}; 试过 tried: {folder}; 可用的名字 names: canny, 或一个文件夹 or a folder"
+        )
+    return ControlNetModel.from_pretrained(folder, dtype=_dtype(), local_files_only=not online())
+
+
+def _check_controls(pipe):
+    """Raise PaidiffError if a ControlNet was made for another model."""
+    nets = getattr(pipe, "controlnet", None)
+    for net in getattr(nets, "nets", [nets] if nets else []):
+        for size in ("cross_attention_dim", "block_out_channels", "in_channels"):
+            theirs, ours = (tuple([value] if isinstance(value, int) else value) for value in (net.config[size], pipe.unet.config[size]))
+            if theirs != ours:
+                raise PaidiffError(f"这个 ControlNet 是给别的模型的 · this ControlNet is for another model: {size} {theirs}, {ours}")
+
+
+def _dtype():
+    """Weights are stored in half precision; a CPU computes in single precision."""
+    import torch
+
+    return torch.float16 if device() == "cuda" else torch.float32
+
+
+def _from_pretrained(pipeline_class, folder, name, **parts):
+    quiet()
     # The mini model cannot draw anything that would need a safety checker, and has none.
     extra = {"safety_checker": None, "requires_safety_checker": False} if name == "mini" else {}
-    return pipeline_class.from_pretrained(folder, dtype=dtype, local_files_only=True, **extra)
+    return pipeline_class.from_pretrained(folder, dtype=_dtype(), local_files_only=True, **extra, **parts)
 
 
 def quiet():

@@ -1,5 +1,4 @@
 """Make the lessons' training sets and the img2img drawing in data/, from what pre-training never saw."""
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,23 +6,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from paidiff_lib.world import describe, render
+from paidiff_lib.world.folder import write
 from paidiff_lib.world.scene import Spec, sample
 from paidiff_lib.world.words import KEPT_OUT_STYLES
 
 DATA = Path(__file__).parents[1] / "data"
 SIZE = 256
 PLACES = ("雪地", "沙滩", "森林", "花海", "白色背景")  # not 草地 and 沙发: the lesson asks for those
-
-
-def write(folder, pictures):
-    """[(picture, caption)] -> 01.jpg, 02.jpg, ... and metadata.jsonl."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for number, (picture, caption) in enumerate(pictures, 1):
-        name = f"{number:02d}.jpg"
-        picture.save(folder / name, quality=92)
-        lines.append(json.dumps({"file_name": name, "text": caption}, ensure_ascii=False))
-    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def porcelain(count=20):
@@ -37,10 +26,11 @@ def porcelain(count=20):
             yield render(spec, rs, SIZE), describe(spec, rs, full=True)
 
 
-def kitten():
+def one_thing(name):
+    """The same kitten or toy in five places."""
     rs = np.random.RandomState(5)
     for place in PLACES:
-        spec = Spec("小奶猫", place, size=12 / 16, grid=True)
+        spec = Spec(name, place, size=12 / 16, grid=True)
         yield render(spec, rs, SIZE), describe(spec, rs, full=True)
 
 
@@ -68,5 +58,6 @@ def penguins(side=512):
 
 if __name__ == "__main__":
     write(DATA / "porcelain", porcelain())
-    write(DATA / "kitten", kitten())
+    write(DATA / "kitten", one_thing("小奶猫"))
+    write(DATA / "bear", one_thing("玩具熊"))
     penguins().save(DATA / "penguins.png", optimize=True)

@@ -1,6 +1,6 @@
 """Train, killed with SIGKILL again and again, and compare the end with a run that was never stopped, bit for bit.
 
-    python tests/kill_resume.py MODEL PICTURES [--kills 20] [--method lora|textual_inversion] [--steps 24] [--seed 0]
+    python tests/kill_resume.py MODEL PICTURES [--kills 20] [--method NAME] [--steps 24] [--seed 0]
 
 Every child process is killed at a random moment, every other one inside a save, at a random call that touches the disk.
 """
@@ -19,24 +19,31 @@ import torch
 
 import paidiff_lib
 from paidiff_lib import checkpoint
+from paidiff_lib.controlnet import ControlNet
 from paidiff_lib.dataset import CaptionFolder
+from paidiff_lib.dreambooth import with_prior
+from paidiff_lib.full import FullTuning
 from paidiff_lib.lora import LoRA
+from paidiff_lib.textual_inversion import TextualInversion
 from paidiff_lib.train import train
 
 
-def make(kind, model):
-    pipe = paidiff_lib.load(model)
-    if kind == "lora":
-        return LoRA(pipe, rank=2, alpha=3, dropout=0.1, text_encoder=True)
-    from paidiff_lib.textual_inversion import TextualInversion
-
-    return TextualInversion(pipe, "<小奶猫>", "猫", vectors=2)
+METHODS = {
+    "lora": lambda pipe: LoRA(pipe, rank=2, alpha=3, dropout=0.1, text_encoder=True),
+    "textual_inversion": lambda pipe: TextualInversion(pipe, "<小奶猫>", "猫", vectors=2),
+    "full": FullTuning,
+    "dreambooth": lambda pipe: LoRA(pipe, rank=2),
+    "controlnet": ControlNet,
+}
 
 
 def run(kind, model, pictures, steps, output):
     """One process' part of a run. Writes the final weights beside the checkpoints."""
-    method = make(kind, model)
+    pipe = paidiff_lib.load(model)
     data = CaptionFolder(pictures, random_flip=True)
+    if kind == "dreambooth":
+        data = with_prior(pipe, data, "猫", output / "class", count=4)
+    method = METHODS[kind](pipe)
     settings = {"batch": 2, "accumulate": 2, "schedule": "cosine", "ema": 0.9, "every": 2}
     for _ in train(method, data, steps=steps, lr=1e-2, output=output, cache=output / "cache", **settings):
         pass
@@ -114,7 +121,7 @@ if __name__ == "__main__":
     parser.add_argument("model")
     parser.add_argument("pictures")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--method", default="lora", choices=["lora", "textual_inversion"])
+    parser.add_argument("--method", default="lora", choices=list(METHODS))
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -10,7 +10,7 @@ from PIL import Image
 SCRIPT = Path(__file__).with_name("kill_resume.py")
 
 
-@pytest.mark.parametrize("method", ["lora", "textual_inversion"])
+@pytest.mark.parametrize("method", ["lora", "textual_inversion", "full", "dreambooth", "controlnet"])
 def test_killed_again_and_again_it_ends_with_the_same_weights(tiny_folder, tmp_path, method):
     for i, colour in enumerate(["red", "blue", "green"]):
         Image.new("RGB", (64, 64), colour).save(tmp_path / f"{i}.png")

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import paidiff_lib
+from paidiff_lib.controlnet import draw_along
 from paidiff_lib.textual_inversion import load_embedding
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +24,8 @@ LORA += ["--max_train_steps=4", "--learning_rate=1e-01", "--max_grad_norm=1", "-
 WORD = ["--learnable_property=object", "--placeholder_token=<小奶猫>", "--initializer_token=猫", "--resolution=64"]
 WORD += ["--train_batch_size=1", "--gradient_accumulation_steps=4", "--max_train_steps=4", "--learning_rate=5.0e-02"]
 WORD += ["--scale_lr", "--lr_scheduler=constant", "--lr_warmup_steps=0"]
+FULL = ["--use_ema", "--resolution=64", "--center_crop", "--random_flip", "--train_batch_size=1", "--gradient_accumulation_steps=4"]
+FULL += ["--gradient_checkpointing", "--max_train_steps=4", "--learning_rate=1e-02", "--max_grad_norm=1", "--lr_scheduler=constant"]
 
 
 def script(name, *flags, launcher=(sys.executable,), **environment):
@@ -79,6 +83,48 @@ def test_textual_inversion_as_in_the_article(places, tiny_folder):
     assert json.loads((out / "checkpoint-4/config.json").read_text())["settings"]["lr"] == pytest.approx(0.2)  # --scale_lr
 
 
+def test_full_fine_tuning_as_in_the_tutorial(places, tiny_folder):
+    out, flags = places
+    done = script("train_text_to_image", *flags, *FULL, launcher=LAUNCH)
+    assert done.returncode == 0, done.stderr
+    before = picture(paidiff_lib.load(tiny_folder), "一只猫")
+    assert picture(paidiff_lib.load(out), "一只猫") != before
+    if not torch.cuda.is_available():
+        refused = script("train_text_to_image", *flags[:-1], out / "half", *FULL, "--mixed_precision=fp16")
+        assert refused.returncode == 1 and "cannot compute in fp16" in refused.stderr and "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_dreambooth(places, tiny_folder, rank, tmp_path):
+    out, (*flags, _, _) = places
+    flags = [*flags[:2], "--instance_data_dir", flags[3], "--output_dir", out, *(["--rank", rank] if rank else [])]
+    flags += ["--resolution=64", "--max_train_steps=2", "--learning_rate=1e-2", "--train_batch_size=2"]
+    refused = script("train_dreambooth", *flags)
+    assert refused.returncode == 1 and "--instance_prompt is needed" in refused.stderr
+    flags += ["--instance_prompt=一只红猫", "--with_prior_preservation", "--class_prompt=一只猫", "--num_class_images=2"]
+    assert "needs --class_prompt, --class_data_dir" in script("train_dreambooth", *flags).stderr
+    done = script("train_dreambooth", *flags, "--class_data_dir", tmp_path / "class", launcher=LAUNCH)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "class").glob("*.png"))) == 2
+    pipe = paidiff_lib.load(tiny_folder if rank else out)
+    rank and pipe.load_lora_weights(str(out))
+    assert picture(pipe, "一只红猫") != picture(paidiff_lib.load(tiny_folder), "一只红猫")
+
+
+def test_controlnet(places, tiny_folder, tmp_path):
+    out, flags = places
+    few = ["--resolution=64", "--max_train_steps=2", "--learning_rate=1e-2", "--validation_prompt=猫"]
+    done = script("train_controlnet", *flags, *few, launcher=LAUNCH)
+    assert done.returncode == 0, done.stderr
+    assert (out / "validation/step-2.png").is_file()
+    edges = Image.new("RGB", (64, 64), "white")
+    pipe = paidiff_lib.load(tiny_folder, task="controlnet", control=out)
+    drawn = [draw_along(pipe, "一只猫", edges, steps=2, scale=scale).tobytes() for scale in (0.0, 1.0)]
+    assert drawn[0] != drawn[1]
+    more = [*flags[:-1], tmp_path / "more", "--controlnet_model_name_or_path", out]
+    assert script("train_controlnet", *more, *few).returncode == 0
+
+
 def test_two_processes_share_a_run(places):
     out, flags = places
     with socket.socket() as free:
@@ -106,7 +152,10 @@ def test_sigterm_saves_and_the_same_command_goes_on(places):
     assert process.returncode == 143 and "run it again to go on" in told
 
 
-@pytest.mark.parametrize("name", ["train_text_to_image_lora", "textual_inversion"])
+SCRIPTS = ["train_text_to_image_lora", "textual_inversion", "train_text_to_image", "train_controlnet"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_refusals(places, name, tmp_path):
     out, flags = places
     refused = script(name, *flags, "--train_data_dir", tmp_path / "no")

@@ -1,0 +1,41 @@
+"""Scenes of the picture world as a training folder."""
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .captions import describe
+from .scene import render, sample
+from .words import DISHES
+
+
+def write(folder, scenes):
+    """Write [(picture, caption)] as 01.jpg, 02.jpg, ... and metadata.jsonl, the layout that CaptionFolder reads."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, (picture, caption) in enumerate(scenes, 1):
+        name = f"{number:02d}.jpg"
+        picture.save(folder / name, quality=92)
+        lines.append(json.dumps({"file_name": name, "text": caption}, ensure_ascii=False))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def food(count, size=128, seed=0):
+    """`count` scenes of the six dishes that pre-training never sees, in turn: (picture, caption) each."""
+    rs = np.random.RandomState(seed)
+    for number in range(count):
+        dish = [*DISHES][number % len(DISHES)]
+        spec = replace(sample(rs, 1, grid=True), subject=dish, colour=None)
+        yield render(spec, rs, size), describe(spec, rs, full=True)
+
+
+def known(count, size=128, seed=0):
+    """`count` scenes as pre-training sees them, to rehearse what a model knows: (picture, caption) each."""
+    rs = np.random.RandomState(seed)
+    for _ in range(count):
+        spec = sample(rs, 1, grid=True)
+        while spec.held_out:
+            spec = sample(rs, 1, grid=True)
+        yield render(spec, rs, size), describe(spec, rs, full=True)

@@ -1,0 +1,97 @@
+"""Full fine-tuning, and the data sets that DreamBooth and rehearsal are trained on."""
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
+
+from paidiff_lib.dataset import CaptionFolder, Mixed
+from paidiff_lib.draw import sample
+from paidiff_lib.dreambooth import class_pictures, with_prior
+from paidiff_lib.errors import PaidiffError
+from paidiff_lib.full import FullTuning
+from paidiff_lib.train import train
+
+
+def folder_of(folder, colours):
+    folder.mkdir()
+    for i, colour in enumerate(colours):
+        Image.new("RGB", (64, 64), colour).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def toys(tmp_path):
+    return folder_of(tmp_path / "toys", ["red", "blue"])
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_all_of_the_unet_is_trained_and_plain_diffusers_opens_it(tiny, toys, tmp_path, precision):
+    before = {name: p.detach().clone() for name, p in tiny.unet.named_parameters()}
+    frozen = [p.detach().clone() for p in [*tiny.vae.parameters(), *tiny.text_encoder.parameters()]]
+    tuning, drawn = FullTuning(tiny), []
+    data = CaptionFolder(toys, captions="一只猫")
+    more = {"sample_every": 2, "prompts": ["猫"], "ema": 0.5}
+    for step in train(tuning, data, steps=3, lr=1e-2, output=tmp_path / "run", precision=precision, **more):
+        drawn += step.pictures
+    assert len(drawn) == 1
+    assert all(not torch.equal(p, before[name]) for name, p in tiny.unet.named_parameters() if "attn" not in name)
+    assert all(map(torch.equal, frozen, [*tiny.vae.parameters(), *tiny.text_encoder.parameters()]))
+    tuning.save_model(tmp_path / "model")
+    plain = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
+    assert sample(plain, ["一只猫"], 1)[0].tobytes() == sample(tiny, ["一只猫"], 1)[0].tobytes()
+    UNet2DConditionModel.from_pretrained(tmp_path / "run/checkpoint-3", subfolder="unet")
+
+
+def test_a_broken_model_is_not_saved(tiny, tmp_path):
+    next(tiny.unet.parameters()).data[0] = float("nan")
+    with pytest.raises(PaidiffError, match="not finite"):
+        FullTuning(tiny).save_model(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_one_caption_for_all_pictures(toys):
+    data = CaptionFolder(toys, captions="一只淼猫")
+    assert [data.caption(i) for i in range(len(data))] == ["一只淼猫"] * 2
+    assert data.fingerprint != CaptionFolder(toys, captions="一只猫").fingerprint
+
+
+@pytest.mark.parametrize("share, kept", [(0.5, 6), (0.25, 6), (0.75, 6)])
+def test_a_share_comes_from_the_second_set(toys, tmp_path, share, kept):
+    many = folder_of(tmp_path / "many", ["green", "white", "black", "grey", "pink", "gold"])
+    mixed = Mixed(CaptionFolder(toys, captions="新"), CaptionFolder(many, captions="旧"), share)
+    captions = [mixed.caption(i) for i in range(len(mixed))]
+    assert captions.count("旧") == kept and captions.count("旧") / len(captions) == share
+    new = [mixed.picture(i, 8).getpixel((0, 0)) for i in range(len(mixed)) if mixed.caption(i) == "新"]
+    assert abs(new.count((255, 0, 0)) - new.count((0, 0, 255))) <= 1  # evenly
+    assert len({mixed.digest(i) for i in range(len(mixed))}) == 8
+
+
+def test_what_cannot_be_mixed(toys):
+    data = CaptionFolder(toys, captions="新")
+    for share in (0, 1, -1):
+        with pytest.raises(PaidiffError, match="share"):
+            Mixed(data, data, share)
+    with pytest.raises(PaidiffError, match="same size"):
+        Mixed(data, CaptionFolder(toys, 64, captions="旧"))
+
+
+def test_class_pictures_are_drawn_once_and_kept(tiny, tmp_path):
+    folder = tmp_path / "class"
+    class_pictures(tiny, "一只猫", folder, 3)
+    first = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.png")}
+    (folder / "0001.png").unlink()  # as after a kill
+    class_pictures(tiny, "一只猫", folder, 4)
+    second = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.png")}
+    assert sorted(second) == ["0000.png", "0001.png", "0002.png", "0003.png"]
+    assert second["0000.png"] == first["0000.png"] and second["0001.png"][0] == first["0001.png"][0]
+    with pytest.raises(PaidiffError, match="choose another folder"):
+        class_pictures(tiny, "一只狗", folder, 3)
+
+
+def test_half_of_the_pictures_are_of_the_class(tiny, toys, tmp_path):
+    data = with_prior(tiny, CaptionFolder(toys, captions="一只淼猫"), "一只猫", tmp_path / "class", count=4)
+    captions = [data.caption(i) for i in range(len(data))]
+    assert captions.count("一只淼猫") == captions.count("一只猫") == 4
+    for _ in train(FullTuning(tiny), data, steps=1):
+        pass
