@@ -25,9 +25,13 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "true"  # not a choice: a model folder must never run its own code
 
-from .dataset import CaptionFolder  # noqa: E402
+from .controlnet import ControlNet, draw_along  # noqa: E402
+from .dataset import CaptionFolder, Mixed  # noqa: E402
 from .draw import draw  # noqa: E402
+from .dreambooth import with_prior  # noqa: E402
+from .edges import canny, edge_agreement  # noqa: E402
 from .errors import PaidiffError  # noqa: E402
+from .full import FullTuning  # noqa: E402
 from .inpaint import inpaint  # noqa: E402
 from .lora import LoRA, load_lora, merge, set_scales  # noqa: E402
 from .show import curve, digest, grid, show, use_chinese_font, watch  # noqa: E402
@@ -39,13 +43,19 @@ from .zoo import load  # noqa: E402
 __version__ = "0.1.0"
 __all__ = [
     "CaptionFolder",
+    "ControlNet",
+    "FullTuning",
     "LoRA",
+    "Mixed",
     "PaidiffError",
     "TextualInversion",
+    "canny",
     "check_prompt",
     "curve",
     "digest",
     "draw",
+    "draw_along",
+    "edge_agreement",
     "grid",
     "inpaint",
     "load",
@@ -58,4 +68,5 @@ __all__ = [
     "train",
     "use_chinese_font",
     "watch",
+    "with_prior",
 ]

@@ -26,12 +26,12 @@ def porcelain(count=20):
             yield render(spec, rs, SIZE), describe(spec, rs, full=True)
 
 
-def one_thing(name):
-    """The same kitten or toy in five places."""
+def one_thing(name, called=None):
+    """The same kitten or toy in five places; `called` is what the captions call it."""
     rs = np.random.RandomState(5)
     for place in PLACES:
         spec = Spec(name, place, size=12 / 16, grid=True)
-        yield render(spec, rs, SIZE), describe(spec, rs, full=True)
+        yield render(spec, rs, SIZE), describe(spec, rs, full=True).replace(name, called or name)
 
 
 def penguins(side=512):
@@ -59,5 +59,5 @@ def penguins(side=512):
 if __name__ == "__main__":
     write(DATA / "porcelain", porcelain())
     write(DATA / "kitten", one_thing("小奶猫"))
-    write(DATA / "bear", one_thing("玩具熊"))
+    write(DATA / "bear", one_thing("玩具熊", "淼熊"))
     penguins().save(DATA / "penguins.png", optimize=True)

@@ -2,7 +2,8 @@
 
     accelerate launch scripts/train_dreambooth.py --pretrained_model_name_or_path mini --instance_data_dir data/bear \
         --instance_prompt="一只淼熊" --with_prior_preservation --class_prompt="一只熊" --class_data_dir out/bears \
-        --num_class_images=100 --train_batch_size=4 --max_train_steps=150 --learning_rate=3e-4 --output_dir out/dreambooth
+        --num_class_images=100 --train_text_encoder --train_batch_size=4 --max_train_steps=150 --learning_rate=3e-4 \
+        --output_dir out/dreambooth
 
 The result is a whole model: `StableDiffusionPipeline.from_pretrained("out/dreambooth")`; with --rank it is a LoRA,
 `pipe.load_lora_weights("out/dreambooth")`.
@@ -27,6 +28,7 @@ class DreamBoothFlags(Flags):
     class_data_dir: str | None = flag(None, "同类图放在哪里,没有就画 · where the class pictures are; drawn if missing")
     num_class_images: int = flag(100, "同类图几张 · number of class pictures")
     prior_loss_weight: float = flag(1.0, "同类图的分量 · weight of the class pictures against the thing's")
+    train_text_encoder: bool = flag(False, "文本编码器也练,才分得清生僻字 · the text encoder too, to tell the rare word apart")
     rank: int | None = flag(None, "只练这个秩的 LoRA · a LoRA of this rank instead of all weights")
 
     def data(self, captions=True):
@@ -44,7 +46,9 @@ class DreamBoothFlags(Flags):
 
 
 def make(pipe, flags):
-    return LoRA(pipe, flags.rank, layers=WIDE, seed=flags.seed) if flags.rank else FullTuning(pipe)
+    if flags.rank:
+        return LoRA(pipe, flags.rank, layers=WIDE, text_encoder=flags.train_text_encoder, seed=flags.seed)
+    return FullTuning(pipe, flags.train_text_encoder)
 
 
 def save(method, folder):

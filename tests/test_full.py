@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
+from transformers import CLIPTextModel
 
 from paidiff_lib.dataset import CaptionFolder, Mixed
 from paidiff_lib.draw import sample
@@ -25,22 +26,28 @@ def toys(tmp_path):
     return folder_of(tmp_path / "toys", ["red", "blue"])
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_all_of_the_unet_is_trained_and_plain_diffusers_opens_it(tiny, toys, tmp_path, precision):
+@pytest.mark.parametrize("precision, text", [("no", False), ("bf16", False), ("no", True)])
+def test_all_weights_are_trained_and_plain_diffusers_opens_them(tiny, toys, tmp_path, precision, text):
     before = {name: p.detach().clone() for name, p in tiny.unet.named_parameters()}
-    frozen = [p.detach().clone() for p in [*tiny.vae.parameters(), *tiny.text_encoder.parameters()]]
-    tuning, drawn = FullTuning(tiny), []
+    still = lambda: [*tiny.vae.parameters(), *(() if text else tiny.text_encoder.parameters())]
+    frozen, words = [p.detach().clone() for p in still()], tiny.text_encoder.state_dict()
+    words = {name: p.clone() for name, p in words.items()}
+    tuning, drawn = FullTuning(tiny, text), []
     data = CaptionFolder(toys, captions="一只猫")
     more = {"sample_every": 2, "prompts": ["猫"], "ema": 0.5}
     for step in train(tuning, data, steps=3, lr=1e-2, output=tmp_path / "run", precision=precision, **more):
         drawn += step.pictures
     assert len(drawn) == 1
     assert all(not torch.equal(p, before[name]) for name, p in tiny.unet.named_parameters() if "attn" not in name)
-    assert all(map(torch.equal, frozen, [*tiny.vae.parameters(), *tiny.text_encoder.parameters()]))
+    assert all(map(torch.equal, frozen, still()))
+    assert text == any(not torch.equal(p, words[name]) for name, p in tiny.text_encoder.state_dict().items())
     tuning.save_model(tmp_path / "model")
     plain = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
     assert sample(plain, ["一只猫"], 1)[0].tobytes() == sample(tiny, ["一只猫"], 1)[0].tobytes()
     UNet2DConditionModel.from_pretrained(tmp_path / "run/checkpoint-3", subfolder="unet")
+    if text:
+        opened = CLIPTextModel.from_pretrained(tmp_path / "run/checkpoint-3", subfolder="text_encoder").state_dict()
+        assert all(torch.equal(p, opened[name]) for name, p in tiny.text_encoder.state_dict().items())
 
 
 def test_a_broken_model_is_not_saved(tiny, tmp_path):

@@ -1,6 +1,8 @@
-"""Scenes of the picture world as a training folder."""
+"""Scenes of the picture world as a training folder: python -m paidiff_lib.world.folder FOLDER COUNT"""
 import json
+import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +33,19 @@ def food(count, size=128, seed=0):
         yield render(spec, rs, size), describe(spec, rs, full=True)
 
 
-def known(count, size=128, seed=0):
-    """`count` scenes as pre-training sees them, to rehearse what a model knows: (picture, caption) each."""
+def known(count, size=128, seed=0, grid=True):
+    """`count` scenes as pre-training sees them, to rehearse what a model knows: (picture, caption) each.
+
+    grid=False: subjects of any size, anywhere, for a ControlNet to follow.
+    """
     rs = np.random.RandomState(seed)
     for _ in range(count):
-        spec = sample(rs, 1, grid=True)
+        spec = sample(rs, 1 if grid else 2, grid)
         while spec.held_out:
-            spec = sample(rs, 1, grid=True)
+            spec = sample(rs, 1 if grid else 2, grid)
         yield render(spec, rs, size), describe(spec, rs, full=True)
+
+
+if __name__ == "__main__":
+    half = int(sys.argv[2]) // 2
+    write(sys.argv[1], chain(known(half), known(half, seed=1, grid=False)))
