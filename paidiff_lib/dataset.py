@@ -38,6 +38,7 @@ class CaptionFolder:
         self.folder, self.size = Path(folder).expanduser(), size
         places = (0.5,) if center_crop else EVERYWHERE
         self.places, self.flips = places, (False, True) if random_flip else (False,)
+        self._squares = {}
         fixed = captions if isinstance(captions, str) else None
         self.items = list(_items(self.folder, captions is True))
         if not self.items:
@@ -54,7 +55,15 @@ class CaptionFolder:
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
         flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
-        return [(place, flip) for place in self.places for flip in flips]
+        places = (0.5,) if len(self.places) > 1 and self._square(index) else self.places  # all three would be the same
+        return [(place, flip) for place in places for flip in flips]
+
+    def _square(self, index):
+        if index not in self._squares:
+            item = self.items[index]
+            width, height = read_picture(item.read(), item.name).size
+            self._squares[index] = width == height
+        return self._squares[index]
 
     def picture(self, index, size, variant=(0.5, False)):
         """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""

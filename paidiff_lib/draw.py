@@ -30,24 +30,25 @@ def draw(pipe, prompt, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=N
 
 
 def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1, images=None, **more):
-    """As draw, on a list of prompts, without checks and hints; seed may be a list, one for each. Returns a list.
+    """As draw, on a list of prompts, without checks and hints. Returns a list.
 
-    images: what an img2img or ControlNet pipeline starts from or is steered by, one for each prompt; a tuple for several
+    seed, negative_prompt: one, or a list with one for each prompt. images: what an img2img or ControlNet pipeline starts from or is steered by, one for each prompt; a tuple for several
     ControlNets. more: other arguments of the pipeline's own.
     """
     seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
     images = images or [None] * len(prompts)
-    jobs = [(text, first + i, image) for text, first, image in zip(prompts, seeds, images) for i in range(n)]
+    unwanted = negative_prompt if isinstance(negative_prompt, list) else [negative_prompt or ""] * len(prompts)
+    jobs = [(*job, first + i) for *job, first in zip(prompts, unwanted, images, seeds) for i in range(n)]
     more |= {} if size is None else {"width": size[0], "height": size[1]}
     pictures = []
     for start in range(0, len(jobs), BATCH):
-        texts, seeds, images = zip(*jobs[start : start + BATCH])
+        texts, unwanted, images, seeds = zip(*jobs[start : start + BATCH])
         if images[0] is not None:
             several = isinstance(images[0], tuple)
             more["image"] = [list(column) for column in zip(*images)] if several else list(images)
         pictures += pipe(
             list(texts),
-            negative_prompt=None if negative_prompt is None else [negative_prompt] * len(texts),
+            negative_prompt=list(unwanted),
             generator=[_generator(s) for s in seeds],
             num_inference_steps=steps,
             guidance_scale=guidance,

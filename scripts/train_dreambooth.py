@@ -1,7 +1,7 @@
 """DreamBooth: a rare word comes to mean one particular thing, with the flags of diffusers' own script.
 
     accelerate launch scripts/train_dreambooth.py --pretrained_model_name_or_path mini --instance_data_dir data/bear \
-        --instance_prompt="一只淼熊" --with_prior_preservation --class_prompt="一只熊" --class_data_dir out/bears \
+        --with_prior_preservation --class_prompt="一只熊" --class_data_dir out/bears \
         --num_class_images=100 --train_text_encoder --train_batch_size=4 --max_train_steps=150 --learning_rate=3e-4 \
         --output_dir out/dreambooth
 
@@ -22,7 +22,7 @@ from paidiff_lib.lora import WIDE, LoRA
 class DreamBoothFlags(Flags):
     """DreamBooth: 用几张图教模型认识一个东西 · teach a model one particular thing from a few pictures"""
 
-    instance_prompt: str | None = flag(None, "这个东西叫什么,生僻词加类别名 · what it is called: a rare word and the class")
+    instance_prompt: str | None = flag(None, "每张图的说明,默认用文件夹里的 · every picture's caption; the folder's own unless given")
     with_prior_preservation: bool = flag(False, "同时练模型自己画的同类图 · the model's own pictures of the class beside")
     class_prompt: str | None = flag(None, "同类叫什么 · what the class is called")
     class_data_dir: str | None = flag(None, "同类图放在哪里,没有就画 · where the class pictures are; drawn if missing")
@@ -32,11 +32,9 @@ class DreamBoothFlags(Flags):
     rank: int | None = flag(None, "只练这个秩的 LoRA · a LoRA of this rank instead of all weights")
 
     def data(self, captions=True):
-        if not self.instance_prompt:
-            raise PaidiffError("请给出 --instance_prompt,例如 一只淼熊 · --instance_prompt is needed, such as 一只淼熊")
         if self.with_prior_preservation and not (self.class_prompt and self.class_data_dir):
             raise PaidiffError("先验保持需要 · prior preservation needs --class_prompt, --class_data_dir")
-        return super().data(self.instance_prompt)
+        return super().data(self.instance_prompt or captions)
 
     def complete(self, pipe, data):
         if not self.with_prior_preservation:

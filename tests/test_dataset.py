@@ -295,3 +295,10 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 def test_an_impossible_size(tiny, pictures):
     with pytest.raises(PaidiffError, match="multiple of 8"):
         Encoded(tiny, CaptionFolder(pictures, size=60))
+
+
+def test_a_square_picture_is_encoded_once(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    Image.new("RGB", (96, 64)).save(tmp_path / "b.png")
+    data = CaptionFolder(tmp_path, center_crop=False, captions=False)
+    assert [len(data.variants(i)) for i in range(2)] == [1, 3]

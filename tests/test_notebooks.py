@@ -23,6 +23,19 @@ IGNORED = {
     ("04_textual_inversion.ipynb", 'wishes = ["<小奶猫>,湖面,水彩画", "<小奶猫>,星空", "<小奶猫>,落日,油画", "<小奶猫>,竹林", "<小奶猫>,粉色背景", "<小奶猫>,彩虹"]'): "a trained picture: another rounding, another picture",
     ("04_textual_inversion.ipynb", "from diffusers import StableDiffusionPipeline"): "a trained picture: another rounding, another picture",
     ("04_textual_inversion.ipynb", 'show(paidiff.curve({"loss": losses}, x="步 step", y="loss", window=10), alt="损失 · the loss")'): "a trained picture: another rounding, another picture",
+    ("05_dreambooth.ipynb", "after = sample(pipe, wishes, seed=0)"): "a trained picture: another rounding, another picture",
+    ("05_dreambooth.ipynb", "import numpy as np"): "intervals; asserted in the next cell",
+    ("05_dreambooth.ipynb", "paidiff.set_scales(pipe, {})"): "intervals and trained pictures; asserted in the next cell",
+    ("05_dreambooth.ipynb", "from diffusers import StableDiffusionPipeline"): "a trained picture: another rounding, another picture",
+    ("06_controlnet.ipynb", "import torch"): "intervals; asserted in the next cell",
+    ("06_controlnet.ipynb", "means = [np.mean([edge_agreement(*pair) for pair in zip(along(pipe, scale, seeds=(0,)), conditions)]) for scale in scales]"): "a curve; asserted there",
+    ("06_controlnet.ipynb", "mine = along(control.pipeline(), 1.0, seeds=(0,))"): "intervals and trained pictures; asserted there",
+    ("06_controlnet.ipynb", "from diffusers import ControlNetModel, StableDiffusionControlNetPipeline"): "a trained picture: another rounding, another picture",
+    ("07_food_model.ipynb", "after = sample(pipe, wishes, seed=0)"): "a trained picture: another rounding, another picture",
+    ("07_food_model.ipynb", "import numpy as np"): "intervals; asserted two cells on",
+    ("07_food_model.ipynb", "careless = paidiff.load()"): "intervals; asserted in the next cell",
+    ("07_food_model.ipynb", 'dish = "红烧狮子头"'): "trained pictures; asserted there",
+    ("07_food_model.ipynb", "from diffusers import StableDiffusionPipeline"): "a trained picture: another rounding, another picture",
 }
 MARKER = re.compile(r"#\s*(NBVAL_\w+|PYTEST_VALIDATE_\w+)|nbval-[\w-]+|raises-exception")
 SHELL = re.compile(r"^\s*(!|%%?(bash|sh|sx|system|pip|conda)\b)", re.M)

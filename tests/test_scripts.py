@@ -99,8 +99,6 @@ def test_dreambooth(places, tiny_folder, rank, tmp_path):
     out, (*flags, _, _) = places
     flags = [*flags[:2], "--instance_data_dir", flags[3], "--output_dir", out, *(["--rank", rank] if rank else [])]
     flags += ["--resolution=64", "--max_train_steps=2", "--learning_rate=1e-2", "--train_batch_size=2"]
-    refused = script("train_dreambooth", *flags)
-    assert refused.returncode == 1 and "--instance_prompt is needed" in refused.stderr
     flags += ["--instance_prompt=一只红猫", "--with_prior_preservation", "--class_prompt=一只猫", "--num_class_images=2", "--train_text_encoder"]
     assert "needs --class_prompt, --class_data_dir" in script("train_dreambooth", *flags).stderr
     done = script("train_dreambooth", *flags, "--class_data_dir", tmp_path / "class", launcher=LAUNCH)

@@ -20,7 +20,7 @@ def test_tasks(tiny_folder, task):
     assert task.lower() in type(paidiff_lib.load(tiny_folder, task)).__name__.lower()
 
 
-@pytest.mark.parametrize("task, word", [("controlnet", "not built yet"), ("video", "text2img, img2img, inpaint")])
+@pytest.mark.parametrize("task, word", [("video", "text2img, img2img, inpaint, controlnet")])
 def test_other_tasks_are_refused(tiny_folder, task, word):
     with pytest.raises(PaidiffError, match=word):
         paidiff_lib.load(tiny_folder, task)

@@ -1,0 +1,120 @@
+"""Lessons 3, 4, 5 and 7 trained anew with three seeds, and measured more widely than a lesson has time for.
+
+    python benchmarks/seeds.py [lora] [word] [dreambooth] [food]     # all four; writes benchmarks/seeds.json
+
+Each value is a mean over the trainings, with the lowest and the highest.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import paidiff_lib as paidiff
+from paidiff_lib import CaptionFolder, FullTuning, LoRA, Mixed, TextualInversion, train, with_prior
+from paidiff_lib.draw import sample
+from paidiff_lib.lora import WIDE
+from paidiff_lib.metrics import judge, prompt_following, similarity
+from paidiff_lib.world import Spec
+from paidiff_lib.world.folder import food as food_scenes
+from paidiff_lib.world.folder import known, write
+from paidiff_lib.world.words import DISHES, SUBJECTS
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+RESULTS = Path(__file__).with_name("seeds.json")
+SEEDS = (0, 1, 2)
+PLACES = ["草地", "雪地", "沙滩", "白色背景"]
+THINGS = ["猫", "企鹅", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "西瓜", "帆船", "松树", "气球", "箱子"]
+ALL = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(SUBJECTS)]
+
+
+def run(method, data, steps, seed, **settings):
+    for _ in train(method, data, steps=steps, schedule="cosine", seed=seed, **settings):
+        pass
+
+
+def pictures(pipe, phrases):
+    """Three pictures of every phrase, with seeds that do not depend on the training."""
+    return sample(pipe, list(phrases) * 3, [seed for seed in SEEDS for _ in phrases])
+
+
+def following(pipe, specs, style=""):
+    drawn = pictures(pipe, [f"{spec.subject},{spec.background}{style}" for spec in specs])
+    return drawn, prompt_following(drawn, specs * 3)["subject"]
+
+
+def lora(seed, folder):
+    pipe = paidiff.load()
+    specs = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(THINGS)]
+    style = lambda drawn: float((judge().probability(drawn, "style", "青花瓷") > 0.5).mean())
+    before, subject_before = following(pipe, specs, ",青花瓷")
+    run(LoRA(pipe, rank=8, layers=WIDE, seed=seed), CaptionFolder(DATA / "porcelain"), 240, seed, lr=3e-3, batch=4, dropout=0)
+    after, subject = following(pipe, specs, ",青花瓷")
+    return {"style before": style(before), "style": style(after), "subject before": subject_before, "subject": subject}
+
+
+def word(seed, folder):
+    pipe, data = paidiff.load(), CaptionFolder(DATA / "kitten", captions=False)
+    kitten = [data.picture(i, 128) for i in range(len(data))]
+    where = ["草地", "沙发", "湖面", "星空", "落日", "竹林", "粉色背景", "沙漠"]
+    alike = lambda name: float(similarity(pictures(pipe, [f"{name},{place}" for place in where]), kitten).mean())
+    cat = alike("猫")
+    run(TextualInversion(pipe, "<小奶猫>", "猫", vectors=2), data, 150, seed, lr=2e-2, batch=4)
+    return {"猫": cat, "<小奶猫>": alike("<小奶猫>")}
+
+
+def dreambooth(seed, folder):
+    data, places = CaptionFolder(DATA / "bear"), ["草地", "沙发", "星空", "落日"]
+    bear, found = [data.picture(i, 128) for i in range(len(data))], {}
+    for kind in ("base", "with", "without"):
+        pipe = paidiff.load()
+        method = LoRA(pipe, rank=16, layers=WIDE, text_encoder=True, seed=seed)
+        if kind == "with":
+            run(method, with_prior(pipe, data, "一只熊", folder / "bears", 40), 200, seed, lr=3e-3, batch=4, dropout=0)
+        if kind == "without":
+            run(method, data, 100, seed, lr=3e-3, batch=4, dropout=0)
+        for name in ("淼熊", "熊"):
+            drawn = pictures(pipe, [f"一只{name},{place}" for place in places])
+            found[f"{kind}: {name} like the toy"] = float(similarity(drawn, bear).mean())
+        found[f"{kind}: 熊 seen as a bear"] = float((judge().probability(drawn, "subject", "熊") > 0.5).mean())
+    return found
+
+
+def food(seed, folder):
+    if not (folder / "food").exists():
+        write(folder / "food", food_scenes(240))
+        write(folder / "known", known(480))
+    new, old = CaptionFolder(folder / "food"), CaptionFolder(folder / "known")
+    dishes, found = [Spec(dish, place) for place in PLACES for dish in DISHES], {}
+    for kind, data, steps in (("base", None, 0), ("with", Mixed(new, old), 220), ("without", new, 110)):
+        pipe = paidiff.load()
+        if data:
+            run(FullTuning(pipe), data, steps, seed, lr=6e-4, batch=12, dropout=0, cache=folder / "cache")
+        found[f"{kind}: dishes"] = following(pipe, dishes)[1]
+        found[f"{kind}: old subjects"] = following(pipe, ALL)[1]
+    return found
+
+
+LESSONS = {"lora": lora, "word": word, "dreambooth": dreambooth, "food": food}
+
+
+def main(names):
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    for name in names or LESSONS:
+        began = time.time()
+        with tempfile.TemporaryDirectory() as folder:
+            rows = [LESSONS[name](seed, Path(folder)) for seed in SEEDS]
+        results[name] = {}
+        print(f"\n{name}: {len(SEEDS)} trainings, {time.time() - began:.0f} s")
+        for key in rows[0]:
+            values = [row[key] for row in rows]
+            results[name][key] = {"mean": round(float(np.mean(values)), 3), "low": round(min(values), 3), "high": round(max(values), 3)}
+            print("  {:32} {mean:.2f} ({low:.2f}-{high:.2f})".format(key, **results[name][key]), flush=True)
+        RESULTS.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
