@@ -44,8 +44,7 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_promp
     for start in range(0, len(jobs), BATCH):
         texts, unwanted, images, seeds = zip(*jobs[start : start + BATCH])
         if images[0] is not None:
-            several = isinstance(images[0], tuple)
-            more["image"] = [list(column) for column in zip(*images)] if several else list(images)
+            more["image"] = [list(image) if isinstance(image, tuple) else image for image in images]
         pictures += pipe(
             list(texts),
             negative_prompt=list(unwanted),

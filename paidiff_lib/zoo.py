@@ -115,7 +115,7 @@ def _pipeline_class(task):
 
 
 def load_control(control, name):
-    """The ControlNet of that name or folder, or a list of them."""
+    """The ControlNet of that name or folder for the model `name`, or a list of them. Raises PaidiffError."""
     if isinstance(control, (list, tuple)):
         return [load_control(one, name) for one in control]
     from diffusers import ControlNetModel
@@ -126,19 +126,26 @@ def load_control(control, name):
         folder = f"{FAMILY[name]}-controlnet-{control}"
     elif not (folder / "config.json").is_file():
         raise PaidiffError(
-            f"没有找到 ControlNet {control} · no ControlNet {control}; 试过 tried: {folder}; 可用的名字 names: canny, 或一个文件夹 or a folder"
+            f"没有找到 ControlNet {control} · no ControlNet {control}; 试过 tried: {folder}; "
+            f"可用的名字 names: canny, 或一个文件夹 or a folder"
         )
-    return ControlNetModel.from_pretrained(folder, dtype=_dtype(), local_files_only=not online())
+    try:
+        return ControlNetModel.from_pretrained(folder, dtype=_dtype(), local_files_only=not online())
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PaidiffError(f"ControlNet 读不出来 · cannot read the ControlNet {folder}: {reason}") from error
 
 
 def _check_controls(pipe):
     """Raise PaidiffError if a ControlNet was made for another model."""
     nets = getattr(pipe, "controlnet", None)
     for net in getattr(nets, "nets", [nets] if nets else []):
-        for size in ("cross_attention_dim", "block_out_channels", "in_channels"):
-            theirs, ours = (tuple([value] if isinstance(value, int) else value) for value in (net.config[size], pipe.unet.config[size]))
+        for size in ("in_channels", "block_out_channels", "cross_attention_dim"):
+            theirs, ours = (str(part.config[size]).strip("[()]") for part in (net, pipe.unet))
             if theirs != ours:
-                raise PaidiffError(f"这个 ControlNet 是给别的模型的 · this ControlNet is for another model: {size} {theirs}, {ours}")
+                raise PaidiffError(
+                    f"这个 ControlNet 是给别的模型的 · this ControlNet is for another model: {size} {theirs}, {ours}"
+                )
 
 
 def _dtype():

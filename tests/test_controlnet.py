@@ -65,8 +65,11 @@ def test_it_begins_without_effect_and_learns_only_itself(tiny, tiny_folder, squa
     assert draw_along(loaded, "猫", edges, steps=2).tobytes() == trained.tobytes()
     assert draw_along(loaded, "猫", edges, steps=2, scale=0.0).tobytes() == plain.tobytes()
     two = paidiff_lib.load(tiny_folder, task="controlnet", control=[tmp_path / "control"] * 2)
-    both = draw_along(two, ["猫", "狗"], [(edges, canny(square(4)))] * 2, steps=2, scale=[1.0, 0.5])
-    assert len(both) == 2 and both[0].tobytes() != trained.tobytes()
+    first, second = canny(square(28)), edges
+    off = draw_along(two, "猫", (first, second), steps=2, scale=[0.0, 1.0])
+    assert off.tobytes() == trained.tobytes()  # each ControlNet sees its own picture
+    both = draw_along(two, ["猫", "狗", "猫"], [(first, second)] * 3, steps=2, scale=[0.5, 1.0])
+    assert len(both) == 3 and both[0].tobytes() not in (trained.tobytes(), both[1].tobytes())
 
 
 def test_a_batch_sees_the_edges_of_its_own_pictures(tiny, squares):
@@ -88,6 +91,10 @@ def test_refusals(tiny_folder, tiny, tmp_path):
     for wrong, words in ((tmp_path / "no", "no ControlNet"), ("canny", "for another model")):
         with pytest.raises(PaidiffError, match=words):
             paidiff_lib.load(tiny_folder, task="controlnet", control=wrong)
+    ControlNet(tiny).save(tmp_path / "broken")
+    (tmp_path / "broken/diffusion_pytorch_model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(PaidiffError, match="cannot read the ControlNet"):
+        paidiff_lib.load(tiny_folder, task="controlnet", control=tmp_path / "broken")
     pipe = ControlNet(tiny).pipeline()
     edges = canny(square())
     for arguments, words in (

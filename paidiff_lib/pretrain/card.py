@@ -36,8 +36,8 @@ picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
 {rows}
 
 * Data: {config['pictures']:,} scenes of `paidiff_lib/world`, seeds from 0 (data seed), training seed {config['seed']};
-  the first {config['held_back']:,} are kept back for measuring. The UNet saw {notes['unet']['pictures_seen']:,} pictures
-  (what it started from: `before` in `training.json`).
+  the first {config['held_back']:,} are kept back for measuring. The UNet saw {notes['unet']['pictures_seen']:,} pictures,
+  {config['unet']['pictures']:,} different ones in its last run (what it started from: `before` in `training.json`).
 * VAE: {notes['decoder']['psnr_held_out_dB']} dB PSNR on 300 held-out scenes.
 * Chinese CLIP: picks the right caption out of 128 for {notes['clip']['top1_of_128_held_out']:.0%} of held-out pictures.
   While it trains, linear heads teach both towers every attribute of a caption (`clip.Taught`): not in the article.
