@@ -352,7 +352,7 @@ class Run:
             "random": random_states,
         }
         torch.save(state, folder / "state.pt")
-        (folder / "config.json").write_text(json.dumps(self.identity(), ensure_ascii=False, indent=1), encoding="utf-8")
+        (folder / "run.json").write_text(json.dumps(self.identity(), ensure_ascii=False, indent=1), encoding="utf-8")
         self.method.save(folder)
 
     def _resume(self):
@@ -366,7 +366,7 @@ class Run:
         named = isinstance(self.settings.resume, str)
         found = self.store.find(self.settings.resume) if named else self.store.newest()
         if found:
-            _require_same(json.loads((found / "config.json").read_text(encoding="utf-8")), self.identity(), found)
+            _require_same(json.loads((found / "run.json").read_text(encoding="utf-8")), self.identity(), found)
             self._read(found)
 
     def _read(self, folder):

@@ -80,7 +80,7 @@ def test_textual_inversion_as_in_the_article(places, tiny_folder):
         assert picture(pipe, f"一只猫在{place}上") == picture(plain, f"一只猫在{place}上")
     load_embedding(plain, out)
     assert picture(plain, "一只<小奶猫>在草地上") == picture(pipe, "一只<小奶猫>在草地上")
-    assert json.loads((out / "checkpoint-4/config.json").read_text())["settings"]["lr"] == pytest.approx(0.2)  # --scale_lr
+    assert json.loads((out / "checkpoint-4/run.json").read_text())["settings"]["lr"] == pytest.approx(0.2)  # --scale_lr
 
 
 def test_full_fine_tuning_as_in_the_tutorial(places, tiny_folder):
@@ -132,7 +132,7 @@ def test_two_processes_share_a_run(places):
     done = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=2", launcher=launcher, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written to") == 1
-    assert json.loads((out / "checkpoint-2/config.json").read_text())["processes"] == 2
+    assert json.loads((out / "checkpoint-2/run.json").read_text())["processes"] == 2
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(places):
