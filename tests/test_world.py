@@ -46,6 +46,14 @@ def test_every_subject_shows(name):
     assert np.abs(np.asarray(with_it, int) - np.asarray(without, int)).mean() > 4
 
 
+@pytest.mark.parametrize("style", ["水墨画", "剪纸", "素描", "浮雕"])
+def test_a_plain_background_shows_its_colour_in_every_style(style):
+    """Tinted paper: red is redder than blue around the subject, in styles that paint the subject in one ink too."""
+    red, blue = (np.asarray(render(Spec("猫", f"{colour}背景", style), np.random.RandomState(0)), float)[:12].mean((0, 1))
+                 for colour in ("红色", "蓝色"))
+    assert red[0] - red[2] > blue[0] - blue[2] + 20
+
+
 def test_no_two_subjects_look_alike():
     small = {n: np.asarray(sprite(n).resize((16, 16)), np.float32).ravel() for n in SUBJECTS}
     names = list(small)

@@ -18,6 +18,7 @@ def blurred(rgb, radius):
 
 
 PALETTE = 3  # steps from none of a colour to all of it, in 像素画
+GAP = .22  # how much darker the gaps between its squares are
 
 
 def luminance(rgb):
@@ -41,6 +42,11 @@ def blotches(size, rs, cells=5):
     return np.asarray(small.resize((size, size), Image.BICUBIC))
 
 
+def wash(rgb, mask, share):
+    """The hue of the place without its light: tinted paper, so that 红色背景 shows in a style that has one ink."""
+    return (rgb - luminance(rgb)[..., None]) * (share * (1 - mask))[..., None]
+
+
 def flat(rgb, mask, rs):
     return rgb
 
@@ -49,7 +55,7 @@ def ink(rgb, mask, rs):
     grey = luminance(blurred(rgb, len(rgb) / 128 * .8))
     depth = np.clip(1 - grey / 255, 0, 1) ** 1.2 * (0.55 + 0.45 * mask)
     tone = np.clip(depth + .45 * edges(grey) * (0.4 + mask) + .05 * blotches(len(rgb), rs), 0, 1)
-    return mix((240, 236, 222), (30, 32, 38), tone)
+    return mix((240, 236, 222), (30, 32, 38), tone) + wash(rgb, mask, .4)
 
 
 def oil(rgb, mask, rs):
@@ -59,7 +65,7 @@ def oil(rgb, mask, rs):
     y, x = np.mgrid[0:n, 0:n] / n
     strokes = np.sin((y + .06 * np.sin(x * 2 * np.pi * 4)) * 2 * np.pi * 16) * np.sin(x * 2 * np.pi * 4 + 1)
     rich = grey[..., None] + (thick - grey[..., None]) * 1.3
-    return (rich - 128) * 1.1 + 122 + 9 * strokes[..., None]
+    return (rich - 128) * 1.1 + 122 + 20 * strokes[..., None]
 
 
 def watercolour(rgb, mask, rs):
@@ -82,17 +88,19 @@ def papercut(rgb, mask, rs):
     middle = np.percentile(grey[inside], 62) if inside.any() else 128
     cut = np.clip((grey - min(middle + 14, 225)) / 40, 0, 1)
     front = mix((200, 30, 36), (252, 240, 220), cut)
-    return mix(mix(behind, (252, 240, 220), rim), front, mask)
+    return mix(mix(behind + wash(rgb, mask, .5), (252, 240, 220), rim), front, mask)
 
 
 def pixels(rgb, mask, rs):
-    """Squares of 4 pixels in the few loud colours of an old console: an autoencoder softens squares, not colours."""
+    """Squares of 4 pixels in the few loud colours of an old console, with the dark gaps of its screen between them."""
     n = len(rgb)
     small = np.asarray(Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)).resize((32, 32), Image.BOX), np.float32)
     grey = luminance(small)[..., None]
     loud = np.clip((grey + (small - grey) * 1.4 - 128) * 1.25 + 128, 0, 255)
     steps = np.rint(loud / 255 * PALETTE) * 255 / PALETTE
-    return np.asarray(Image.fromarray(steps.astype(np.uint8)).resize((n, n), Image.NEAREST), np.float32)
+    squares = np.asarray(Image.fromarray(steps.astype(np.uint8)).resize((n, n), Image.NEAREST), np.float32)
+    gap = np.arange(n) % (n // 32) == n // 32 - 1 if n >= 64 else np.zeros(n, bool)
+    return squares * (1 - GAP * (gap[:, None] | gap))[..., None]
 
 
 def pencil(rgb, mask, rs):
@@ -100,7 +108,7 @@ def pencil(rgb, mask, rs):
     grey = luminance(rgb)
     shade = np.clip(1 - grey / 250, 0, 1) * (.18 + .5 * mask)
     tone = np.clip(shade + .55 * edges(mask * 160.0) + .35 * edges(grey) * (.4 + .6 * mask), 0, 1)
-    return mix((250, 249, 246), (52, 52, 56), tone)
+    return mix((250, 249, 246), (52, 52, 56), tone) + wash(rgb, mask, .35)
 
 
 def cyberpunk(rgb, mask, rs):
@@ -120,7 +128,8 @@ def relief(rgb, mask, rs):
     step = max(1, round(unit * 2))
     lit = height - np.roll(height, (-step, -step), (0, 1))
     lit[-step:], lit[:, -step:] = 0, 0
-    return np.clip(84 + .5 * grey + .8 * lit, 24, 250)[..., None] * np.array((1.0, .96, .90), np.float32)
+    stone = np.clip(84 + .5 * grey + .8 * lit, 24, 250)[..., None] * np.array((1.0, .96, .90), np.float32)
+    return stone + wash(rgb, mask, .4)
 
 
 def storybook(rgb, mask, rs):
