@@ -48,7 +48,7 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_promp
         pictures += pipe(
             list(texts),
             negative_prompt=list(unwanted),
-            generator=[_generator(s) for s in seeds],
+            generator=[noise_of(s) for s in seeds],
             num_inference_steps=steps,
             guidance_scale=guidance,
             **more,
@@ -82,7 +82,7 @@ def _check_size(width, height):
         )
 
 
-def _generator(seed):
+def noise_of(seed):
     """On the CPU whatever the device, so that a seed means the same noise everywhere."""
     import torch
 

@@ -5,7 +5,7 @@ pipeline: after every step, what lies outside the mask is put back, with as much
 """
 
 from .dataset import encode_picture, native_size, square
-from .draw import GUIDANCE, STEPS, _generator, check_settings
+from .draw import GUIDANCE, STEPS, check_settings, noise_of
 from .errors import PaidiffError
 
 
@@ -25,7 +25,7 @@ def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guid
     side = native_size(pipe)
     picture, mask = square(picture.convert("RGB"), side), square(mask.convert("L"), side)
     known = encode_picture(pipe, picture)[0].to(pipe.device, pipe.unet.dtype) * pipe.vae.config.scaling_factor
-    noise = torch.randn(known.shape, generator=_generator(seed)).to(known)
+    noise = torch.randn(known.shape, generator=noise_of(seed)).to(known)
     cells = mask.resize([side // pipe.vae_scale_factor] * 2, Image.Resampling.BOX)
     free = torch.from_numpy(np.array(cells)).gt(0).to(known)
 
@@ -39,7 +39,7 @@ def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guid
         image=picture,
         strength=strength,
         negative_prompt=negative_prompt,
-        generator=_generator(seed),
+        generator=noise_of(seed),
         num_inference_steps=steps,
         guidance_scale=guidance,
         callback_on_step_end=put_back,

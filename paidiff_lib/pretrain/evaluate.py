@@ -16,7 +16,7 @@ from ..metrics import prompt_following, sharpness
 from ..world import Spec, describe, render
 from ..world.scene import CELLS
 from ..world.scene import sample as sample_spec
-from ..world.words import SUBJECTS
+from ..world.words import STYLES, SUBJECTS
 from .export import MODELS
 
 HEADS = ("subject", "background", "style", "colour", "count")
@@ -34,18 +34,26 @@ def held_out(count, seed=7):
     return chosen
 
 
+def by_style(pictures, specs):
+    """{style: {head: rate}} of subject, background and style: where a model is weak."""
+    parts = {style: [i for i, spec in enumerate(specs) if spec.style == style] for style in STYLES}
+    rates = {style: prompt_following([pictures[i] for i in part], [specs[i] for i in part]) for style, part in parts.items() if part}
+    return {style: {head: round(rate[head], 2) for head in HEADS[:3]} for style, rate in rates.items()}
+
+
 def evaluate(pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE, report=print):
     """{"model": {head: [rate a seed]}, "ceiling": ..., "floor": ...} and the settings."""
     chosen = held_out(prompts)
     specs, captions = [s for s, _ in chosen], [c for _, c in chosen]
     real = [render(spec, np.random.RandomState(1000 + i)) for i, spec in enumerate(specs)]
     shuffled = specs[1:] + specs[:1]
-    rates, floor, sharp, began = [], [], [], time.time()
+    rates, floor, sharp, everything, began = [], [], [], [], time.time()
     for seed in seeds:
         pictures = sample(pipe, captions, [seed * 100_000 + i for i in range(prompts)], steps, guidance)
         rates.append(prompt_following(pictures, specs))
         floor.append(prompt_following(pictures, shuffled))
         sharp += map(sharpness, pictures)
+        everything += pictures
         report(f"seed {seed}: {rates[-1]}")
     ceiling = prompt_following(real, specs)
     return {"prompts": prompts, "seeds": len(seeds), "steps": steps, "guidance": guidance,
@@ -54,6 +62,7 @@ def evaluate(pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE,
             "by_seed": {h: [round(r[h], 4) for r in rates] for h in HEADS},
             "ceiling": {h: round(ceiling[h], 4) for h in HEADS},
             "floor": {h: round(float(np.mean([r[h] for r in floor])), 4) for h in HEADS},
+            "by_style": {"model": by_style(everything, specs * len(seeds)), "ceiling": by_style(real, specs)},
             "sharpness": {"model": round(float(np.mean(sharp)), 2), "real": round(float(np.mean([sharpness(p) for p in real])), 2)}}
 
 
