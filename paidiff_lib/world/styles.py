@@ -18,7 +18,6 @@ def blurred(rgb, radius):
 
 
 PALETTE = 3  # steps from none of a colour to all of it, in 像素画
-GAP = .22  # how much darker the gaps between its squares are
 
 
 def luminance(rgb):
@@ -59,13 +58,14 @@ def ink(rgb, mask, rs):
 
 
 def oil(rgb, mask, rs):
+    """Thick, rich colours in waves of a broad brush: strokes finer than a latent cell would not outlive an autoencoder."""
     n = len(rgb)
     thick = filtered(rgb, ImageFilter.ModeFilter(n // 128 * 4 + 1))
     grey = luminance(thick)
     y, x = np.mgrid[0:n, 0:n] / n
-    strokes = np.sin((y + .06 * np.sin(x * 2 * np.pi * 4)) * 2 * np.pi * 16) * np.sin(x * 2 * np.pi * 4 + 1)
+    strokes = np.sin((y + .04 * np.sin(x * 2 * np.pi * 2)) * 2 * np.pi * 8) * (.6 + .4 * np.sin(x * 2 * np.pi * 3 + 1))
     rich = grey[..., None] + (thick - grey[..., None]) * 1.3
-    return (rich - 128) * 1.1 + 122 + 20 * strokes[..., None]
+    return (rich - 128) * 1.1 + 122 + (22 - 8 * mask * strokes.clip(0, 1))[..., None] * strokes[..., None]
 
 
 def watercolour(rgb, mask, rs):
@@ -92,15 +92,17 @@ def papercut(rgb, mask, rs):
 
 
 def pixels(rgb, mask, rs):
-    """Squares of 4 pixels in the few loud colours of an old console, with the dark gaps of its screen between them."""
+    """Squares of 4 pixels in the few loud colours of an old console, a black outline round its sprites."""
     n = len(rgb)
-    small = np.asarray(Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)).resize((32, 32), Image.BOX), np.float32)
+    small, inside = (np.asarray(Image.fromarray(np.clip(v, 0, 255).astype(np.uint8)).resize((32, 32), Image.BOX), np.float32)
+                     for v in (rgb, mask * 255))
     grey = luminance(small)[..., None]
     loud = np.clip((grey + (small - grey) * 1.4 - 128) * 1.25 + 128, 0, 255)
     steps = np.rint(loud / 255 * PALETTE) * 255 / PALETTE
-    squares = np.asarray(Image.fromarray(steps.astype(np.uint8)).resize((n, n), Image.NEAREST), np.float32)
-    gap = np.arange(n) % (n // 32) == n // 32 - 1 if n >= 64 else np.zeros(n, bool)
-    return squares * (1 - GAP * (gap[:, None] | gap))[..., None]
+    body = Image.fromarray(((inside > 100) * 255).astype(np.uint8))
+    outline = (np.asarray(body.filter(ImageFilter.MaxFilter(3))) > 0) & (np.asarray(body) == 0)
+    steps[outline] = 16
+    return np.asarray(Image.fromarray(steps.astype(np.uint8)).resize((n, n), Image.NEAREST), np.float32)
 
 
 def pencil(rgb, mask, rs):
