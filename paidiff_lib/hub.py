@@ -26,8 +26,6 @@ HUB = "https://huggingface.co"
 MODELSCOPE = "https://www.modelscope.cn"
 BLOCK = 2**14  # bytes; of a broken line less than this is lost
 PARTS = ("feature_extractor", "scheduler", "text_encoder", "tokenizer", "unet", "vae", safe.CHECKER)
-# Whole weights and shards, but no variants (.fp16., .non_ema.): the names a library opens if nothing else is asked for.
-WEIGHT = re.compile(r"(diffusion_pytorch_model|pytorch_model|model|pytorch_lora_weights)(-\d+-of-\d+)?\.(safetensors|bin)")
 PAPERS = re.compile(r"README\.md|LICENSE(\.\w+)?")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|txt)")
 
@@ -119,10 +117,10 @@ def needed(files, kind, safety_checker=False):
     chosen = {path for path in files if path == mark or PAPERS.fullmatch(path)}
     for place in places:
         names = {path.rpartition("/")[2]: path for path in files if path.rpartition("/")[0] == place}
-        best = ".safetensors" if any(WEIGHT.fullmatch(n) and n.endswith(".safetensors") for n in names) else ".bin"
+        best = ".safetensors" if any(safe.WEIGHT.fullmatch(n) and n.endswith(".safetensors") for n in names) else ".bin"
         for name, path in names.items():
             plain = NAME.fullmatch(name) and (".index." not in name or f"{best}.index." in name)
-            if plain or WEIGHT.fullmatch(name) and name.endswith(best):
+            if plain or safe.WEIGHT.fullmatch(name) and name.endswith(best):
                 chosen.add(path)
     if mark and mark not in chosen or not any(path.endswith((".safetensors", ".bin")) for path in chosen):
         raise Refused(f"没有 no {mark or safe.LORA_NAMES[0]}")

@@ -6,6 +6,7 @@ pickles only as plain weights. Reads headers and names, not the weights themselv
 
 import json
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from .errors import PaidiffError
 TORCH = (2, 10)  # the oldest that reads a pickle's weights safely: CVE-2025-32434, CVE-2026-24747
 CHECKER = "safety_checker"
 WEIGHTY = ("unet", "vae", "text_encoder", CHECKER)  # the components that hold weights
-WEIGHTS = {"safetensors": "*.safetensors", "bin": "*.bin"}
+# Whole weights and shards, but no variants (.fp16., .non_ema.): the names a library opens if nothing else is asked for.
+WEIGHT = re.compile(r"(diffusion_pytorch_model|pytorch_model|model|pytorch_lora_weights)(-\d+-of-\d+)?\.(safetensors|bin)")
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "pytorch_model.bin")
 OUTSIDE = "模型要读文件夹外面的东西,不打开 · refused, it leads out of the folder"
 OWN_CODE = "模型要用自带的代码,不打开 · refused, it wants code of its own"
@@ -77,11 +79,10 @@ def check(folder, kind="base", safety_checker=False):
         _require_inside(part, _root(folder))
         _require_no_code(part)
     weighty = [part for part in parts if kind != "base" or part.name in WEIGHTY]
-    safe_only = all(list(part.glob("*.safetensors")) for part in weighty)
-    for part in weighty:
-        for path in sorted(path for pattern in WEIGHTS.values() for path in part.glob(pattern)):
-            if path.suffix == ".safetensors" or not safe_only:
-                require_readable(path)
+    safe_only = all(any(path.suffix == ".safetensors" for path in _weights(part)) for part in weighty)
+    for path in [path for part in weighty for path in _weights(part)]:
+        if path.suffix == ".safetensors" or not safe_only:
+            require_readable(path)
     return safe_only
 
 
@@ -95,14 +96,14 @@ def require_readable(path):
             with safe_open(path, "pt"):
                 return  # it compares the length its header promises with the file's
         require_torch(path)
-        torch.load(path, weights_only=True, map_location="meta", mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings(action="ignore"):  # of unusual pickles: they are refused below, in one line
+            torch.load(path, weights_only=True, map_location="meta", mmap=zipfile.is_zipfile(path))
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, AttributeError, KeyError) as error:
         raise PaidiffError(f"文件被截断或损坏 · cut short or damaged: {path}: {_first_line(error)}") from error
     except Exception as error:  # pickle has no common error; torch's own for code in it is pickle.UnpicklingError
-        name = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = name[1] if name else _first_line(error)
+        name = re.search(r"GLOBAL ([\w.]+)", str(error))  # the rest of torch's message advises to open it all the same
         raise PaidiffError(
-            f"文件里有代码,不打开;请用 safetensors · refused, it holds code, use safetensors: {path}: {what}"
+            f"文件里有代码,不打开;请用 safetensors · refused, it holds code, use safetensors: {path} {name[1] if name else ''}"
         ) from error
 
 
@@ -120,13 +121,13 @@ def require_torch(path):
 
 
 def read_weights(path):
-    """{name: tensor} of a .safetensors file or a pickle, on the CPU. Raises PaidiffError, or the libraries' own errors."""
+    """{name: tensor} of a .safetensors file or a pickle, on the CPU. Raises PaidiffError."""
     import torch
     from safetensors.torch import load_file
 
+    require_readable(path)
     if path.suffix == ".safetensors":
         return load_file(path)
-    require_torch(path)
     return torch.load(path, weights_only=True, map_location="cpu")
 
 
@@ -135,7 +136,7 @@ def _lacks(part, weighty, config=None):
         return "*"
     if config and not (part / config).is_file():
         return config
-    if weighty and not any(any(part.glob(pattern)) for pattern in WEIGHTS.values()):
+    if weighty and not _weights(part):
         return "*.safetensors"
     return next((name for name in _shards(part) if not (part / name).is_file()), None)
 
@@ -167,9 +168,16 @@ def _require_inside(part, root):
 
 
 def _require_no_code(part):
+    if (part / "adapter_config.json").exists():  # names another model, which transformers would fetch as well
+        raise PaidiffError(f"{OUTSIDE}: {part}/adapter_config.json")
     for path in part.glob("*.json"):
         if "auto_map" in _json(path):
             raise PaidiffError(f"{OWN_CODE}: {path}: auto_map")
+
+
+def _weights(part):
+    """The files of a component that a library would open for its weights."""
+    return sorted(path for path in part.iterdir() if WEIGHT.fullmatch(path.name))
 
 
 def _shards(part):

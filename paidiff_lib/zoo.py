@@ -1,5 +1,6 @@
 """Names -> folders -> stock diffusers pipelines. Offline first."""
 
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,12 +152,18 @@ def _checker(folder, wanted):
 
 @contextmanager
 def _one_line(what):
-    """Whatever the libraries say about a file they cannot open becomes one PaidiffError."""
+    """Whatever the libraries say about a file they cannot open becomes one PaidiffError.
+
+    What they log is left out: a line for each .bin, because it is no .safetensors.
+    """
+    logging.disable(logging.ERROR)
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PaidiffError(f"{what}: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _check_controls(pipe):
