@@ -93,7 +93,7 @@ def _models():
     chosen = zoo.model_name()
     for name in dict.fromkeys(["mini", chosen]):
         yield _model(name)
-    there = [name for name in zoo.FAMILY if zoo.at_hand(name)]
+    there = [name for name, model in zoo.FAMILY.items() if zoo.at_hand(name, model.kind)]
     yield Finding(f"本机的真实模型 · real models at hand: {', '.join(there) or '无 none'}")
     yield Finding(f"PAIDIFF_MODEL={os.environ.get('PAIDIFF_MODEL', '')} → {chosen}")
 

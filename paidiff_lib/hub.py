@@ -73,8 +73,8 @@ def sources(model):
     """Where to look, in order. Variables: MODELSCOPE_ENDPOINT, HF_ENDPOINT."""
     found = []
     if model.modelscope:
-        found.append(_modelscope(os.environ.get("MODELSCOPE_ENDPOINT", MODELSCOPE), model.modelscope))
-    mirror = os.environ.get("HF_ENDPOINT", HUB)
+        found.append(_modelscope(os.environ.get("MODELSCOPE_ENDPOINT", MODELSCOPE).rstrip("/"), model.modelscope))
+    mirror = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
     return found + [_hub(endpoint, model.repo) for endpoint in dict.fromkeys([mirror, HUB])]
 
 
@@ -150,21 +150,23 @@ def _modelscope(endpoint, repo):
         return {f["Path"]: File(int(f["Size"]), f.get("Sha256") or None) for f in listed if f.get("Type") != "tree"}
 
     return Source(
-        f"ModelScope {urlsplit(endpoint).netloc}",
+        f"ModelScope {_host(endpoint)}",
         files,
         lambda path: f"{endpoint}/api/v1/models/{repo}/repo?Revision=master&FilePath={quote(path, safe='')}",
     )
 
 
 def _hub(endpoint, repo):
-    endpoint = endpoint.rstrip("/")
-
     def files():
         listed = _get_json(f"{endpoint}/api/models/{repo}/tree/main?recursive=true&expand=false")
         return {f["path"]: File(f["size"], (f.get("lfs") or {}).get("oid")) for f in listed if f["type"] == "file"}
 
     label = "hub" if endpoint == HUB else "镜像 mirror"
-    return Source(f"{label} {urlsplit(endpoint).netloc}", files, lambda path: f"{endpoint}/{repo}/resolve/main/{quote(path)}")
+    return Source(f"{label} {_host(endpoint)}", files, lambda path: f"{endpoint}/{repo}/resolve/main/{quote(path)}")
+
+
+def _host(endpoint):
+    return urlsplit(endpoint).netloc.rpartition("@")[2]  # never a password that somebody put there
 
 
 def _download_from(source, model, target, safety_checker):

@@ -14,12 +14,12 @@ from pathlib import Path
 from .checkpoint import require_finite, written_whole
 from .errors import PaidiffError
 from .method import Method
-from .safe import read_weights
+from .safe import LORA_NAMES as NAMES, read_weights
+from .zoo import find, short_name
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 WIDE = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")  # learns faster, larger file
 TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
-NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "pytorch_model.bin")
 
 
 class LoRA(Method):
@@ -106,7 +106,7 @@ class LoRA(Method):
 
 
 def load_lora(pipe, source, name="lora", scale=1.0):
-    """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya.
+    """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya, or a published one by name.
 
     The hub's old .bin files, whose keys lack `unet.`, load too: diffusers itself accepts those and changes nothing.
     Raises PaidiffError, also if the LoRA takes no effect in this model.
@@ -272,9 +272,11 @@ def _adapters(pipe):
 
 
 def _file(source):
-    """The weights' file of a LoRA: `source` itself, or the one in that folder. Raises PaidiffError."""
+    """The weights' file of a LoRA: `source` itself, or the one in that folder or of that name. Raises PaidiffError."""
     if source.is_file():
         return source
+    if not source.is_dir() and short_name(str(source)):
+        source = find(str(source), "lora")
     found = [source / name for name in NAMES if (source / name).is_file()] or sorted(source.glob("*.safetensors"))
     if not found:
         raise PaidiffError(f"没有找到 LoRA · no LoRA in {source}; 试过 tried: {', '.join(NAMES)}, *.safetensors")

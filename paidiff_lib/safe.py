@@ -91,19 +91,20 @@ def require_readable(path):
     import torch
     from safetensors import SafetensorError, safe_open
 
+    if path.suffix != ".safetensors":
+        require_torch(path)
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt"):
                 return  # it compares the length its header promises with the file's
-        require_torch(path)
         with warnings.catch_warnings(action="ignore"):  # of unusual pickles: they are refused below, in one line
             torch.load(path, weights_only=True, map_location="meta", mmap=zipfile.is_zipfile(path))
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, AttributeError, KeyError) as error:
         raise PaidiffError(f"文件被截断或损坏 · cut short or damaged: {path}: {_first_line(error)}") from error
     except Exception as error:  # pickle has no common error; torch's own for code in it is pickle.UnpicklingError
-        name = re.search(r"GLOBAL ([\w.]+)", str(error))  # the rest of torch's message advises to open it all the same
+        name = re.search(r"GLOBAL [\w.]+", str(error))  # the rest of torch's message advises to open it all the same
         raise PaidiffError(
-            f"文件里有代码,不打开;请用 safetensors · refused, it holds code, use safetensors: {path} {name[1] if name else ''}"
+            f"文件里有代码,不打开;请用 safetensors · refused, it holds code, use safetensors: {path}: {name[0] if name else '?'}"
         ) from error
 
 

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from . import hub, safe
 from .errors import PaidiffError
-from .family import FAMILY, names, short_name
+from .family import CHECKER_GB, FAMILY, names, short_name
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = ROOT / "data/models/paidiff-mini-zh"
 CONTROLS = ("canny", "depth")  # published beside the real family; the small model has the first
+
+KINDS = {"base": ("模型", "model"), "controlnet": (" ControlNet", "ControlNet"), "lora": (" LoRA", "LoRA")}
+# What a folder of each kind is known by.
+MARKS = {"base": ["model_index.json"], "controlnet": ["config.json"], "lora": safe.LORA_NAMES}
 
 TASKS = {
     "text2img": "StableDiffusionPipeline",
@@ -33,7 +37,7 @@ def load(name=None, task="text2img", control="canny", safety_checker=False):
     """
     name = model_name(name)
     pipeline_class = _pipeline_class(task)
-    folder = find(name, safety_checker)
+    folder = find(name, safety_checker=safety_checker)
     safe_only = safe.check(folder, safety_checker=safety_checker)
     extra = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
     extra |= _checker(folder, safety_checker)
@@ -63,45 +67,42 @@ def model_name(name=None):
     return str(name or os.environ.get("PAIDIFF_MODEL") or "mini")
 
 
-def find(name, safety_checker=False):
-    """The folder of a model, a ControlNet or a LoRA, as a Path; downloaded if need be and the user allowed the network.
+def find(name, kind="base", safety_checker=False):
+    """The folder of a model, as a Path; downloaded if need be and the user has allowed the network.
 
-    In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. safety_checker: it must be there too.
-    Raises PaidiffError that lists what was tried.
+    In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. kind: "base", "controlnet" or "lora".
+    safety_checker: it must be there too. Raises PaidiffError that lists what was tried.
     """
-    folder = at_hand(name, safety_checker)
+    folder = at_hand(name, kind, safety_checker)
     if folder is not None:
         return folder
-    short = short_name(name)
-    if short is None:
+    model = FAMILY.get(short_name(name))
+    if model is None or model.kind != kind:
+        chinese, english = KINDS[kind]
+        known = ", ".join((["mini"] if kind == "base" else []) + names(kind))
         places = dict.fromkeys([Path(name).expanduser(), *([MINI] if name == "mini" else [])])
         raise PaidiffError(
-            f"没有找到模型 {name} · no model {name}; 试过 tried: {', '.join(map(str, places))}; "
-            f"已知的名字 known names: {', '.join(known_names())}, 或一个文件夹 or a folder"
+            f"没有找到{chinese} {name} · no {english} {name}; 试过 tried: {', '.join(map(str, places))}; "
+            f"已知的名字 known names: {known}, 或一个文件夹 or a folder"
         )
-    model = FAMILY[short]
     if hub.online():
         return hub.download(model, safety_checker)
-    gigabytes = model.gigabytes + (hub.CHECKER_GB if safety_checker else 0)
+    gigabytes = model.gigabytes + (CHECKER_GB if safety_checker else 0)
     raise PaidiffError(
         f"没有找到模型 {name} · no model {name} ({model.repo}); 试过 tried: 本地文件夹 a local folder, 缓存 the caches "
         f"(也在 also {hub.home()}); 加 HF_HUB_OFFLINE=0 才会下载 to download, 约 about {gigabytes:.1f} GB"
     )
 
 
-def at_hand(name, safety_checker=False):
+def at_hand(name, kind="base", safety_checker=False):
     """The folder of a model that is on this machine, else None. Never uses the network."""
     folder = Path(name).expanduser()
-    if any((folder / mark).is_file() for mark in ("model_index.json", "config.json", *safe.LORA_NAMES)):
+    if any((folder / mark).is_file() for mark in MARKS[kind]):
         return folder
-    if name == "mini":
+    if name == "mini" and kind == "base":
         return MINI if (MINI / "model_index.json").is_file() else None
-    short = short_name(name)
-    return hub.cached(FAMILY[short], safety_checker) if short else None
-
-
-def known_names():
-    return ["mini", *names("base")]
+    model = FAMILY.get(short_name(name))
+    return hub.cached(model, safety_checker) if model and model.kind == kind else None
 
 
 def device():
@@ -122,20 +123,9 @@ def _pipeline_class(task):
 def _find_control(control, name):
     """The folder of a ControlNet. Raises PaidiffError."""
     base = short_name(name)
-    if short_name(control):
-        return find(control)
-    if control in CONTROLS and base:
-        if f"{base}-controlnet-{control}" not in FAMILY:
-            there = ", ".join(names("controlnet"))
-            raise PaidiffError(f"{name} 没有 {control} 的 ControlNet · no {control} ControlNet for {name}; 有 there are: {there}")
-        return find(f"{base}-controlnet-{control}")
-    folder = Path(f"{MINI}-controlnet-{control}") if control in CONTROLS else Path(control).expanduser()
-    if not (folder / "config.json").is_file():
-        raise PaidiffError(
-            f"没有找到 ControlNet {control} · no ControlNet {control}; 试过 tried: {folder}; "
-            f"可用的名字 names: canny, 或一个文件夹 or a folder"
-        )
-    return folder
+    if control not in CONTROLS:
+        return find(control, "controlnet")
+    return find(f"{base}-controlnet-{control}" if base else f"{MINI}-controlnet-{control}", "controlnet")
 
 
 def _checker(folder, wanted):

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import torch
 from fake_hub import FakeHub
 
 import paidiff_lib
@@ -286,14 +287,18 @@ def test_weights_of_one_kind_only():
     assert chosen == {"model_index.json", "text_encoder/config.json", *(f"text_encoder/{name}" for name in names)}
 
 
-@pytest.mark.parametrize("short, file", [("artist-large-lora-poem", "pytorch_lora_weights.bin")])
-def test_a_lora_is_downloaded_by_name(network, tmp_path, monkeypatch, short, file):
-    (tmp_path / "lora").mkdir()
-    (tmp_path / "lora" / file).write_bytes(b"weights")
-    with FakeHub({FAMILY[short].repo: tmp_path / "lora"}) as server:
+def test_a_lora_is_downloaded_by_name_and_takes_effect(network, tiny, tmp_path, monkeypatch):
+    plain = paidiff_lib.draw(tiny, "一只猫", steps=2)
+    lora = paidiff_lib.LoRA(tiny, rank=2, seed=1)
+    for parameter in lora.parameters().values():
+        torch.nn.init.normal_(parameter)
+    lora.save(tmp_path / "lora")
+    tiny.unload_lora_weights()
+    with FakeHub({FAMILY["artist-large-lora-poem"].repo: tmp_path / "lora"}) as server:
         network()
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        assert (zoo.find(short) / file).read_bytes() == b"weights"
+        paidiff_lib.load_lora(tiny, "artist-large-lora-poem")
+    assert paidiff_lib.draw(tiny, "一只猫", steps=2).tobytes() != plain.tobytes()
 
 
 def test_a_controlnet_is_downloaded_with_its_model(network, published, tiny, tmp_path, monkeypatch):

@@ -93,6 +93,16 @@ def test_the_whole_family_is_in_the_table():
         assert model.gigabytes > 0 and model.notice
 
 
+def test_a_name_of_another_kind_is_refused():
+    for call in (
+        lambda: paidiff_lib.load("artist-large-lora-poem"),
+        lambda: zoo.load_control("artist-large", "mini"),
+        lambda: zoo.find("artist-large", "lora"),
+    ):
+        with pytest.raises(PaidiffError, match="known names"):
+            call()
+
+
 def test_a_control_that_was_never_published_is_refused():
     with pytest.raises(PaidiffError, match="general-large-controlnet-depth"):
         zoo.load_control("canny", "general-large")
