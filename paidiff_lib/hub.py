@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 from urllib.parse import quote, urlsplit
@@ -64,8 +65,9 @@ def home():
 def cached(model, safety_checker=False):
     """The folder of a model that is on this machine, whole: ours, the hub library's or ModelScope's; else None."""
     for folder in _caches(model):
-        if folder.is_dir() and not safe.missing(folder, model.kind, safety_checker):
-            return folder
+        with suppress(PaidiffError):  # what is no model is passed over
+            if folder.is_dir() and not safe.missing(folder, model.kind, safety_checker):
+                return folder
     return None
 
 

@@ -230,6 +230,27 @@ def test_a_folder_of_the_modelscope_package_is_found(network, published, tmp_pat
     assert servers["scope"].asked == []
 
 
+def test_doctor_says_what_is_at_hand_and_never_downloads(network, published, tmp_path, monkeypatch):
+    from paidiff_lib import doctor
+
+    servers = network(scope={}, mirror={}, hub={})
+    monkeypatch.setenv("PAIDIFF_MODEL", "artist-large")
+    findings = list(doctor._models())
+    missing = next(finding for finding in findings if finding.fault)
+    assert "no model artist-large" in missing.text and "4.2 GB" in missing.advice
+    assert any("at hand: 无 none" in finding.text for finding in findings)
+    shutil.copytree(published, network.target)
+    findings = list(doctor._models())
+    assert not any(finding.fault for finding in findings)
+    assert any("at hand: artist-large" in finding.text for finding in findings)
+    (network.target / "unet/diffusion_pytorch_model.safetensors").unlink()
+    (network.target / "unet/diffusion_pytorch_model.bin").unlink()
+    assert any(finding.fault for finding in doctor._models())
+    (network.target / "model_index.json").write_text("not JSON")
+    assert any("at hand: 无 none" in finding.text for finding in doctor._models())
+    assert [server.asked for server in servers.values()] == [[], [], []]
+
+
 def test_half_a_snapshot_of_the_hub_library_is_not_taken_for_a_model(network, published, tmp_path):
     network()
     commit = "0123456789abcdef0123456789abcdef01234567"
