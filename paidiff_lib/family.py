@@ -21,8 +21,8 @@ class Model(NamedTuple):
 
 
 def _pai(name, kind, size):
-    # base: text encoder 0.405 + UNet 3.44, read in a listing, + VAE 0.335, inferred from its shape. The sizes of one base,
-    # one LoRA and one ControlNet were read; that the others are alike is inferred.
+    # base: text encoder 0.405 + UNet 3.44, read in a listing, + VAE 0.335, inferred from its shape. One base, one LoRA
+    # and one ControlNet were read; that the others are alike is inferred.
     gigabytes = {"base": 4.18, "lora": 0.10, "controlnet": 1.45}[kind]
     modelscope = f"PAI/pai-diffusion-{name}" if kind == "base" else None
     return Model(f"alibaba-pai/pai-diffusion-{name}", kind, size, gigabytes, modelscope)

@@ -252,7 +252,7 @@ def _continue(url, part, file, bar):
                     bar.update(len(block))
                     if have > file.size:
                         raise Refused(f"比清单里的大 · larger than listed: {part.stem}")
-            except requests.RequestException:
+            except requests.RequestException:  # broken or silent: the caller sees how far it came
                 pass
 
 
@@ -263,7 +263,8 @@ def _get(url, headers=None):
     seconds = int(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", 30))  # of silence, not of the whole
     try:
         # identity: a compressed answer has other bytes than the listing's size and hash
-        answer = requests.get(url, headers={"Accept-Encoding": "identity", **(headers or {})}, stream=True, timeout=seconds)
+        headers = {"Accept-Encoding": "identity", **(headers or {})}
+        answer = requests.get(url, headers=headers, stream=True, timeout=seconds)
     except requests.Timeout as error:
         raise Refused(f"{seconds} 秒没有回答 · no answer in {seconds} s") from error
     except requests.RequestException as error:

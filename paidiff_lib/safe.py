@@ -16,7 +16,8 @@ TORCH = (2, 10)  # the oldest that reads a pickle's weights safely: CVE-2025-324
 CHECKER = "safety_checker"
 WEIGHTY = ("unet", "vae", "text_encoder", CHECKER)  # the components that hold weights
 # Whole weights and shards, but no variants (.fp16., .non_ema.): the names a library opens if nothing else is asked for.
-WEIGHT = re.compile(r"(diffusion_pytorch_model|pytorch_model|model|pytorch_lora_weights)(-\d+-of-\d+)?\.(safetensors|bin)")
+STEMS = "diffusion_pytorch_model|pytorch_model|model|pytorch_lora_weights"
+WEIGHT = re.compile(rf"({STEMS})(-\d+-of-\d+)?\.(safetensors|bin)")
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "pytorch_model.bin")
 OUTSIDE = "模型要读文件夹外面的东西,不打开 · refused, it leads out of the folder"
 OWN_CODE = "模型要用自带的代码,不打开 · refused, it wants code of its own"
@@ -156,7 +157,7 @@ def _require_stock(folder, safety_checker):
 
 
 def _root(folder):
-    """Where the files of a folder may lie: in it, or for a snapshot of the hub's cache, which is links, in its repository."""
+    """Where a folder's files may lie: in it, or, for a snapshot of the hub's cache, which is links, in its repository."""
     folder = folder.resolve()
     snapshot = folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--")
     return folder.parents[1] if snapshot else folder

@@ -70,8 +70,8 @@ def model_name(name=None):
 def find(name, kind="base", safety_checker=False):
     """The folder of a model, as a Path; downloaded if need be and the user has allowed the network.
 
-    In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. kind: "base", "controlnet" or "lora".
-    safety_checker: it must be there too. Raises PaidiffError that lists what was tried.
+    In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. safety_checker: it must be there too.
+    kind: "base", "controlnet" or "lora". Raises PaidiffError that lists what was tried.
     """
     folder = at_hand(name, kind, safety_checker)
     if folder is not None:
