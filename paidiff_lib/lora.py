@@ -106,7 +106,7 @@ class LoRA(Method):
 
 
 def load_lora(pipe, source, name="lora", scale=1.0):
-    """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya, or a published one by name.
+    """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya, or a name.
 
     The hub's old .bin files, whose keys lack `unet.`, load too: diffusers itself accepts those and changes nothing.
     Raises PaidiffError, also if the LoRA takes no effect in this model.
