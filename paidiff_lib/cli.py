@@ -13,6 +13,7 @@ import typer
 from . import __version__, doctor as doctor_room
 from .draw import GUIDANCE, STEPS, check_settings
 from .errors import PaidiffError
+from .family import short_name
 
 app = typer.Typer(
     help="中文文生图 · Chinese text-to-image diffusion", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -29,7 +30,7 @@ def draw(
     guidance: Annotated[float, typer.Option(help="引导强度 · guidance scale")] = GUIDANCE,
     size: Annotated[Optional[str], typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
     model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
-    lora: Annotated[Optional[Path], typer.Option(help="LoRA 的文件夹或文件 · a LoRA folder or file")] = None,
+    lora: Annotated[Optional[Path], typer.Option(help="LoRA 的文件夹、文件或名字 · a LoRA folder, file or name")] = None,
 ):
     """画一张图 · draw a picture"""
     started = time.perf_counter()
@@ -109,7 +110,7 @@ def _check_before_loading(prompt, output, lora, settings):
         raise PaidiffError("提示词是空的 · the prompt is empty")
     check_settings(**settings)
     _check_writable(output)
-    if lora is not None and not lora.exists():
+    if lora is not None and not lora.exists() and not short_name(str(lora)):
         raise PaidiffError(f"没有这个 LoRA · no such LoRA: {lora}")
 
 

@@ -6,12 +6,12 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from . import __version__, zoo
+from . import __version__, hub, safe, zoo
 from .errors import PaidiffError
 from .show import FONT
 
 # The oldest versions without a known hole in reading model files.
-FLOOR = {"torch": (2, 10), "diffusers": (0, 38), "transformers": (5, 0)}
+FLOOR = {"torch": safe.TORCH, "diffusers": (0, 38), "transformers": (5, 0)}
 PACKAGES = ["torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "safetensors"]
 MEMORY_GB = 4  # the mini model draws in about 1.5 GB; the rest is for a browser and JupyterLab
 DISK_GB = 2  # checkpoints and caches of one lesson
@@ -89,19 +89,31 @@ def _font():
 
 
 def _models():
-    """The mini model must be there; the real ones are mentioned where they are; PAIDIFF_MODEL must lead somewhere."""
+    """The mini model must be there, PAIDIFF_MODEL must lead somewhere; the real ones are mentioned where they are."""
     chosen = zoo.model_name()
     for name in dict.fromkeys(["mini", chosen]):
-        try:
-            yield Finding(f"模型 · model {name}: {zoo.find(name)}")
-        except PaidiffError as error:
-            advice = "git checkout data/models" if name == "mini" else "改 PAIDIFF_MODEL · change it"
-            yield Finding(str(error), True, advice)
-    cached = [name for name in zoo.FAMILY if name != chosen and zoo.in_cache(name)]
-    yield Finding(f"缓存里的真实模型 · real models in the cache: {', '.join(cached) or '无 none'}")
+        yield _model(name)
+    there = [name for name, model in zoo.FAMILY.items() if zoo.at_hand(name, model.kind)]
+    yield Finding(f"本机的真实模型 · real models at hand: {', '.join(there) or '无 none'}")
     yield Finding(f"PAIDIFF_MODEL={os.environ.get('PAIDIFF_MODEL', '')} → {chosen}")
 
 
+def _model(name):
+    try:
+        folder = zoo.at_hand(name)
+        lack = safe.missing(folder) if folder else None
+        if folder and not lack:
+            return Finding(f"模型 · model {name}: {folder}")
+        whole = f"模型不完整 · the model is not whole: {folder}: 缺 missing: {lack}"
+        text = whole if folder else f"没有找到模型 {name} · no model {name} on this machine"
+    except PaidiffError as error:
+        text = str(error)
+    model = zoo.FAMILY.get(zoo.short_name(name))
+    download = f"HF_HUB_OFFLINE=0 下载 downloads it, 约 about {model.gigabytes:.1f} GB; 或 or " if model else ""
+    advice = "git checkout data/models" if name == "mini" else f"{download}改 PAIDIFF_MODEL · change it"
+    return Finding(text, True, advice)
+
+
 def _network():
-    state = "允许下载 · downloads allowed" if zoo.online() else "离线 · offline (HF_HUB_OFFLINE=0 允许下载 allows downloads)"
+    state = "允许下载 · downloads allowed" if hub.online() else "离线 · offline (HF_HUB_OFFLINE=0 允许下载 allows downloads)"
     return Finding(f"网络 · network: {state}")

@@ -6,6 +6,7 @@
     load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 """
 
+import logging
 import re
 import warnings
 from pathlib import Path
@@ -13,11 +14,12 @@ from pathlib import Path
 from .checkpoint import require_finite, written_whole
 from .errors import PaidiffError
 from .method import Method
+from .safe import LORA_NAMES as NAMES, read_weights
+from .zoo import find, short_name
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 WIDE = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")  # learns faster, larger file
 TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
-NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "pytorch_model.bin")
 
 
 class LoRA(Method):
@@ -104,7 +106,7 @@ class LoRA(Method):
 
 
 def load_lora(pipe, source, name="lora", scale=1.0):
-    """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya.
+    """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya, or a name.
 
     The hub's old .bin files, whose keys lack `unet.`, load too: diffusers itself accepts those and changes nothing.
     Raises PaidiffError, also if the LoRA takes no effect in this model.
@@ -113,15 +115,28 @@ def load_lora(pipe, source, name="lora", scale=1.0):
     if name in _adapters(pipe):
         raise PaidiffError(f"模型里已有叫 {name} 的 LoRA · the pipeline already has a LoRA named {name}")
     active = scales(pipe)
+    logging.disable(logging.ERROR)  # diffusers logs a line for every layer that does not fit
     try:
         old = _old_layout(path)
         pipe.load_lora_weights(old or str(path.parent), adapter_name=name, **({} if old else {"weight_name": path.name}))
     except Exception as error:  # diffusers, peft, safetensors and pickle have a dozen ways to say that a file is wrong
+        if not _adapters(pipe):
+            pipe.unload_lora_weights()  # diffusers leaves its wrappers round the layers
+        _require_same_sizes(path, error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PaidiffError(f"LoRA 读不出来 · cannot read the LoRA {path}: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
     if name not in _adapters(pipe):
         raise PaidiffError(f"{path} 里的 LoRA 没有起作用 · the LoRA in {path} changes nothing in this model")
     set_scales(pipe, {**active, name: scale})
+
+
+def _require_same_sizes(path, error):
+    """Raise PaidiffError if what torch says is that the layers are of other sizes."""
+    wrong = re.search(r"size mismatch for (\S+?)(\.lora_\w+)?(\.\w+)?\.weight", str(error))
+    if wrong:
+        raise PaidiffError(f"这个 LoRA 是给别的模型的 · this LoRA is for another model: {path}: {wrong[1]}") from error
 
 
 def set_scales(pipe, scales):
@@ -257,9 +272,11 @@ def _adapters(pipe):
 
 
 def _file(source):
-    """The weights' file of a LoRA: `source` itself, or the one in that folder. Raises PaidiffError."""
+    """The weights' file of a LoRA: `source` itself, or the one in that folder or of that name. Raises PaidiffError."""
     if source.is_file():
         return source
+    if not source.is_dir() and short_name(str(source)):
+        source = find(str(source), "lora")
     found = [source / name for name in NAMES if (source / name).is_file()] or sorted(source.glob("*.safetensors"))
     if not found:
         raise PaidiffError(f"没有找到 LoRA · no LoRA in {source}; 试过 tried: {', '.join(NAMES)}, *.safetensors")
@@ -268,11 +285,7 @@ def _file(source):
 
 def _old_layout(path):
     """The weights of an old file of the hub, with the missing `unet.` put before every key; None for any other file."""
-    import torch
-    from safetensors.torch import load_file
-
-    safe = path.suffix == ".safetensors"
-    state = load_file(path) if safe else torch.load(path, weights_only=True, map_location="cpu")
+    state = read_weights(path)
     if any(key.startswith(("unet.", "text_encoder.", "lora_")) for key in state):
         return None
     return {f"unet.{key}": value for key, value in state.items()}

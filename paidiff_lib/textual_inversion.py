@@ -10,6 +10,7 @@
 import random
 from pathlib import Path
 
+from . import safe
 from .checkpoint import require_finite, written_whole
 from .errors import PaidiffError
 from .method import Method
@@ -169,12 +170,8 @@ def _embeddings(pipe):
 
 def _read(path):
     """(name or None, vectors (n, width)) of a file. Raises PaidiffError."""
-    import torch
-    from safetensors.torch import load_file
-
     try:
-        safe = path.suffix == ".safetensors"
-        state = load_file(path) if safe else torch.load(path, weights_only=True, map_location="cpu")
+        state = safe.read_weights(path)
         if "string_to_param" in state:  # the WebUI's
             name, vectors = state.get("name"), state["string_to_param"]["*"]
         else:

@@ -1,24 +1,21 @@
 """Names -> folders -> stock diffusers pipelines. Offline first."""
 
+import logging
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
+from . import hub, safe
 from .errors import PaidiffError
+from .family import CHECKER_GB, FAMILY, names, short_name
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = ROOT / "data/models/paidiff-mini-zh"
-
-# Short names of the real family. Sizes and components are read from the loaded model, never written down here.
-FAMILY = {
-    "artist-large": "alibaba-pai/pai-diffusion-artist-large-zh",
-    "artist-xlarge": "alibaba-pai/pai-diffusion-artist-xlarge-zh",
-    "anime-large": "alibaba-pai/pai-diffusion-anime-large-zh",
-    "food-large": "alibaba-pai/pai-diffusion-food-large-zh",
-    "general-large": "alibaba-pai/pai-diffusion-general-large-zh",
-    "general-xlarge": "alibaba-pai/pai-diffusion-general-xlarge-zh",
-}
-
 CONTROLS = ("canny", "depth")  # published beside the real family; the small model has the first
+
+KINDS = {"base": ("模型", "model"), "controlnet": (" ControlNet", "ControlNet"), "lora": (" LoRA", "LoRA")}
+# What a folder of each kind is known by.
+MARKS = {"base": ["model_index.json"], "controlnet": ["config.json"], "lora": safe.LORA_NAMES}
 
 TASKS = {
     "text2img": "StableDiffusionPipeline",
@@ -28,27 +25,41 @@ TASKS = {
 }
 
 
-def load(name=None, task="text2img", control="canny"):
+def load(name=None, task="text2img", control="canny", safety_checker=False):
     """A stock diffusers pipeline, ready to draw.
 
-    name: "mini", a short name of the real family ("artist-large", ...), or a folder in diffusers' layout;
-        None takes the environment variable PAIDIFF_MODEL, and "mini" if that is unset.
+    name: "mini", a model of the real family by short name or hub id ("artist-large", ...: family.py), or a folder in
+        diffusers' layout; None takes the environment variable PAIDIFF_MODEL, and "mini" if that is unset.
     task: "text2img", "img2img", "inpaint" or "controlnet".
     control: for the last, "canny", "depth" (the real family's), a ControlNet's folder, or a list of these.
+    safety_checker: True loads the published model's own, which looks at the finished pictures and blackens some.
     It runs in half precision on a GPU, in single precision on a CPU. Raises PaidiffError.
     """
     name = model_name(name)
-    source = find(name)
     pipeline_class = _pipeline_class(task)
-    try:
-        extra = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
-        pipe = _from_pretrained(pipeline_class, source, name, **extra)
+    folder = find(name, safety_checker=safety_checker)
+    safe_only = safe.check(folder, safety_checker=safety_checker)
+    extra = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
+    extra |= _checker(folder, safety_checker)
+    quiet()
+    with _one_line(f"模型 {name} 读不出来 · cannot read model {name}: {folder}"):
+        pipe = pipeline_class.from_pretrained(folder, **_settings(safe_only), **extra)
         _check_controls(pipe)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"模型 {name} 读不出来 · cannot read model {name}: {source}: {reason}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device())
+
+
+def load_control(control, name):
+    """The ControlNet of that name or folder for the model `name`, or a list of them. Raises PaidiffError."""
+    if isinstance(control, (list, tuple)):
+        return [load_control(one, name) for one in control]
+    from diffusers import ControlNetModel
+
+    folder = _find_control(str(control), name)
+    safe_only = safe.check(folder, "controlnet")
+    quiet()
+    with _one_line(f"ControlNet 读不出来 · cannot read the ControlNet {folder}"):
+        return ControlNetModel.from_pretrained(folder, **_settings(safe_only))
 
 
 def model_name(name=None):
@@ -56,21 +67,42 @@ def model_name(name=None):
     return str(name or os.environ.get("PAIDIFF_MODEL") or "mini")
 
 
-def find(name):
-    """The folder of a model, as a Path. Raises PaidiffError that lists what was tried."""
-    if name in FAMILY:
-        return _hub_folder(name)
-    folder = MINI if name == "mini" else Path(name).expanduser()
-    if (folder / "model_index.json").is_file():
+def find(name, kind="base", safety_checker=False):
+    """The folder of a model, as a Path; downloaded if need be and the user has allowed the network.
+
+    In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. safety_checker: it must be there too.
+    kind: "base", "controlnet" or "lora". Raises PaidiffError that lists what was tried.
+    """
+    folder = at_hand(name, kind, safety_checker)
+    if folder is not None:
         return folder
-    known = ", ".join(known_names())
+    model = FAMILY.get(short_name(name))
+    if model is None or model.kind != kind:
+        chinese, english = KINDS[kind]
+        known = ", ".join((["mini"] if kind == "base" else []) + names(kind))
+        places = dict.fromkeys([Path(name).expanduser(), *([MINI] if name == "mini" else [])])
+        raise PaidiffError(
+            f"没有找到{chinese} {name} · no {english} {name}; 试过 tried: {', '.join(map(str, places))}; "
+            f"已知的名字 known names: {known}, 或一个文件夹 or a folder"
+        )
+    if hub.online():
+        return hub.download(model, safety_checker)
+    gigabytes = model.gigabytes + (CHECKER_GB if safety_checker else 0)
     raise PaidiffError(
-        f"没有找到模型 {name} · no model {name}; 试过 tried: {folder}; 已知的名字 known names: {known}, 或一个文件夹 or a folder"
+        f"没有找到模型 {name} · no model {name} ({model.repo}); 试过 tried: 本地文件夹 a local folder, 缓存 the caches "
+        f"(也在 also {hub.home()}); 加 HF_HUB_OFFLINE=0 才会下载 to download, 约 about {gigabytes:.1f} GB"
     )
 
 
-def known_names():
-    return ["mini", *FAMILY]
+def at_hand(name, kind="base", safety_checker=False):
+    """The folder of a model that is on this machine, else None. Never uses the network."""
+    folder = Path(name).expanduser()
+    if any((folder / mark).is_file() for mark in MARKS[kind]):
+        return folder
+    if name == "mini" and kind == "base":
+        return MINI if (MINI / "model_index.json").is_file() else None
+    model = FAMILY.get(short_name(name))
+    return hub.cached(model, safety_checker) if model and model.kind == kind else None
 
 
 def device():
@@ -78,32 +110,6 @@ def device():
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def online():
-    """True if the user has allowed the network with HF_HUB_OFFLINE=0."""
-    return os.environ.get("HF_HUB_OFFLINE", "1").lower() in ("0", "false", "no", "off", "")
-
-
-def in_cache(name):
-    """True if a model of the real family has been downloaded. Looks at files only."""
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(FAMILY[name], "model_index.json"), str)
-
-
-def _hub_folder(name):
-    """The cached snapshot of a model of the real family; downloaded only if the user allowed the network."""
-    from diffusers import StableDiffusionPipeline
-
-    quiet()
-    for local_only in [True, False] if online() else [True]:
-        try:
-            return Path(StableDiffusionPipeline.download(FAMILY[name], local_files_only=local_only))
-        except (OSError, ValueError):  # the hub's errors for "not in the cache" and "not reachable"
-            continue
-    tried = "缓存 the cache, 网络 the network" if online() else "缓存 the cache; 加 HF_HUB_OFFLINE=0 才会下载 to download"
-    raise PaidiffError(f"没有找到模型 {name} · no model {name} ({FAMILY[name]}); 试过 tried: {tried}")
 
 
 def _pipeline_class(task):
@@ -114,26 +120,40 @@ def _pipeline_class(task):
     return getattr(diffusers, TASKS[task])
 
 
-def load_control(control, name):
-    """The ControlNet of that name or folder for the model `name`, or a list of them. Raises PaidiffError."""
-    if isinstance(control, (list, tuple)):
-        return [load_control(one, name) for one in control]
-    from diffusers import ControlNetModel
+def _find_control(control, name):
+    """The folder of a ControlNet. Raises PaidiffError."""
+    base = short_name(name)
+    if control not in CONTROLS:
+        return find(control, "controlnet")
+    return find(f"{base}-controlnet-{control}" if base else f"{MINI}-controlnet-{control}", "controlnet")
 
-    quiet()
-    folder = Path(f"{MINI}-controlnet-{control}") if control in CONTROLS else Path(control).expanduser()
-    if control in CONTROLS and name in FAMILY:
-        folder = f"{FAMILY[name]}-controlnet-{control}"
-    elif not (folder / "config.json").is_file():
-        raise PaidiffError(
-            f"没有找到 ControlNet {control} · no ControlNet {control}; 试过 tried: {folder}; "
-            f"可用的名字 names: canny, 或一个文件夹 or a folder"
-        )
+
+def _checker(folder, wanted):
+    """What to tell diffusers about the safety checker, and the user, where the model was published with one."""
+    published = safe.has_checker(folder)
+    if wanted and not published:
+        raise PaidiffError(f"这个模型没有安全检查器 · this model has no safety checker: {folder}")
+    if wanted:
+        return {}
+    if published:
+        print("没有装载安全检查器,要就写 · safety checker not loaded; to have it: load(..., safety_checker=True)")
+    return {"safety_checker": None, "requires_safety_checker": False}
+
+
+@contextmanager
+def _one_line(what):
+    """Whatever the libraries say about a file they cannot open becomes one PaidiffError.
+
+    What they log is left out: a line for each .bin, because it is no .safetensors.
+    """
+    logging.disable(logging.ERROR)
     try:
-        return ControlNetModel.from_pretrained(folder, dtype=_dtype(), local_files_only=not online())
+        yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"ControlNet 读不出来 · cannot read the ControlNet {folder}: {reason}") from error
+        raise PaidiffError(f"{what}: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _check_controls(pipe):
@@ -148,18 +168,12 @@ def _check_controls(pipe):
                 )
 
 
-def _dtype():
-    """Weights are stored in half precision; a CPU computes in single precision."""
+def _settings(safe_only):
+    """Weights are stored in half precision; a CPU computes in single precision. No pickle where safetensors suffice."""
     import torch
 
-    return torch.float16 if device() == "cuda" else torch.float32
-
-
-def _from_pretrained(pipeline_class, folder, name, **parts):
-    quiet()
-    # The mini model cannot draw anything that would need a safety checker, and has none.
-    extra = {"safety_checker": None, "requires_safety_checker": False} if name == "mini" else {}
-    return pipeline_class.from_pretrained(folder, dtype=_dtype(), local_files_only=True, **extra, **parts)
+    dtype = torch.float16 if device() == "cuda" else torch.float32
+    return {"dtype": dtype, "local_files_only": True, "use_safetensors": True if safe_only else None}
 
 
 def quiet():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,40 @@ def make_pipeline(folder):
 def tiny_folder(tmp_path_factory):
     """The folder of a tiny model in diffusers' layout."""
     return make_pipeline(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def published(tiny_folder, tmp_path_factory):
+    """The tiny model as models are published: a safety checker, .bin weights, and files that nobody needs."""
+    import torch
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from safetensors.torch import load_file
+    from transformers import CLIPConfig, CLIPImageProcessor
+
+    folder = tmp_path_factory.mktemp("published") / "model"
+    shutil.copytree(tiny_folder, folder)
+    shutil.rmtree(folder / "tokenizer")
+    shutil.copytree(tiny_folder.parent / "made/tokenizer", folder / "tokenizer")  # vocab.txt alone, as in old folders
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    vision = {**small, "image_size": 8, "patch_size": 8}
+    torch.manual_seed(0)
+    checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=small, vision_config=vision, projection_dim=4))
+    checker.save_pretrained(folder / "safety_checker")
+    CLIPImageProcessor(size=8, crop_size=8).save_pretrained(folder / "feature_extractor")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    index.pop("requires_safety_checker", None)
+    (folder / "model_index.json").write_text(json.dumps(index))
+    for part, name in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model"), ("safety_checker", "model")):
+        state = load_file(folder / part / f"{name}.safetensors")
+        torch.save(state, folder / part / f"{name.replace('model', 'pytorch_model') if name == 'model' else name}.bin")
+    (folder / "text_encoder/model.safetensors").unlink()
+    (folder / "safety_checker/model.safetensors").unlink()
+    (folder / "README.md").write_text("license: apache-2.0")
+    for unwanted in ("model.ckpt", "unet/diffusion_pytorch_model.fp16.safetensors", "unet/evil.py", "demo.png"):
+        (folder / unwanted).write_bytes(b"not needed")
+    return folder
 
 
 @pytest.fixture

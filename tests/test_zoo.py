@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import paidiff_lib
-from paidiff_lib import PaidiffError, zoo
+from paidiff_lib import PaidiffError, family, hub, zoo
 
 
 def test_a_stock_pipeline_in_single_precision_on_the_cpu(tiny):
@@ -51,38 +51,67 @@ def test_missing_mini(monkeypatch, tmp_path):
 def test_a_damaged_model_gives_one_line(tiny_folder, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(tiny_folder, broken)
-    (broken / "unet/diffusion_pytorch_model.safetensors").write_bytes(b"not weights")
+    config = (broken / "unet/config.json").read_text().replace('"cross_attention_dim": 16', '"cross_attention_dim": 24')
+    (broken / "unet/config.json").write_text(config)
     with pytest.raises(PaidiffError) as caught:
         paidiff_lib.load(broken)
     assert "cannot read" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_real_family_is_offline_unless_asked(monkeypatch, tmp_path):
+def test_the_real_family_is_offline_unless_asked(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    asked = []
-    monkeypatch.setattr("diffusers.StableDiffusionPipeline.download", _refuse(asked))
-    with pytest.raises(PaidiffError, match="HF_HUB_OFFLINE=0"):
-        zoo.find("artist-large")
-    assert asked == [("alibaba-pai/pai-diffusion-artist-large-zh", True)]
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    with pytest.raises(PaidiffError, match="网络"):
-        zoo.find("artist-large")
-    assert [local for _, local in asked] == [True, True, False]
+    monkeypatch.setattr(hub, "download", lambda *_: pytest.fail("went to the network"))
+    monkeypatch.setattr(hub, "cached", lambda *_: None)
+    for name in ("artist-large", "alibaba-pai/pai-diffusion-artist-large-zh", "PAI/pai-diffusion-artist-large-zh"):
+        with pytest.raises(PaidiffError, match="HF_HUB_OFFLINE=0 .*4.2 GB") as caught:
+            zoo.find(name)
+        assert "alibaba-pai/pai-diffusion-artist-large-zh" in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(PaidiffError, match="5.4 GB"):
+        zoo.find("artist-large", safety_checker=True)
 
 
-def _refuse(asked):
-    def download(repo, local_files_only):
-        asked.append((repo, local_files_only))
-        raise OSError("not there")
+FACTS = {  # hub id: (kind, native size), the list the course was asked for
+    "alibaba-pai/pai-diffusion-artist-large-zh": ("base", (512, 512)),
+    "alibaba-pai/pai-diffusion-artist-xlarge-zh": ("base", (768, 768)),
+    "alibaba-pai/pai-diffusion-anime-large-zh": ("base", (512, 768)),
+    "alibaba-pai/pai-diffusion-food-large-zh": ("base", (512, 512)),
+    "alibaba-pai/pai-diffusion-general-large-zh": ("base", (512, 512)),
+    "alibaba-pai/pai-diffusion-general-xlarge-zh": ("base", (768, 768)),
+    "IDEA-CCNL/Taiyi-Stable-Diffusion-1B-Chinese-v0.1": ("base", (512, 512)),
+    "alibaba-pai/pai-diffusion-artist-large-zh-lora-poem": ("lora", (512, 512)),
+    "alibaba-pai/pai-diffusion-artist-large-zh-lora-25d": ("lora", (512, 512)),
+    "alibaba-pai/pai-diffusion-artist-large-zh-controlnet-canny": ("controlnet", (512, 512)),
+    "alibaba-pai/pai-diffusion-artist-large-zh-controlnet-depth": ("controlnet", (512, 512)),
+    "alibaba-pai/pai-diffusion-general-large-zh-controlnet-depth": ("controlnet", (512, 512)),
+}
 
-    return download
+
+def test_the_whole_family_is_in_the_table():
+    assert {model.repo: (model.kind, model.size) for model in zoo.FAMILY.values()} == FACTS
+    for short, model in zoo.FAMILY.items():
+        assert family.short_name(short) == family.short_name(model.repo) == short
+        assert model.gigabytes > 0 and model.notice
+
+
+def test_a_name_of_another_kind_is_refused():
+    for call in (
+        lambda: paidiff_lib.load("artist-large-lora-poem"),
+        lambda: zoo.load_control("artist-large", "mini"),
+        lambda: zoo.find("artist-large", "lora"),
+    ):
+        with pytest.raises(PaidiffError, match="known names"):
+            call()
+
+
+def test_a_control_that_was_never_published_is_refused():
+    with pytest.raises(PaidiffError, match="general-large-controlnet-depth"):
+        zoo.load_control("canny", "general-large")
 
 
 CACHED_LOAD = """
 import sys, paidiff_lib
 from paidiff_lib import zoo
-assert zoo.in_cache("artist-large") and not zoo.in_cache("food-large")
+assert zoo.at_hand("artist-large") and not zoo.at_hand("food-large")
 pipe = paidiff_lib.load("artist-large")
 print(type(pipe).__name__, len(pipe.tokenizer))
 """
@@ -95,7 +124,7 @@ def test_the_real_family_loads_from_the_hub_cache(tiny_folder, tmp_path, run_pyt
     shutil.copytree(tiny_folder, repo / "snapshots" / commit)
     (repo / "refs").mkdir()
     (repo / "refs/main").write_text(commit)
-    done = run_python(CACHED_LOAD, HF_HUB_CACHE=str(tmp_path))
+    done = run_python(CACHED_LOAD, HF_HUB_CACHE=str(tmp_path), HF_HOME=str(tmp_path / "home"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == "StableDiffusionPipeline"
     assert done.stderr == ""
