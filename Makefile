@@ -23,11 +23,12 @@ test: $(READY)
 $(BOOKS):
 	$(OFFLINE) $(BIN)/python -m pytest --nbval $(NBVAL) $@
 
-# The real model gives other pictures than the stored ones: only errors and the notebooks' own assertions count.
+# Another model gives other pictures than the stored ones: only errors and the notebooks' own assertions count. A published one
+# takes its time. PAIDIFF_MODEL: a name, or the whole path of a folder, such as a skeleton's.
 test-gpu: $(READY)
 	@test -n "$(PAIDIFF_MODEL)" || { echo "PAIDIFF_MODEL=artist-large make test-gpu"; exit 2; }
 	@fail=0; for book in notebooks/*.ipynb; do \
-	  PAIDIFF_MODEL=$(PAIDIFF_MODEL) $(BIN)/python -m pytest --nbval-lax $(NBVAL) $$book || fail=1; done; exit $$fail
+	  PAIDIFF_MODEL=$(PAIDIFF_MODEL) $(BIN)/python -m pytest --nbval-lax $(NBVAL) --nbval-cell-timeout=1800 $$book || fail=1; done; exit $$fail
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

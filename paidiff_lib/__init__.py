@@ -34,6 +34,7 @@ from .errors import PaidiffError  # noqa: E402
 from .full import FullTuning  # noqa: E402
 from .inpaint import inpaint  # noqa: E402
 from .lora import LoRA, load_lora, merge, set_scales  # noqa: E402
+from .profiles import profile  # noqa: E402
 from .show import curve, digest, grid, show, use_chinese_font, watch  # noqa: E402
 from .text import check_prompt, tokens  # noqa: E402
 from .textual_inversion import TextualInversion, load_embedding  # noqa: E402
@@ -62,6 +63,7 @@ __all__ = [
     "load_embedding",
     "load_lora",
     "merge",
+    "profile",
     "set_scales",
     "show",
     "tokens",

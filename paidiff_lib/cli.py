@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from . import __version__, doctor as doctor_room
-from .draw import GUIDANCE, STEPS, check_settings
+from .draw import STEPS, check_settings
 from .errors import PaidiffError
 from .family import short_name
 
@@ -27,7 +27,7 @@ def draw(
     negative: Annotated[str, typer.Option(help="反向提示词 · what not to draw")] = "",
     seed: Annotated[int, typer.Option(help="种子 · same seed, same picture")] = 0,
     steps: Annotated[int, typer.Option(help="采样步数 · sampling steps")] = STEPS,
-    guidance: Annotated[float, typer.Option(help="引导强度 · guidance scale")] = GUIDANCE,
+    guidance: Annotated[Optional[float], typer.Option(help="引导强度 · guidance scale; 3 for mini, 5 for the published")] = None,
     size: Annotated[Optional[str], typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
     model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
     lora: Annotated[Optional[Path], typer.Option(help="LoRA 的文件夹、文件或名字 · a LoRA folder, file or name")] = None,
@@ -38,12 +38,13 @@ def draw(
     _check_before_loading(prompt, output, lora, dict(seed=seed, steps=steps, guidance=guidance, size=shape))
 
     from . import zoo  # torch and diffusers take seconds to import: not before the input is known to be good
-    from .draw import sample
+    from .draw import guidance_of, sample
     from .lora import load_lora
     from .text import check_prompt
 
     name = zoo.model_name(model)
     pipe = zoo.load(name)
+    guidance = guidance_of(pipe) if guidance is None else guidance
     if lora:
         load_lora(pipe, lora)
     for hint in dict.fromkeys(check_prompt(pipe, prompt) + (check_prompt(pipe, negative) if negative else [])):
@@ -68,6 +69,20 @@ def draw(
         f"{output} · {settings['size']} · seed {seed} · {steps} steps · guidance {guidance:g} · "
         f"采样 sampling {sampling:.1f} s · 全程 altogether {whole:.1f} s"
     )
+
+
+@app.command()
+def skeleton(
+    name: Annotated[str, typer.Argument(help="真模型的名字,如 artist-large · a published model's name")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="写到哪个新文件夹 · the new folder to write")],
+    tiny: Annotated[bool, typer.Option("--tiny", help="几 MB,64x64,测试用 · some MB, 64x64, for tests")] = False,
+    seed: Annotated[int, typer.Option(help="种子 · same seed, same weights")] = 0,
+):
+    """写一个文件布局和真模型一样、权重随机的模型 · write a model with random weights, laid out as a published one"""
+    from . import skeleton as room
+
+    size = room.write(name, output, tiny, seed)
+    typer.echo(f"{output} · {room.known(name)} · {size / 1e6:,.1f} MB · 权重是随机的,只会画噪声 random weights: it draws noise")
 
 
 @app.command()

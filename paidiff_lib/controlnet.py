@@ -11,7 +11,7 @@ from copy import deepcopy
 
 from .checkpoint import require_finite, written_whole
 from .dataset import native_size
-from .draw import GUIDANCE, STEPS, check_settings, sample
+from .draw import STEPS, check_settings, sample
 from .edges import canny
 from .errors import PaidiffError
 from .method import Method
@@ -87,7 +87,7 @@ def _blank(unet, seed):
     return net
 
 
-def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None):
+def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance=None, negative_prompt=None):
     """Draw with a ControlNet pipeline, `load(task="controlnet")`, along a picture of edges.
 
     prompt: a string or a list; condition: a PIL picture of the size to draw, one for all prompts or a list with one for

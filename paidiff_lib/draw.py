@@ -2,21 +2,24 @@
 
 import math
 
+from .dataset import native_size
 from .errors import PaidiffError
+from .memory import is_small, pictures_at_once
 from .text import check_prompt
 
 STEPS = 20
-GUIDANCE = 3.0  # where the small model follows prompts best; the WebUI of the published models has 5
-BATCH = 8  # pictures sampled at once: enough to keep a CPU busy, little enough for a GPU of 16 GB
+GUIDANCE = 3.0  # where the small model follows prompts best
+PUBLISHED = 5.0  # in the WebUI of the published models
+BATCH = 8  # pictures sampled at once, or fewer where the memory is short: enough to keep a CPU busy
 SIZES = range(64, 2049)
 SEEDS = range(2**63)  # what torch's generator takes without wrapping round
 
 
-def draw(pipe, prompt, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1):
+def draw(pipe, prompt, seed=0, steps=STEPS, guidance=None, negative_prompt=None, size=None, n=1):
     """Draw pictures, after printing readable hints about the prompt (see check_prompt).
 
     prompt: a string, or a list of strings. n: pictures for each prompt, with seeds seed, seed + 1, ...
-    size: (width, height); None is the model's own size.
+    size: (width, height); None is the model's own size. guidance: None is what suits the model, 3 or 5.
     Returns one PIL picture for one prompt and n=1, else a list, all pictures of the first prompt first.
     A picture depends on its own prompt and seed, not on its neighbours; the size of a batch changes rounding only. Raises PaidiffError.
     """
@@ -29,7 +32,7 @@ def draw(pipe, prompt, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=N
     return pictures[0] if isinstance(prompt, str) and n == 1 else pictures
 
 
-def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None, size=None, n=1, images=None, **more):
+def sample(pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=None, size=None, n=1, images=None, **more):
     """As draw, on a list of prompts, without checks and hints. Returns a list.
 
     seed, negative_prompt: one, or a list with one for each prompt. images: what an img2img or ControlNet pipeline starts from or is steered by, one for each prompt; a tuple for several
@@ -40,9 +43,11 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_promp
     unwanted = negative_prompt if isinstance(negative_prompt, list) else [negative_prompt or ""] * len(prompts)
     jobs = [(*job, first + i) for *job, first in zip(prompts, unwanted, images, seeds) for i in range(n)]
     more |= {} if size is None else {"width": size[0], "height": size[1]}
+    guidance = guidance_of(pipe) if guidance is None else guidance
+    batch = pictures_at_once(pipe, max(size or [native_size(pipe)]), BATCH)
     pictures = []
-    for start in range(0, len(jobs), BATCH):
-        texts, unwanted, images, seeds = zip(*jobs[start : start + BATCH])
+    for start in range(0, len(jobs), batch):
+        texts, unwanted, images, seeds = zip(*jobs[start : start + batch])
         if images[0] is not None:
             more["image"] = [list(image) if isinstance(image, tuple) else image for image in images]
         pictures += pipe(
@@ -56,13 +61,18 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=GUIDANCE, negative_promp
     return pictures
 
 
-def check_settings(seed=0, steps=STEPS, guidance=GUIDANCE, size=None, n=1):
+def guidance_of(pipe):
+    """The guidance that suits a model."""
+    return GUIDANCE if is_small(pipe) else PUBLISHED
+
+
+def check_settings(seed=0, steps=STEPS, guidance=None, size=None, n=1):
     """Raise PaidiffError, in one clear line, on a setting that cannot give a picture."""
     if seed not in SEEDS:
         raise PaidiffError(f"种子要是 0 或更大的整数 · the seed must be a whole number, 0 or more: {seed}")
     if steps not in range(1, 1001):
         raise PaidiffError(f"步数要在 1 到 1000 之间 · steps must be from 1 to 1000: {steps}")
-    if not (math.isfinite(guidance) and 0 <= guidance <= 50):
+    if guidance is not None and not (math.isfinite(guidance) and 0 <= guidance <= 50):
         raise PaidiffError(f"引导强度要在 0 到 50 之间 · guidance must be from 0 to 50: {guidance}")
     if n not in range(1, 1001):
         raise PaidiffError(f"张数要在 1 到 1000 之间 · n must be from 1 to 1000: {n}")

@@ -5,11 +5,11 @@ pipeline: after every step, what lies outside the mask is put back, with as much
 """
 
 from .dataset import encode_picture, native_size, square
-from .draw import GUIDANCE, STEPS, check_settings, noise_of
+from .draw import STEPS, check_settings, guidance_of, noise_of
 from .errors import PaidiffError
 
 
-def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=GUIDANCE, negative_prompt=None):
+def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=None, negative_prompt=None):
     """Redraw the white part of `mask` from `prompt`; the black part stays as it is, to the pixel.
 
     pipe: an img2img pipeline, `load(task="img2img")`. picture, mask: PIL pictures; cut to the model's own square.
@@ -41,7 +41,7 @@ def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guid
         negative_prompt=negative_prompt,
         generator=noise_of(seed),
         num_inference_steps=steps,
-        guidance_scale=guidance,
+        guidance_scale=guidance_of(pipe) if guidance is None else guidance,
         callback_on_step_end=put_back,
     ).images[0]
     return Image.composite(drawn, picture, mask)

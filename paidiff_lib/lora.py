@@ -108,8 +108,9 @@ class LoRA(Method):
 def load_lora(pipe, source, name="lora", scale=1.0):
     """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya, or a name.
 
-    The hub's old .bin files, whose keys lack `unet.`, load too: diffusers itself accepts those and changes nothing.
-    Raises PaidiffError, also if the LoRA takes no effect in this model.
+    The hub's old pytorch_lora_weights.bin and the article's checkpoint-xxx/pytorch_model.bin, whose keys lack `unet.`, load
+    too: diffusers itself accepts those and changes nothing. Raises PaidiffError, also if the LoRA takes no effect in this
+    model or fits only a part of it; the pipeline is then as before.
     """
     path = _file(Path(source))
     if name in _adapters(pipe):
@@ -117,7 +118,8 @@ def load_lora(pipe, source, name="lora", scale=1.0):
     active = scales(pipe)
     logging.disable(logging.ERROR)  # diffusers logs a line for every layer that does not fit
     try:
-        old = _old_layout(path)
+        state = read_weights(path)
+        old = _prefixed(state)
         pipe.load_lora_weights(old or str(path.parent), adapter_name=name, **({} if old else {"weight_name": path.name}))
     except Exception as error:  # diffusers, peft, safetensors and pickle have a dozen ways to say that a file is wrong
         if not _adapters(pipe):
@@ -127,16 +129,24 @@ def load_lora(pipe, source, name="lora", scale=1.0):
         raise PaidiffError(f"LoRA 读不出来 · cannot read the LoRA {path}: {reason}") from error
     finally:
         logging.disable(logging.NOTSET)
-    if name not in _adapters(pipe):
-        raise PaidiffError(f"{path} 里的 LoRA 没有起作用 · the LoRA in {path} changes nothing in this model")
+    there = [layer for _, layer in _layers(pipe, name)] if name in _adapters(pipe) else []
+    wanted = sum(key.endswith(("lora_A.weight", "down.weight")) for key in state)
+    if len(there) < wanted or not any(layer.lora_B[name].weight.any() for layer in there):
+        if there:
+            pipe.delete_adapters(name)
+        raise PaidiffError(
+            f"{path} 里的 LoRA 对不上这个模型,没有起作用 · the LoRA in {path} changes nothing in this model, or belongs to "
+            f"another one: {len(there)} / {wanted} 层 layers"
+        )
     set_scales(pipe, {**active, name: scale})
 
 
 def _require_same_sizes(path, error):
     """Raise PaidiffError if what torch says is that the layers are of other sizes."""
-    wrong = re.search(r"size mismatch for (\S+?)(\.lora_\w+)?(\.\w+)?\.weight", str(error))
+    wrong = re.search(r"size mismatch for (\S+?)(?:\.lora_\w+)?(?:\.\w+)?\.weight:.*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)", str(error), re.S)
     if wrong:
-        raise PaidiffError(f"这个 LoRA 是给别的模型的 · this LoRA is for another model: {path}: {wrong[1]}") from error
+        what = " ".join(wrong.groups())
+        raise PaidiffError(f"这个 LoRA 是给别的模型的 · this LoRA is for another model: {path}: {what}") from error
 
 
 def set_scales(pipe, scales):
@@ -283,9 +293,8 @@ def _file(source):
     return found[0]
 
 
-def _old_layout(path):
+def _prefixed(state):
     """The weights of an old file of the hub, with the missing `unet.` put before every key; None for any other file."""
-    state = read_weights(path)
     if any(key.startswith(("unet.", "text_encoder.", "lora_")) for key in state):
         return None
     return {f"unet.{key}": value for key, value in state.items()}

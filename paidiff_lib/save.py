@@ -7,6 +7,7 @@ from pathlib import Path
 from .checkpoint import written_whole
 
 BESIDE = ("vocab.txt",)  # transformers 5 leaves it out, transformers 4 reads it
+NOTES = ("words.json", "skeleton.json")  # what the small model has learnt, for check_prompt; that weights are random
 
 
 def save_pipeline(pipe, folder):
@@ -19,9 +20,10 @@ def save_pipeline(pipe, folder):
         for name in BESIDE:
             if (source / name).is_file():
                 shutil.copy(source / name, staging / "tokenizer")
-        words = next((p for p in (source / "words.json", source.parent / "words.json") if p.is_file()), None)
-        if words:  # what the small model has learnt, for check_prompt
-            shutil.copy(words, staging)
+        for name in NOTES:
+            note = next((p for p in (source / name, source.parent / name) if p.is_file()), None)
+            if note:
+                shutil.copy(note, staging)
 
 
 def add_prefix(path):

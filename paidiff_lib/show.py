@@ -64,8 +64,9 @@ def curve(lines, x="", y="", window=1):
     axes = figure.subplots()
     for label, values in lines.items():
         places, heights = values if isinstance(values, tuple) else (range(1, len(values) + 1), values)
-        heights = np.convolve(heights, np.ones(window) / window, "valid")
-        axes.plot(places[window - 1 :], heights, label=label, marker="o" if len(heights) < 20 else None)
+        wide = min(window, len(heights))
+        heights = np.convolve(heights, np.ones(wide) / wide, "valid")
+        axes.plot(places[wide - 1 :], heights, label=label, marker="o" if len(heights) < 20 else None)
     axes.set(xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     if len(lines) > 1:

@@ -280,6 +280,7 @@ class Run:
     def _finish(self):
         if self.average:
             self._use_average()
+        self.optimizer = self.average = None  # three times the size of what was trained, and of no more use
         if self.settings.checkpointing:
             for network in self.method.networks():
                 network.disable_gradient_checkpointing()

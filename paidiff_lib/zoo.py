@@ -31,7 +31,7 @@ def load(name=None, task="text2img", control="canny", safety_checker=False):
     name: "mini", a model of the real family by short name or hub id ("artist-large", ...: family.py), or a folder in
         diffusers' layout; None takes the environment variable PAIDIFF_MODEL, and "mini" if that is unset.
     task: "text2img", "img2img", "inpaint" or "controlnet".
-    control: for the last, "canny", "depth" (the real family's), a ControlNet's folder, or a list of these.
+    control: for the last, "canny", "depth" (the real family's), a ControlNet or its folder, or a list of these.
     safety_checker: True loads the published model's own, which looks at the finished pictures and blackens some.
     It runs in half precision on a GPU, in single precision on a CPU. Raises PaidiffError.
     """
@@ -55,6 +55,8 @@ def load_control(control, name):
         return [load_control(one, name) for one in control]
     from diffusers import ControlNetModel
 
+    if isinstance(control, ControlNetModel):
+        return control
     folder = _find_control(str(control), name)
     safe_only = safe.check(folder, "controlnet")
     quiet()
@@ -121,11 +123,12 @@ def _pipeline_class(task):
 
 
 def _find_control(control, name):
-    """The folder of a ControlNet. Raises PaidiffError."""
-    base = short_name(name)
+    """The folder of a ControlNet: a model's own stands beside it under its name, as on the hub. Raises PaidiffError."""
     if control not in CONTROLS:
         return find(control, "controlnet")
-    return find(f"{base}-controlnet-{control}" if base else f"{MINI}-controlnet-{control}", "controlnet")
+    base = short_name(name)
+    beside = f"{base or Path(name).expanduser()}-controlnet-{control}"
+    return find(beside if base or at_hand(beside, "controlnet") else f"{MINI}-controlnet-{control}", "controlnet")
 
 
 def _checker(folder, wanted):

@@ -133,6 +133,18 @@ def published(tiny_folder, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def skeletons(tmp_path_factory):
+    """A folder with tiny skeletons: `artist`, its ControlNet beside it, and the LoRA `poem`."""
+    from paidiff_lib import skeleton
+
+    folder = tmp_path_factory.mktemp("skeletons")
+    names = {"artist": "", "artist-controlnet-canny": "-controlnet-canny", "poem": "-lora-poem"}
+    for place, rest in names.items():
+        skeleton.write(f"artist-large{rest}", folder / place, tiny=True)
+    return folder
+
+
 @pytest.fixture
 def tiny(tiny_folder):
     """A freshly loaded tiny pipeline: a test may change it."""

@@ -131,8 +131,11 @@ def test_an_export_that_reads_back_differently_is_refused(tiny, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
-def test_the_hubs_old_files_take_effect(tiny, tiny_folder, tmp_path, suffix):
+OLD_FILES = ["old/pytorch_lora_weights.safetensors", "old/pytorch_lora_weights.bin", "checkpoint-500/pytorch_model.bin"]
+
+
+@pytest.mark.parametrize("name", OLD_FILES)
+def test_the_hubs_old_files_take_effect(tiny, tiny_folder, tmp_path, name):
     """Their keys lack `unet.`: diffusers' own loader says nothing and changes nothing."""
     plain = picture(tiny)
     made(tiny).save(tmp_path)
@@ -140,13 +143,51 @@ def test_the_hubs_old_files_take_effect(tiny, tiny_folder, tmp_path, suffix):
     old = {k.removeprefix("unet.").replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up."): v for k, v in state.items()}
     old = {k.replace(".to_", ".processor.to_").replace("to_out.0", "to_out").replace(".lora.", "_lora."): v for k, v in old.items()}
     assert "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight" in old
-    path = tmp_path / f"old/pytorch_lora_weights{suffix}"
+    path = tmp_path / name
     path.parent.mkdir()
-    save_file(old, path) if suffix == ".safetensors" else torch.save(old, path)
+    save_file(old, path) if path.suffix == ".safetensors" else torch.save(old, path)
     for source in (path, path.parent):
         pipe = paidiff_lib.load(tiny_folder)
         load_lora(pipe, source)
         assert plain != picture(pipe) == picture(tiny)
+
+
+def test_a_published_lora_equals_itself_in_todays_layout(skeletons, tmp_path):
+    """The same weights once as the hub has them, once renamed by hand for plain diffusers."""
+    pipe, plain = (paidiff_lib.load(skeletons / "artist") for _ in range(2))
+    before = picture(pipe)
+    old = torch.load(skeletons / "poem/pytorch_lora_weights.bin", weights_only=True)
+    new = {f"unet.{k}".replace(".processor.to_out_lora", ".to_out.0_lora").replace(".processor", ""): v for k, v in old.items()}
+    new = {k.replace("_lora.down", ".lora_A").replace("_lora.up", ".lora_B"): v.contiguous() for k, v in new.items()}
+    assert "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0.lora_A.weight" in new
+    save_file(new, tmp_path / "poem.safetensors")
+    plain.load_lora_weights(str(tmp_path), weight_name="poem.safetensors")
+    load_lora(pipe, skeletons / "poem", "poem")
+    assert before != picture(pipe) == picture(plain)
+
+
+def test_a_lora_of_another_model_is_refused_and_leaves_nothing(tiny, skeletons, tmp_path, capfd):
+    plain = picture(tiny)
+    capfd.readouterr()
+    with pytest.raises(PaidiffError, match=r"for another model: \S+: \S+ \[.*\] \[.*\]$") as caught:
+        load_lora(tiny, skeletons / "poem")
+    assert "\n" not in str(caught.value) and picture(tiny) == plain and not scales(tiny)
+    assert capfd.readouterr().err == ""  # diffusers would list every layer
+    made(paidiff_lib.load(skeletons / "artist"), rank=2).save(tmp_path)
+    state = load_file(tmp_path / "pytorch_lora_weights.safetensors")
+    extra = {k.replace("down_blocks.0", "down_blocks.7"): v.clone() for k, v in state.items() if "down_blocks.0" in k}
+    save_file(state | extra, tmp_path / "pytorch_lora_weights.safetensors")  # a deeper model's: diffusers takes what fits
+    pipe = paidiff_lib.load(skeletons / "artist")
+    plain = picture(pipe)
+    with pytest.raises(PaidiffError, match="belongs to another one: 80 / 88"):
+        load_lora(pipe, tmp_path)
+    assert picture(pipe) == plain and not scales(pipe)
+
+
+def test_a_lora_that_never_learnt_anything_is_refused(tiny, tiny_folder, tmp_path):
+    LoRA(tiny).save(tmp_path)
+    with pytest.raises(PaidiffError, match="changes nothing"):
+        load_lora(paidiff_lib.load(tiny_folder), tmp_path)
 
 
 def test_a_pickle_that_would_run_code_is_refused(tiny, tmp_path):

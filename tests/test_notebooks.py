@@ -28,7 +28,7 @@ IGNORED = {
     ("05_dreambooth.ipynb", "paidiff.set_scales(pipe, {})"): "intervals and trained pictures; asserted in the next cell",
     ("05_dreambooth.ipynb", "from diffusers import StableDiffusionPipeline"): "a trained picture: another rounding, another picture",
     ("06_controlnet.ipynb", "import torch"): "intervals; asserted in the next cell",
-    ("06_controlnet.ipynb", "known_ones = {0.0: free[:12], 1.0: controlled[:12]}"): "a curve; asserted there",
+    ("06_controlnet.ipynb", "known_ones = {0.0: free[: len(specs)], 1.0: controlled[: len(specs)]}"): "a curve; asserted there",
     ("06_controlnet.ipynb", "mine = along(control.pipeline(), 1.0, seeds=(0,))"): "intervals and trained pictures; asserted there",
     ("06_controlnet.ipynb", "from diffusers import ControlNetModel, StableDiffusionControlNetPipeline"): "a trained picture: another rounding, another picture",
     ("07_food_model.ipynb", "after = sample(pipe, wishes, seed=0)"): "a trained picture: another rounding, another picture",

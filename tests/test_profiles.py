@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+import paidiff_lib
+from paidiff_lib import PaidiffError, memory, profiles, skeleton
+from paidiff_lib.profiles import KINDS, LESSONS, profile
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MINI = {  # what the stored outputs of the lessons were drawn with
+    "03": {"lora": {"steps": 240, "lr": 3e-3, "batch": 4}, "kitten": {"steps": 60, "lr": 3e-3, "batch": 4}},
+    "04": {"word": {"steps": 150, "lr": 2e-2, "batch": 4}},
+    "05": {"whole": {"steps": 100, "lr": 5e-4, "batch": 4}},
+    "06": {"control": {"steps": 150, "lr": 1e-3, "batch": 8}},
+    "07": {"food": {"steps": 150, "lr": 6e-4, "batch": 12}},
+}
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return paidiff_lib.load("mini")
+
+
+@pytest.fixture(scope="module")
+def published():
+    """published(side): a pipeline of the published models' shape that takes no memory, as in half precision on a GPU."""
+
+    def make(side):
+        with torch.device("meta"):
+            parts = {name: skeleton.PARTS[name][0](skeleton.FULL, side).half() for name in ("unet", "vae", "text_encoder")}
+        tokenizer = paidiff_lib.load("mini").tokenizer
+        tokenizer.name_or_path = "somewhere/tokenizer"
+        return StableDiffusionPipeline(
+            **parts, tokenizer=tokenizer, scheduler=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
+
+    return {side: make(side) for side in (512, 768)}
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_row_has_a_figure_for_every_kind(lesson):
+    for row in LESSONS[lesson].values():
+        columns = [row[key] for key in ("steps", "lr", "batch")] if isinstance(row, dict) else [row]
+        assert all(len(column) == len(KINDS) for column in columns)
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_mini_gets_its_own_figures_and_says_so_in_one_line(lesson, mini, capsys):
+    found = profile(lesson, mini)
+    assert (found.kind, found.size, found.real, found.judged, found.exact) == ("mini", 128, True, True, True)
+    for name, settings in MINI.get(lesson, {}).items():
+        assert getattr(found, name) == settings
+    told = capsys.readouterr().out
+    assert told.startswith("mini 128x128") and told.count("\n") == 1 and "GB" not in told  # the same on every machine
+    with pytest.raises(AttributeError, match="no nonsense in lesson"):
+        found.nonsense
+
+
+def test_a_skeleton_is_known_by_its_folder_and_so_is_what_is_saved_from_it(skeletons, tmp_path):
+    pipe = paidiff_lib.load(skeletons / "artist")
+    found = profile("03", pipe)
+    assert (found.kind, found.size, found.real, found.judged) == ("tiny", 64, False, False)
+    paidiff_lib.FullTuning(pipe).save_model(tmp_path / "model")
+    assert not profile("03", paidiff_lib.load(tmp_path / "model")).real
+
+
+def test_the_published_sizes_are_told_apart(published):
+    assert profiles.kind_of(published[512]) == "512" and profiles.kind_of(published[768]) == "768"
+
+
+# GB that a machine has left when the model is loaded: an 8 GB laptop, a 16 GB T4, a 24 GB A10, an 80 GB card.
+FITTING = [
+    (5, 512, "lora", {"batch": 2, "accumulate": 2, "checkpointing": False}),
+    (12, 512, "lora", {"batch": 4, "accumulate": 1, "checkpointing": False}),
+    (12, 768, "lora", {"batch": 2, "accumulate": 2, "checkpointing": False}),
+    (2, 768, "word", {"batch": 2, "accumulate": 2, "checkpointing": True}),
+    (12, 512, "control", {"batch": 2, "accumulate": 2, "checkpointing": False}),
+    (12, 512, "full", None),
+    (20, 512, "full", {"batch": 1, "accumulate": 4, "checkpointing": False}),
+    (75, 512, "full", {"batch": 4, "accumulate": 1, "checkpointing": False}),
+]
+
+
+@pytest.mark.parametrize("gigabytes, side, method, expected", FITTING)
+def test_what_fits(published, monkeypatch, gigabytes, side, method, expected):
+    monkeypatch.setattr(memory, "free", lambda device: gigabytes * 1e9)
+    fit, need = memory.fitting(published[side], method, 4, side)
+    assert fit == expected
+    assert need <= gigabytes * 1e9 if fit else need > gigabytes * 1e9
+
+
+def test_a_small_card_trains_on_as_many_pictures_an_update_and_says_what_was_changed(published, monkeypatch, capsys):
+    for room in (memory, profiles):
+        monkeypatch.setattr(room, "free", lambda device: 2e9)
+    found = profile("05", published[768])
+    assert found.lora["batch"] * found.lora["accumulate"] == 4 and found.lora["checkpointing"] is True
+    assert not found.fits("whole") and found.fits("lora")
+    with pytest.raises(PaidiffError, match="does not fit the memory: whole .* GB"):
+        found.whole
+    told = capsys.readouterr().out
+    assert told.startswith("768 768x768 · lora 60 步 steps, lr 0.0002, batch ") and "gradient checkpointing (2 GB" in told
+    assert "whole 放不下 does not fit" in told and told.count("\n") == 1
+
+
+def test_pictures_at_once(published, mini, monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda device: 2e9)
+    assert memory.pictures_at_once(mini, 128, 8) == 8
+    assert 8 > memory.pictures_at_once(published[512], 512, 8) > memory.pictures_at_once(published[768], 768, 8) >= 1
+    monkeypatch.setattr(memory, "free", lambda device: 1e6)
+    assert memory.pictures_at_once(published[512], 512, 8) == 1
+
+
+def test_the_guidance_suits_the_model(published, mini):
+    from paidiff_lib.draw import guidance_of
+
+    assert (guidance_of(mini), guidance_of(published[512])) == (3.0, 5.0)
+
+
+def test_same_is_exact_on_a_cpu(mini):
+    from PIL import Image
+
+    found = profile("01", mini)
+    grey, brighter = (Image.new("RGB", (8, 8), (level,) * 3) for level in (100, 102))
+    assert found.same(grey, grey.copy()) and not found.same(grey, brighter)
+    found.exact = False
+    assert found.same(grey, brighter) and not found.same(grey, Image.new("RGB", (8, 8), "white"))
+
+
+def test_what_a_training_leaves_in_memory(tiny):
+    """AdamW's means are twice the size of what was trained: a second training must find room."""
+    tuning = paidiff_lib.LoRA(tiny, rank=1)
+    for _ in paidiff_lib.train(tuning, paidiff_lib.CaptionFolder(ROOT / "data/kitten", 64), steps=1):
+        pass
+    assert tuning.running.optimizer is None
