@@ -1,6 +1,6 @@
-"""Lessons 3, 4, 5 and 7 trained anew with three seeds, and measured more widely than a lesson has time for.
+"""Lessons 3, 4, 5, 7 and 8 trained anew with three seeds, and measured more widely than a lesson has time for.
 
-    python benchmarks/seeds.py [lora] [word] [dreambooth] [food]     # all four; writes benchmarks/seeds.json
+    python benchmarks/seeds.py [lora] [word] [dreambooth] [food] [cleaning]     # all five; writes benchmarks/seeds.json
 
 Each value is a mean over the trainings, with the lowest and the highest.
 """
@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 
 import paidiff_lib as paidiff
-from paidiff_lib import CaptionFolder, FullTuning, LoRA, Mixed, TextualInversion, train, with_prior
+from paidiff_lib import CaptionFolder, FullTuning, LoRA, Mixed, TextualInversion, curate, profile, train, with_prior
 from paidiff_lib.draw import sample
 from paidiff_lib.lora import WIDE
-from paidiff_lib.metrics import judge, prompt_following, similarity
+from paidiff_lib.metrics import judge, prompt_following, sharpness, similarity
+from paidiff_lib.pretrain import dirty
+from paidiff_lib.pretrain.evaluate import held_out
 from paidiff_lib.world import Spec
 from paidiff_lib.world.folder import food as food_scenes
 from paidiff_lib.world.folder import known, write
@@ -26,13 +28,15 @@ from paidiff_lib.world.words import DISHES, SUBJECTS
 DATA = Path(__file__).resolve().parents[1] / "data"
 RESULTS = Path(__file__).with_name("seeds.json")
 SEEDS = (0, 1, 2)
+REHEARSAL = 2 / 3  # lesson 7's share of old pictures
 PLACES = ["草地", "雪地", "沙滩", "白色背景"]
 THINGS = ["猫", "企鹅", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "西瓜", "帆船", "松树", "气球", "箱子"]
 ALL = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(SUBJECTS)]
 
 
-def run(method, data, steps, seed, **settings):
-    for _ in train(method, data, steps=steps, schedule="cosine", seed=seed, **settings):
+def run(method, data, seed, **settings):
+    """Train as the lesson does. settings: a training of the lesson's profile, and what else it gives."""
+    for _ in train(method, data, schedule="cosine", dropout=0, seed=seed, **settings):
         pass
 
 
@@ -51,7 +55,7 @@ def lora(seed, folder):
     specs = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(THINGS)]
     style = lambda drawn: float((judge().probability(drawn, "style", "青花瓷") > 0.5).mean())
     before, subject_before = following(pipe, specs, ",青花瓷")
-    run(LoRA(pipe, rank=8, layers=WIDE, seed=seed), CaptionFolder(DATA / "porcelain"), 240, seed, lr=3e-3, batch=4, dropout=0)
+    run(LoRA(pipe, rank=8, layers=WIDE, seed=seed), CaptionFolder(DATA / "porcelain"), seed, **profile("03", pipe).lora)
     after, subject = following(pipe, specs, ",青花瓷")
     return {"style before": style(before), "style": style(after), "subject before": subject_before, "subject": subject}
 
@@ -62,7 +66,7 @@ def word(seed, folder):
     where = ["草地", "沙发", "湖面", "星空", "落日", "竹林", "粉色背景", "沙漠"]
     alike = lambda name: float(similarity(pictures(pipe, [f"{name},{place}" for place in where]), kitten).mean())
     cat = alike("猫")
-    run(TextualInversion(pipe, "<小奶猫>", "猫", vectors=2), data, 150, seed, lr=2e-2, batch=4)
+    run(TextualInversion(pipe, "<小奶猫>", "猫", vectors=2), data, seed, **profile("04", pipe).word)
     return {"猫": cat, "<小奶猫>": alike("<小奶猫>")}
 
 
@@ -73,9 +77,9 @@ def dreambooth(seed, folder):
         pipe = paidiff.load()
         method = LoRA(pipe, rank=16, layers=WIDE, text_encoder=True, seed=seed)
         if kind == "with":
-            run(method, with_prior(pipe, data, "一只熊", folder / "bears", 40), 200, seed, lr=3e-3, batch=4, dropout=0)
+            run(method, with_prior(pipe, data, "一只熊", folder / "bears", 40), seed, **profile("05", pipe).lora)
         if kind == "without":
-            run(method, data, 100, seed, lr=3e-3, batch=4, dropout=0)
+            run(method, data, seed, **profile("05", pipe).alone)
         for name in ("淼熊", "熊"):
             drawn = pictures(pipe, [f"一只{name},{place}" for place in places])
             found[f"{kind}: {name} like the toy"] = float(similarity(drawn, bear).mean())
@@ -89,17 +93,33 @@ def food(seed, folder):
         write(folder / "known", known(480))
     new, old = CaptionFolder(folder / "food"), CaptionFolder(folder / "known")
     dishes, found = [Spec(dish, place) for place in PLACES for dish in DISHES], {}
-    for kind, data, steps in (("base", None, 0), ("with", Mixed(new, old), 150), ("without", new, 75)):
+    for kind, data, training in (("base", None, None), ("with", Mixed(new, old, share=REHEARSAL), "food"), ("without", new, "careless")):
         pipe = paidiff.load()
         if data:
-            run(FullTuning(pipe), data, steps, seed, lr=6e-4, batch=12, dropout=0, cache=folder / "cache")
+            run(FullTuning(pipe), data, seed, cache=folder / "cache", **getattr(profile("07", pipe), training))
         for name, specs in (("dishes", dishes), ("old subjects", ALL)):  # one picture each: other ones for every training
             drawn = sample(pipe, [f"{s.subject},{s.background}" for s in specs], [1000 * seed + i for i in range(len(specs))])
             found[f"{kind}: {name}"] = prompt_following(drawn, specs)["subject"]
     return found
 
 
-LESSONS = {"lora": lora, "word": word, "dreambooth": dreambooth, "food": food}
+def cleaning(seed, folder):
+    if not (folder / "dirty").exists():
+        dirty.write(folder / "dirty", 480, seed=8, share=0.75, kinds=("blur", "caption", "caption", *dirty.KINDS))
+    sets, chosen, found = {"base": None, "dirty": "dirty/metadata.jsonl", "clean": None}, held_out(100), {}
+    sets["clean"] = curate(folder / "dirty").write()
+    for kind, data in sets.items():
+        pipe = paidiff.load()
+        if data:
+            run(FullTuning(pipe), CaptionFolder(folder / data), seed, cache=folder / "cache", **profile("08", pipe).tune)
+        drawn = sample(pipe, [caption for _, caption in chosen], [1000 * seed + i for i in range(len(chosen))])
+        rates = prompt_following(drawn, [spec for spec, _ in chosen])
+        found |= {f"{kind}: {head}": rates[head] for head in ("subject", "background")}
+        found[f"{kind}: sharpness"] = float(np.mean([sharpness(picture) for picture in drawn]))
+    return found
+
+
+LESSONS = {"lora": lora, "word": word, "dreambooth": dreambooth, "food": food, "cleaning": cleaning}
 
 
 def main(names):

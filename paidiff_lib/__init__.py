@@ -25,7 +25,9 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "true"  # not a choice: a model folder must never run its own code
 
+from .audit import audit  # noqa: E402
 from .controlnet import ControlNet, draw_along  # noqa: E402
+from .curate import curate  # noqa: E402
 from .dataset import CaptionFolder, Mixed  # noqa: E402
 from .draw import draw  # noqa: E402
 from .dreambooth import with_prior  # noqa: E402
@@ -50,8 +52,10 @@ __all__ = [
     "Mixed",
     "PaidiffError",
     "TextualInversion",
+    "audit",
     "canny",
     "check_prompt",
+    "curate",
     "curve",
     "digest",
     "draw",

@@ -1,5 +1,6 @@
 """The command `paidiff`. Exit codes: 0 fine, 1 a fault or refused input (one line, no traceback), 2 wrong usage."""
 
+import json
 import os
 import re
 import sys
@@ -86,6 +87,50 @@ def skeleton(
 
 
 @app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")],
+    as_json: Annotated[bool, typer.Option("--json", help="写成 JSON · as JSON")] = False,
+    sheet: Annotated[Optional[Path], typer.Option(help="把有问题的图拼成一张 PNG · a contact sheet, a PNG file")] = None,
+    model: Annotated[Optional[str], typer.Option(help="谁来读说明文字 · the model that is to read the captions")] = None,
+):
+    """检查训练图片,什么都不改 · look for faults in training pictures; changes nothing"""
+    if sheet:
+        _check_writable(sheet)
+
+    from .audit import audit as look
+
+    report = look(folder, model)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
+    else:
+        _print(report)
+        typer.echo(report.summary())
+    if sheet and report.findings:
+        _write_png(report.sheet(), sheet, {})
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def curate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")],
+    keep: Annotated[Optional[str], typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
+    output: Annotated[str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")] = "kept.jsonl",
+    clip: Annotated[Optional[str], typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
+    nsfw: Annotated[Optional[str], typer.Option(help="真的安全检查器,名字或文件夹 · the real safety checker")] = None,
+):
+    """给图片打分,留下合格的;只写新清单,不动图片 · score pictures, keep the good ones: a new manifest, no file is moved"""
+    if not output.endswith(".jsonl") or Path(output).name != output or output in ("metadata.jsonl", "scores.jsonl"):
+        raise PaidiffError(f"清单要叫别的 .jsonl 名字,放在图片旁边 · name it otherwise, .jsonl, beside the pictures: {output}")
+
+    from .curate import curate as choose
+
+    found = choose(folder, keep, clip, nsfw)
+    typer.echo(found.summary())
+    typer.echo(f"写到 written to {found.write(output)}")
+
+
+@app.command()
 def doctor():
     """检查安装 · check this installation"""
     findings = doctor_room.examine()
@@ -107,6 +152,17 @@ def main():
     except PaidiffError as error:
         typer.echo(f"paidiff: {error}", err=True)
         sys.exit(1)
+
+
+def _print(report):
+    """A table on a terminal; a line a finding where another program reads it."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal and report.findings:
+        console.print(report.table())
+    else:
+        typer.echo("".join(finding.line() + "\n" for finding in report.findings), nl=False)
 
 
 def _parse_size(size):

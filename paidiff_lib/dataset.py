@@ -11,40 +11,73 @@ import io
 import json
 import math
 import os
+import unicodedata
+import warnings
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-from .errors import PaidiffError
+from .errors import Fault, PaidiffError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SIDES = "左右"  # a caption with one of these is wrong in the mirror
+VECTORS = {"EPS", "WMF"}  # formats that Pillow gives to another program
+TRUNCATED = ("truncated", "not enough image data")  # Pillow's words for a file cut short
 EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
 
 
 class CaptionFolder:
     """A folder of pictures and captions, in one of three layouts:
 
-    metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention;
+    metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention; `folder` may also be
+                      another .jsonl file that lies in it;
     pictures          with a .txt file of the same name beside each;
     *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file.
 
     size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
     chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones;
     captions="一只猫" is the caption of all of them.
-    Pictures are opened when they are asked for; paths and captions are checked now. Raises PaidiffError.
+    Pictures are opened when they are asked for; paths and captions are checked now. The first fault raises a Fault, a
+    PaidiffError; with skip_faults=True every picture is opened now, and what is at fault is left out and listed in
+    `skipped`.
     """
 
-    def __init__(self, folder, size=None, center_crop=True, random_flip=False, captions=True):
+    def __init__(self, folder, size=None, center_crop=True, random_flip=False, captions=True, skip_faults=False):
         self.folder, self.size = Path(folder).expanduser(), size
         places = (0.5,) if center_crop else EVERYWHERE
         self.places, self.flips = places, (False, True) if random_flip else (False,)
         self._squares = {}
-        fixed = captions if isinstance(captions, str) else None
-        self.items = list(_items(self.folder, captions is True))
+        self.skipped, self._captions = [], captions
+        self.items = list(entries(self.folder, captions is True, self.skipped.append if skip_faults else self._refuse))
+        if skip_faults:
+            self.items = [item for item in self.items if self._readable(item)]
         if not self.items:
-            raise PaidiffError(f"{self.folder} 里没有图片 · no pictures in {self.folder}")
-        for item in self.items if fixed is not None else ():
-            item.text = fixed
+            left_out = f" ({len(self.skipped)} 处有问题 at fault)" if self.skipped else ""
+            raise PaidiffError(f"{self.folder} 里没有图片 · no pictures in {self.folder}{left_out}")
+        for item in self.items if isinstance(captions, str) else ():
+            item.text = captions
+
+    def audit(self, model=None):
+        """Everything that is wrong or doubtful in this folder, skipped entries included: see `audit`."""
+        from .audit import audit
+
+        return audit(self.folder, model, self._captions is True)
+
+    def _refuse(self, fault):
+        advice = f"全部问题 all faults: paidiff audit {self.folder}; 跳过 to skip: skip_faults"
+        raise Fault(fault.kind, fault.where, f"{fault.text}; {advice}")
+
+    def _readable(self, item):
+        try:
+            return read_picture(item.read(), item.name)
+        except Fault as fault:
+            self.skipped.append(fault)
+
+    def _open(self, index):
+        """Picture `index` in RGB, upright, of its own size."""
+        try:
+            return read_picture(self.items[index].read(), self.items[index].name)
+        except Fault as fault:
+            self._refuse(fault)
 
     def __len__(self):
         return len(self.items)
@@ -60,16 +93,14 @@ class CaptionFolder:
 
     def _square(self, index):
         if index not in self._squares:
-            item = self.items[index]
-            width, height = read_picture(item.read(), item.name).size
+            width, height = self._open(index).size
             self._squares[index] = width == height
         return self._squares[index]
 
     def picture(self, index, size, variant=(0.5, False)):
         """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""
         place, flip = variant
-        item = self.items[index]
-        return square(read_picture(item.read(), item.name), size, place, flip)
+        return square(self._open(index), size, place, flip)
 
     def digest(self, index):
         """sha256 of the picture's bytes."""
@@ -100,7 +131,7 @@ class Mixed:
             raise PaidiffError(f"两组图要一样大 · both sets need the same size: {first.size}, {second.size}")
         count = math.ceil(max(len(first) / (1 - share), len(second) / share))
         kept = min(max(round(count * share), 1), count - 1)
-        self.size = first.size
+        self.size, self.skipped = first.size, first.skipped + second.skipped
         self.places = [(second, i % len(second)) for i in range(kept)]
         self.places += [(first, i % len(first)) for i in range(count - kept)]
         self.fingerprint = _key("mixed", first.fingerprint, second.fingerprint, count, kept)
@@ -126,13 +157,16 @@ class Mixed:
 
 
 class FilePicture:
-    """A picture in a file of its own."""
+    """A picture in a file of its own. name: its path below the folder; where: what lists it, a line or itself."""
 
-    def __init__(self, path, text):
-        self.path, self.name, self.text = path, path.name, text
+    def __init__(self, path, name, where, text):
+        self.path, self.name, self.where, self.text = path, name, where, text
 
     def read(self):
-        return self.path.read_bytes()
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise Fault("unreadable", self.name, f"文件打不开 · cannot open the file: {error.strerror}") from error
 
 
 class LinePicture:
@@ -140,7 +174,7 @@ class LinePicture:
 
     def __init__(self, path, number, start, length, text):
         self.path, self.start, self.length, self.text = path, start, length, text
-        self.name = f"{path.name}:{number}"
+        self.name = self.where = f"{path.name}:{number}"
 
     def read(self):
         with open(self.path, "rb") as file:
@@ -149,93 +183,167 @@ class LinePicture:
         try:
             return base64.b64decode(coded, validate=True)
         except ValueError as error:
-            raise PaidiffError(f"{self.name}: 第三列不是 base64 图片 · column 3 is no base64 picture") from error
+            raise Fault("unreadable", self.name, "第三列不是 base64 图片 · column 3 is no base64 picture") from error
 
 
 # --- the three layouts ------------------------------------------------------------------------------------------
 
 
-def _items(folder, captions):
+def entries(folder, captions, refuse):
+    """The pictures of a folder with their captions, in its order: FilePicture or LinePicture.
+
+    captions: True if every picture needs one. refuse: called with the Fault of each entry that cannot be used, which
+    is then left out. Raises PaidiffError if there is no such folder.
+    """
+    kept = {}
+    for entry in _layout(folder, captions):
+        if isinstance(entry, Fault):
+            refuse(entry)
+            continue
+        key = unicodedata.normalize("NFC", entry.name).lower()
+        twin = kept.get(key)
+        if twin is None:
+            kept[key] = entry.name
+            yield entry
+        elif twin == entry.name:
+            refuse(Fault("repeat", entry.where, f"重复登记 · listed more than once: {twin}"))
+        else:
+            text = f"到了 Windows 或 Mac 上就是同一个文件 · one file on Windows or a Mac: {entry.name}, {twin}"
+            refuse(Fault("collide", entry.where, text))
+
+
+def _layout(folder, captions):
+    """Entries, and the Faults of those that cannot be used."""
     if folder.is_file() and folder.suffix == ".tsv":
         return _from_tsv(folder)
+    if folder.is_file() and folder.suffix == ".jsonl":
+        return _from_manifest(folder, captions)
     if not folder.is_dir():
         raise PaidiffError(f"没有这个文件夹 · no such folder: {folder}")
     if (folder / "metadata.jsonl").is_file():
-        return _from_manifest(folder, captions)
+        return _from_manifest(folder / "metadata.jsonl", captions)
     tables = sorted(folder.glob("*.tsv"))
     if tables:
-        return (item for table in tables for item in _from_tsv(table))
+        return (entry for table in tables for entry in _from_tsv(table))
     return _from_pairs(folder, captions)
 
 
-def _from_manifest(folder, captions):
-    manifest = folder / "metadata.jsonl"
-    lines = _text(manifest).split("\n")  # splitlines() would also cut at U+2028, inside a caption
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"metadata.jsonl:{number}"
-        try:
-            row = json.loads(line)
-            name, text = row["file_name"], row.get("text", "")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PaidiffError(f'{where}: 要写成 · must be {{"file_name": ..., "text": ...}}: {line[:60]}') from error
-        yield FilePicture(inside(folder, name, where), _caption(text, where, captions))
+def _from_manifest(manifest, captions):
+    with open(manifest, "rb") as lines:  # splitlines() of the text would also cut at U+2028, inside a caption
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _or_fault(_from_line, manifest.parent, line, f"{manifest.name}:{number}", captions)
+
+
+def _or_fault(make, *arguments):
+    try:
+        return make(*arguments)
+    except Fault as fault:
+        return fault
+
+
+def _from_line(folder, line, where, captions):
+    line = _decode(line, where)
+    try:
+        row = json.loads(line)
+        name, text = row["file_name"], row.get("text", "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Fault("line", where, f'要写成 · must be {{"file_name": ..., "text": ...}}: {line.strip()[:60]}') from error
+    path = inside(folder, name, where)
+    entry = FilePicture(path, path.relative_to(folder).as_posix(), where, "")
+    return _with_caption(entry, lambda: _caption(text, where, captions))
 
 
 def _from_pairs(folder, captions):
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")):
-        inside(folder, path.relative_to(folder).as_posix(), path.name)
-        beside = path.with_suffix(".txt")
-        if captions and not beside.is_file():
-            raise PaidiffError(
-                f"{path.name} 没有说明文字 · has no caption; 需要 needs metadata.jsonl 或 or {beside.name} ({folder})"
-            )
-        yield FilePicture(path, _caption(_text(beside), beside.name, captions) if beside.is_file() else "")
+        yield _or_fault(_from_pair, folder, path.relative_to(folder), captions)
+
+
+def _from_pair(folder, relative, captions):
+    name, beside = relative.as_posix(), relative.with_suffix(".txt").as_posix()
+    entry = FilePicture(inside(folder, name, name), name, name, "")
+    return _with_caption(entry, lambda: _beside(folder, name, beside, captions))
+
+
+def _beside(folder, name, beside, captions):
+    """The caption in the text file of a picture."""
+    if (folder / beside).is_file():
+        raw = inside(folder, beside, beside).read_bytes()
+        return _caption(_decode(raw, beside), beside, captions)
+    if captions:
+        advice = f"需要 needs metadata.jsonl 或 or {beside} ({folder})"
+        raise Fault("no_caption", name, f"没有说明文字 · has no caption; {advice}")
+    return ""
+
+
+def _with_caption(entry, caption):
+    """`entry` with what caption() gives; a Fault on the way knows which picture it was for."""
+    try:
+        entry.text = caption()
+    except Fault as fault:
+        fault.entry = entry
+        raise
+    return entry
 
 
 def _from_tsv(path):
     with open(path, "rb") as file:
         start = 0
         for number, line in enumerate(file, 1):
-            columns = line.split(b"\t")
             if line.strip():
-                where = f"{path.name}:{number}"
-                if len(columns) != 3:
-                    raise PaidiffError(f"{where}: 要有三列 · needs three columns: idx, text, base64")
-                picture_at = start + len(columns[0]) + len(columns[1]) + 2
-                text = _caption(_decode(columns[1], where), where, True)
-                yield LinePicture(path, number, picture_at, len(columns[2]), text)
+                yield _or_fault(_from_row, path, number, start, line)
             start += len(line)
 
 
+def _from_row(path, number, start, line):
+    where, columns = f"{path.name}:{number}", line.split(b"\t")
+    if len(columns) != 3:
+        raise Fault("line", where, "要有三列 · needs three columns: idx, text, base64")
+    start += len(columns[0]) + len(columns[1]) + 2
+    entry = LinePicture(path, number, start, len(columns[2]), "")
+    return _with_caption(entry, lambda: _caption(_decode(columns[1], where), where, True))
+
+
 def inside(folder, name, where):
-    """The path of `name` below `folder`. Raises PaidiffError if it is absolute, leads out (a link too) or is no file."""
-    path = folder / str(name)
-    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise PaidiffError(f"{where}: 路径不能离开文件夹 · the path may not leave the folder: {name}")
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise PaidiffError(f"{where}: 链接指向文件夹外面 · a link leads out of the folder: {name}")
-    if not path.is_file():
-        raise PaidiffError(f"{where}: 没有这张图片 · no such picture: {name}")
+    """The path of `name` below `folder`. Raises a Fault if it is absolute, leads out (a link too) or is no file."""
+    windows = PureWindowsPath(name) if isinstance(name, str) else None  # it knows / and \, and C:
+    if windows is None or windows.drive or windows.root or ".." in windows.parts:
+        raise Fault("leaves", where, f"路径不能离开文件夹 · the path may not leave the folder: {name}")
+    path = folder / name
+    try:
+        within, there = path.resolve().is_relative_to(folder.resolve()), path.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name too long, with a NUL, or links in a circle
+        within, there = True, False
+    if not within:
+        raise Fault("leaves", where, f"链接指向文件夹外面 · a link leads out of the folder: {name}")
+    if not there:
+        raise Fault("missing", where, f"没有这张图片 · no such picture: {name}")
     return path
-
-
-def _text(path):
-    return _decode(path.read_bytes(), path.name)
 
 
 def _decode(raw, where):
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PaidiffError(f"{where}: 不是 UTF-8 编码 · is not UTF-8") from error
+        raise Fault("encoding", where, f"不是 UTF-8 编码 · is not UTF-8{_likely_encoding(raw)}") from error
+
+
+def _likely_encoding(raw):
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "; 像是 probably UTF-16"
+    try:
+        raw.decode("gb18030")
+    except UnicodeDecodeError:
+        return ""
+    return "; 像是 probably GBK: iconv -f gb18030 -t utf-8"
 
 
 def _caption(text, where, needed):
     text = text.strip() if isinstance(text, str) else ""
     if needed and not text:
-        raise PaidiffError(f"{where}: 说明文字是空的 · the caption is empty")
+        raise Fault("empty_caption", where, "说明文字是空的 · the caption is empty")
+    if any("\ud800" <= char <= "\udfff" for char in text):  # JSON can say it, no encoding can
+        raise Fault("encoding", where, "说明文字里有半个字符 · the caption holds half a character (a lone surrogate)")
     return text
 
 
@@ -245,18 +353,34 @@ def _caption(text, where, needed):
 def read_picture(raw, name="picture"):
     """The bytes of a picture file -> a PIL picture in RGB, upright, on white where it is transparent.
 
-    The first frame of an animation. Raises PaidiffError.
+    The first frame of an animation. Raises a Fault.
     """
+    return decode(raw, name)[0]
+
+
+def decode(raw, name="picture"):
+    """(RGB picture as `read_picture` gives it, its format by Pillow's name, whether it has more than one frame)."""
     from PIL import Image, ImageOps
 
+    if not raw:
+        raise Fault("empty", name, "文件是空的,零字节 · the file is empty, zero bytes")
     try:
-        with Image.open(io.BytesIO(raw)) as opened:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(raw)) as opened:
+            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # Pillow alone only warns here
+                raise Image.DecompressionBombError
+            if opened.format in VECTORS:  # Pillow would start an outside program for these
+                raise ValueError(f"{opened.format} is drawn by a program")
+            several = getattr(opened, "is_animated", False) and opened.format != "MPO"  # a phone's depth map
             opened.load()
-            return _to_rgb(ImageOps.exif_transpose(opened))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        reason = reason.split("<")[0].strip() or type(error).__name__  # not "<_io.BytesIO object at 0x...>"
-        raise PaidiffError(f"图片读不出来 · cannot read the picture {name}: {reason}") from error
+            return _to_rgb(ImageOps.exif_transpose(opened)), opened.format.replace("MPO", "JPEG"), several
+    except Image.DecompressionBombError as error:
+        limit = f"{Image.MAX_IMAGE_PIXELS / 1e6:.0f} M"
+        raise Fault("bomb", name, f"图片读不出来,像素太多 · cannot read the picture, over {limit} pixels") from error
+    except Exception as error:  # on damaged files Pillow raises nearly anything
+        reason = (str(error).splitlines() or [""])[0].split("<")[0].strip()  # not "<_io.BytesIO object at 0x...>"
+        reason = reason or type(error).__name__
+        kind = "truncated" if any(word in reason.lower() for word in TRUNCATED) else "unreadable"
+        raise Fault(kind, name, f"图片读不出来 · cannot read the picture: {reason}") from error
 
 
 def _to_rgb(picture):

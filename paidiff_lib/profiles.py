@@ -70,6 +70,11 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "places": (3, 1, 1, 1),  # where each dish is drawn to be judged
         "things": (28, 4, 28, 28),  # old things to be judged
     },
+    "08": {
+        "tune": training("full", (100, 2, 200, 200), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 12, 12)),
+        "pictures": (480, 48, 480, 480),  # of the dirty set
+        "prompts": (48, 4, 24, 12),  # to be judged
+    },
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def check_prompt(pipe_or_tokenizer, prompt):
     tokenizer = getattr(pipe_or_tokenizer, "tokenizer", pipe_or_tokenizer)
     if not prompt or not prompt.strip():
         return ["提示词是空的,模型会随便画 · the prompt is empty: the model draws whatever it likes"]
-    finders = (_too_long, _unknown_characters, _english_words, _never_learnt, _too_many)
+    finders = (too_long, unknown_characters, _english_words, _never_learnt, _too_many)
     return [hint for finder in finders for hint in finder(tokenizer, prompt)]
 
 
@@ -40,7 +40,7 @@ def _pieces(tokenizer, prompt):
     return [(i, prompt[a:b], a) for i, (a, b) in zip(coded["input_ids"], coded["offset_mapping"])]
 
 
-def _too_long(tokenizer, prompt):
+def too_long(tokenizer, prompt):
     limit = tokenizer.model_max_length - 2  # [CLS] and [SEP] take two places
     pieces = _pieces(tokenizer, prompt)
     if len(pieces) > limit:
@@ -51,7 +51,7 @@ def _too_long(tokenizer, prompt):
         )
 
 
-def _unknown_characters(tokenizer, prompt):
+def unknown_characters(tokenizer, prompt):
     lost = [text for i, text, _ in _pieces(tokenizer, prompt) if i == tokenizer.unk_token_id]
     unknown = dict.fromkeys(part for text in lost for part in _unknown_parts(tokenizer, text))
     if unknown:

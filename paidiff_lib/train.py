@@ -23,6 +23,7 @@ from .zoo import device
 
 ROOM = 64 * 64  # latent cells in one pass: no more than a single picture of 512 x 512 has
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
+TOLD = 20  # lines about pictures that were left out
 SCHEDULES = ["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"]
 FREE = {"steps", "every", "keep", "resume", "cache", "sample_every", "prompts", "checkpointing"}  # may change on the way
 
@@ -118,6 +119,7 @@ class Run:
 
         self.method, self.data, self.settings, self.pipe = method, data, settings, method.pipe
         self.accelerator = _accelerator(settings.precision, self.pipe)
+        self._say_what_is_skipped()
         self.dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.accelerator.mixed_precision, torch.float32)
         self.noise = DDPMScheduler.from_config(self.pipe.scheduler.config)
         _check_prediction(self.noise)
@@ -134,6 +136,12 @@ class Run:
         self.index = self.bad = self.skipped = 0
         self.store = output and Store(output, settings.keep)
         self._resume()
+
+    def _say_what_is_skipped(self):
+        faults = self.data.skipped
+        if faults and self.accelerator.is_main_process:
+            print(f"跳过 {len(faults)} 处有问题的 · left out {len(faults)} at fault:")
+            print("\n".join(f"    {fault}" for fault in faults[:TOLD]) + ("\n    …" if len(faults) > TOLD else ""))
 
     def _make_optimizer(self):
         import torch

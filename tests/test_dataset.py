@@ -100,7 +100,7 @@ def test_grey_black_and_white_and_an_animation():
 
 @pytest.mark.parametrize("damage", [b"", b"no picture", raw(halves())[:60], raw(halves(), "JPEG")[:400]])
 def test_a_damaged_picture_is_named_in_one_line(damage):
-    with pytest.raises(PaidiffError, match="cannot read the picture cat.png") as caught:
+    with pytest.raises(PaidiffError, match="^cat.png: .*(cannot read the picture|zero bytes)") as caught:
         read_picture(damage, "cat.png")
     assert "\n" not in str(caught.value) and "0x" not in str(caught.value)
 
@@ -153,7 +153,7 @@ def test_text_files_beside_the_pictures(pictures):
     data = CaptionFolder(pictures)
     assert [data.caption(i) for i in range(4)] == ["图 0", "图 1", "图 2", "图 more/a"]
     (pictures / "1.txt").unlink()
-    with pytest.raises(PaidiffError, match="1.png .*needs metadata.jsonl .* 1.txt"):
+    with pytest.raises(PaidiffError, match="1.png: .*needs metadata.jsonl .* 1.txt"):
         CaptionFolder(pictures)
     data = CaptionFolder(pictures, captions=False)
     assert [data.caption(0), data.caption(1)] == ["图 0", ""]
