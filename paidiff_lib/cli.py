@@ -140,6 +140,23 @@ def doctor():
         raise typer.Exit(1)
 
 
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="在哪里监听 · where to listen")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")] = 7860,
+    model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    lora: Annotated[Optional[Path], typer.Option(help="LoRA 的文件夹或文件 · a LoRA folder or file")] = None,
+    token: Annotated[Optional[str], typer.Option(envvar="PAIDIFF_TOKEN", help="令牌 · who asks must send it")] = None,
+    queue: Annotated[int, typer.Option(help="最多几张图排队 · how many pictures may wait")] = 64,
+):
+    """HTTP 接口:WebUI 和 PAI-EAS 的写法 · an HTTP API in the WebUI's and PAI-EAS' shape"""
+    try:
+        from .serve import server
+    except ModuleNotFoundError as error:
+        raise PaidiffError(f"缺 {error.name},装上它 · install it: pip install -c constraints.txt -e .[serve]") from error
+    server.run(host, port, model, lora, token, queue, say=typer.echo)
+
+
 @app.callback()
 def _commands():
     """中文文生图 · Chinese text-to-image diffusion"""

@@ -1,0 +1,66 @@
+"""schemathesis asks `paidiff serve` everything its own OpenAPI description allows, and much that it does not.
+
+    .venv/bin/python benchmarks/fuzz.py [--max-examples 50] [more of schemathesis run's options]
+
+The service runs here with the tests' tiny model. This file is also schemathesis' hooks module: what is allowed but
+slow (100 steps, 8 pictures) is made small, or a run would take days. Not checked: that every wrong type is refused,
+because the WebUI's clients send "20" for 20 and are understood.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+UNCHECKED = "negative_data_rejection"
+SMALL = {"steps": 2, "num_inference_steps": 2, "width": 64, "height": 64, "batch_size": 1, "n_iter": 1, "num_images": 1}
+
+if "SCHEMATHESIS_HOOKS" in os.environ:
+    import schemathesis
+
+    @schemathesis.hook
+    def map_body(context, body):
+        """A number that is allowed becomes a small one; what is not allowed stays."""
+        if isinstance(body, dict):
+            for name, small in SMALL.items():
+                if isinstance(body.get(name), int) and small < body[name] <= 1024:
+                    body[name] = small
+        return body
+
+
+def main():
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    import conftest
+    import paidiff_lib
+    from paidiff_lib.serve import server
+    from paidiff_lib.serve.app import Metrics
+    from paidiff_lib.serve.worker import Worker
+
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listening:
+        pipe = paidiff_lib.load(conftest.make_pipeline(Path(folder)))
+        metrics = Metrics()
+        worker = Worker(pipe, "tiny", watch=metrics.batch)
+        running = server.make_server(worker, metrics)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            done = _schemathesis(f"http://127.0.0.1:{listening.getsockname()[1]}/openapi.json", sys.argv[1:])
+        finally:
+            running.should_exit = True
+            thread.join()
+            worker.close()
+    sys.exit(done)
+
+
+def _schemathesis(url, more):
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", url, "--exclude-checks", UNCHECKED]
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "fuzz", "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run([*command, *more], env=environment).returncode
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Two hundred requests from twenty clients at `paidiff serve`: who is answered, how fast, in how much memory.
+
+    .venv/bin/python benchmarks/load.py [--requests 200] [--clients 20] [--steps 20] [--queue 64]
+
+Starts the command itself, as a process of its own. First one client asks one thing at a time (throughput 1), then
+all clients at once. Prints a table; exits with 1 if a request was lost or answered by anything but 200, 429 or 503.
+"""
+
+import argparse
+import base64
+import io
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+from PIL import Image
+
+PROMPTS = ["雪地里的两只企鹅", "猫头鹰,竹林,水墨画", "三朵向日葵,蓝色背景", "熊猫,草地"]
+ALONE = 20  # requests of the first part
+WEB = httpx.Client(verify=False, timeout=600, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def main():
+    wanted = _arguments()
+    command = [sys.executable, "-m", "paidiff_lib.cli", "serve", "--port", "0", "--queue", str(wanted.queue)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = re.search(r"http://\S+", process.stdout.readline())[0]
+            lost = measure(url, psutil.Process(process.pid), wanted)
+        finally:
+            process.terminate()
+    sys.exit(lost)
+
+
+def measure(url, process, wanted):
+    """Print the table. Returns how many requests got no answer or a wrong one."""
+    for seed in range(5):  # warm up, until the memory has its working size
+        ask(url, seed, wanted.steps)
+    ask_many(url, range(40), wanted.clients, wanted.steps)
+    before = _megabytes(process)
+    begun = time.perf_counter()
+    alone = [ask(url, seed, wanted.steps) for seed in range(ALONE)]
+    rate = sum(answer == 200 for answer, _ in alone) / (time.perf_counter() - begun)
+    begun, memory = time.perf_counter(), []
+    answers = ask_many(url, range(wanted.requests), wanted.clients, wanted.steps, lambda: memory.append(_megabytes(process)))
+    together = sum(answer == 200 for answer, _ in answers) / (time.perf_counter() - begun)
+    counted = Counter(answer for answer, _ in answers)
+    text = WEB.get(url + "/metrics").text
+    print(f"{wanted.requests} requests, {wanted.clients} clients, {wanted.steps} steps, queue {wanted.queue}: {dict(counted)}")
+    print(f"one at a time {rate:.2f} pictures/s, together {together:.2f} pictures/s: ratio {together / rate:.2f}")
+    waits = sorted(seconds for answer, seconds in answers if answer == 200)
+    print(f"answered within: median {statistics.median(waits):.1f} s, longest {waits[-1]:.1f} s")
+    print(f"memory: {before:.0f} MB before, {max(memory):.0f} MB at most, {_megabytes(process):.0f} MB after")
+    print("batches:", ", ".join(re.findall(r"^paidiff_batch_size_(?:sum|count) \S+", text, re.M)))
+    return sum(n for answer, n in counted.items() if answer not in (200, 429, 503))
+
+
+def ask(url, seed, steps):
+    """(status, seconds) of one request; "lost" if there was no answer, "broken" if it holds no picture."""
+    begun = time.perf_counter()
+    try:
+        wanted = {"prompt": PROMPTS[seed % len(PROMPTS)], "seed": seed, "steps": steps}
+        answer = WEB.post(url + "/sdapi/v1/txt2img", json=wanted)
+        status = answer.status_code
+        if status == 200:
+            Image.open(io.BytesIO(base64.b64decode(answer.json()["images"][0]))).load()
+    except httpx.HTTPError:
+        status = "lost"
+    except (OSError, ValueError, LookupError):
+        status = "broken"
+    return status, time.perf_counter() - begun
+
+
+def ask_many(url, seeds, clients, steps, after=lambda: None):
+    """Every seed once, `clients` at a time."""
+
+    def one(seed):
+        answer = ask(url, seed, steps)
+        after()
+        return answer
+
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(one, seeds))
+
+
+def _megabytes(process):
+    return process.memory_info().rss / 2**20
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in {"requests": 200, "clients": 20, "steps": 20, "queue": 64}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
