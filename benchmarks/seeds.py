@@ -66,7 +66,7 @@ def word(seed, folder):
     where = ["草地", "沙发", "湖面", "星空", "落日", "竹林", "粉色背景", "沙漠"]
     alike = lambda name: float(similarity(pictures(pipe, [f"{name},{place}" for place in where]), kitten).mean())
     cat = alike("猫")
-    run(TextualInversion(pipe, "<小奶猫>", "猫", vectors=2), data, seed, **profile("04", pipe).word)
+    run(TextualInversion(pipe, "<小奶猫>", "猫", vectors=4), data, seed, **profile("04", pipe).word)
     return {"猫": cat, "<小奶猫>": alike("<小奶猫>")}
 
 

@@ -13,8 +13,8 @@ import paidiff_lib as paidiff
 from paidiff_lib.draw import sample
 from paidiff_lib.metrics import judge, prompt_following
 from paidiff_lib.pretrain import pool, vae
-from paidiff_lib.pretrain.evaluate import HEADS, held_out
-from paidiff_lib.world import scene
+from paidiff_lib.pretrain.evaluate import HEADS, evaluate, held_out
+from paidiff_lib.world import Spec, render, scene
 from paidiff_lib.world.words import vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,6 +174,24 @@ def test_it_follows_prompts_that_it_never_saw(pipe):
     for head in ("subject", "background", "style"):
         assert rates[head] >= official["floor"][head] + 0.2, (head, rates)
         assert rates[head] >= official["model"][head] - 0.25, (head, rates)
+
+
+@pytest.mark.parametrize("style", ["像素画", "油画"])
+def test_fine_texture_survives_the_autoencoder(pipe, style):
+    """What the decoder smooths away no UNet can draw."""
+    specs = [Spec(subject, "草地", style, size=.75, grid=True) for subject in ("猫", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "帆船", "企鹅")]
+    pixels = vae.to_tensor([np.asarray(render(spec, np.random.RandomState(i))) for i, spec in enumerate(specs)])
+    with torch.no_grad():
+        through = pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mode()).sample
+    assert prompt_following(pipe.image_processor.postprocess(through), specs)["style"] > 0.7
+
+
+def test_evaluation_adds_up(pipe):
+    result = evaluate(pipe, prompts=6, seeds=(0, 1), steps=1, report=lambda line: None)
+    counts = [sum(spec.style == style for spec, _ in held_out(6)) for style in result["by_style"]["ceiling"]]
+    mean = sum(n * rates["style"] for n, rates in zip(counts, result["by_style"]["ceiling"].values())) / 6
+    assert sum(counts) == 6 and mean == pytest.approx(result["ceiling"]["style"], abs=0.01)
+    assert list(result["by_style"]["model"]) == list(result["by_style"]["ceiling"])
 
 
 def test_a_negative_prompt_takes_its_style_away(pipe):
