@@ -63,7 +63,7 @@ LESSONS = {  # each row: mini, tiny, 512, 768
     },
     "07": {
         "food": training("full", (150, 2, 100, 40), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
-        "careless": training("full", (50, 2, 33, 13), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
+        "careless": training("full", (75, 2, 50, 20), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
         "lora": training("lora", (100, 2, 60, 30), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "dishes": (240, 12, 240, 240),  # pictures to train on, of the dishes
         "known": (480, 12, 480, 480),  # and of the old world

@@ -36,8 +36,8 @@ def load(name=None, task="text2img", control="canny", safety_checker=False):
     It runs in half precision on a GPU, in single precision on a CPU. Raises PaidiffError.
     """
     name = model_name(name)
+    folder = find(name, safety_checker=safety_checker)  # before diffusers is imported: a wrong name is told at once
     pipeline_class = _pipeline_class(task)
-    folder = find(name, safety_checker=safety_checker)
     safe_only = safe.check(folder, safety_checker=safety_checker)
     extra = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
     extra |= _checker(folder, safety_checker)
