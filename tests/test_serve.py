@@ -149,7 +149,7 @@ def test_what_a_client_asks_for_at_start(client, service):
     assert refused.status_code == 422 and "tiny" in refused.json()["detail"]
 
 
-@pytest.mark.parametrize("name", worker_room.SAMPLERS)
+@pytest.mark.parametrize("name", schemas.SAMPLERS)
 def test_every_sampler_draws_and_depends_on_the_seed(service, name):
     drawn = [post(service, prompt="猫", steps=steps, seed=seed, sampler_name=name) for steps, seed in
              ((3, 1), (3, 1), (3, 2), (1, 1))]  # fmt: skip
@@ -538,6 +538,7 @@ def test_large_bodies(service, name):
                                           ("POST", "/sdapi/v1/reload-checkpoint"), ("DELETE", "/tasks/none")])  # fmt: skip
 def test_wrong_methods_and_paths(service, method, path):
     assert_refused(service, WEB.request(method, service.url + path))
+    assert WEB.put(service.url + "/sdapi/v1/options").headers["allow"] == "GET, POST"
 
 
 def talk(service, *pieces, pause=0.0):

@@ -8,12 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from .. import __version__
 from ..errors import PaidiffError
 from . import schemas
-from .schemas import Drawn, Img2Img, Platform, PlatformDrawn, Refusal, Refused, State, TaskState, Txt2Img
-from .worker import SAMPLERS, Job, Settings
+from .schemas import SAMPLERS, Drawn, Img2Img, Platform, PlatformDrawn, Refusal, Refused, State, TaskState, Txt2Img
+from .worker import Job, Settings
 
 STATUSES = {
     400: "not JSON",
@@ -53,7 +54,7 @@ def make_app(worker, metrics):
         (Refused, lambda request, error: _refuse(error.status, error.line)),
         (PaidiffError, lambda request, error: _refuse(422, str(error))),
         (RequestValidationError, lambda request, error: _refuse(422, _first_fault(error))),
-        (HTTPException, lambda request, error: _refuse(error.status_code, _plain(error), error.headers)),
+        (HTTPException, lambda request, error: _refuse(error.status_code, _plain(error), _allowed(request, error))),
         (Exception, lambda request, error: _refuse(500, "服务出错了,看它的日志 · an error, see the service's log")),
     ):
         app.add_exception_handler(kind, answer)
@@ -227,8 +228,6 @@ def _job(wanted, worker, strength=None):
     steps = wanted.steps or schemas.STEPS
     if count > schemas.MAX_PICTURES:
         raise Refused(422, f"一次最多 {schemas.MAX_PICTURES} 张 · at most {schemas.MAX_PICTURES} pictures: {count}")
-    if wanted.sampler_name and wanted.sampler_name not in SAMPLERS:
-        raise Refused(422, f"没有这个采样器,可选 · no such sampler, choose from: {', '.join(SAMPLERS)}")
     if strength is not None and int(steps * strength) < 1:
         raise Refused(422, "steps x denoising_strength 要至少是 1 · must be 1 or more")
     guidance = schemas.GUIDANCE if wanted.cfg_scale is None else wanted.cfg_scale
@@ -284,6 +283,14 @@ def _encode(job, name):
 def _refuse(status, line, headers=None):
     headers = dict(headers or {}) | ({"retry-after": "5"} if status == 503 else {})
     return JSONResponse({"detail": " ".join(line.split())}, status, headers)
+
+
+def _allowed(request, error):
+    """The headers of an error; on 405 with every method of the address, Starlette names only one route's."""
+    if error.status_code != 405:
+        return error.headers
+    routes = [route for route in (*webui.routes, *own.routes) if route.matches(request.scope)[0] != Match.NONE]
+    return {"allow": ", ".join(sorted({method for route in routes for method in route.methods}))}
 
 
 def _first_fault(error):

@@ -27,12 +27,23 @@ MAX_PICTURES = 8  # of one request
 MAX_BODY = 8 * 2**20  # bytes; a picture of 1024 x 1024 in base64 takes 4 MB at most
 MAX_START = 4 * 2**20  # pixels of a picture sent in: it must be unpacked before it can be made smaller
 FORMATS = ("PNG", "JPEG", "WEBP")  # no other decoder of Pillow is let near what a stranger sent
+MAX_SEED = 2**53 - 1  # the largest whole number that JSON carries between any two programs
 RANDOM = 2**32  # seeds drawn for -1 lie below, as the WebUI's
+# The samplers of the models' own WebUI, under the names its clients send -> diffusers' classes.
+SAMPLERS = {
+    "DPM++ 2M": "DPMSolverMultistepScheduler",
+    "Euler a": "EulerAncestralDiscreteScheduler",
+    "Euler": "EulerDiscreteScheduler",
+    "Heun": "HeunDiscreteScheduler",
+    "DDIM": "DDIMScheduler",
+    "DDPM": "DDPMScheduler",
+    "PNDM": "PNDMScheduler",
+}
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Side = Annotated[int, Field(ge=64, le=MAX_SIDE, multiple_of=8)]
 Count = Annotated[int, Field(ge=1, le=MAX_PICTURES)]
-Name = Annotated[str, Field(max_length=100)]
+Sampler = Literal[tuple(["", *SAMPLERS])]
 Task = Annotated[str, Field(pattern=r"^[A-Za-z0-9_()\-]{1,100}$")]  # the WebUI's own look like task(abc)
 
 
@@ -57,14 +68,14 @@ class Txt2Img(BaseModel):
 
     prompt: Prompt = ""
     negative_prompt: Prompt | None = ""
-    seed: Annotated[int, Field(ge=-1, le=2**62, description="-1: any")] | None = -1
+    seed: Annotated[int, Field(ge=-1, le=MAX_SEED, description="-1: any")] | None = -1
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = STEPS
     cfg_scale: Annotated[float, Field(ge=0, le=50)] | None = GUIDANCE
     width: Side | None = Field(None, description="null: the model's own")
     height: Side | None = None
     batch_size: Count | None = 1
     n_iter: Count | None = 1
-    sampler_name: Name | None = Field(None, description="see /sdapi/v1/samplers; null: the model's own")
+    sampler_name: Sampler | None = Field(None, description="null: the model's own")
     scheduler: Literal["automatic", "Automatic", ""] | None = None
     force_task_id: Task | None = Field(None, description="a name of your own, to ask for progress or to cancel")
     enable_hr: Literal[False] | None = False
@@ -92,7 +103,7 @@ class Platform(BaseModel):
     text: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]
     num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = STEPS
     num_images: Count = 1
-    seed: Annotated[int, Field(ge=-1, le=2**62)] = -1
+    seed: Annotated[int, Field(ge=-1, le=MAX_SEED)] = -1
 
 
 class Drawn(BaseModel):

@@ -15,19 +15,9 @@ from dataclasses import dataclass, field
 from ..dataset import native_size
 from ..draw import BATCH, sample
 from ..text import check_prompt
-from .schemas import Refused
+from .schemas import SAMPLERS, Refused
 
 BATCH_PIXELS = BATCH * 512 * 512  # large pictures are drawn fewer at a time: memory grows with their area
-# The samplers of the models' own WebUI, under the names its clients send -> diffusers' classes.
-SAMPLERS = {
-    "DPM++ 2M": "DPMSolverMultistepScheduler",
-    "Euler a": "EulerAncestralDiscreteScheduler",
-    "Euler": "EulerDiscreteScheduler",
-    "Heun": "HeunDiscreteScheduler",
-    "DDIM": "DDIMScheduler",
-    "DDPM": "DDPMScheduler",
-    "PNDM": "PNDMScheduler",
-}
 
 
 @dataclass(frozen=True)
