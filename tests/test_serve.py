@@ -32,7 +32,7 @@ from paidiff_lib.serve.app import Metrics
 from paidiff_lib.serve.worker import Job, Settings, Worker
 
 TOKEN = "correct-horse-battery"
-# A new connection for each request: the service here hangs up on an idle one within a second or two.
+# A new connection for each request: the service hangs up on an idle one.
 WEB = httpx.Client(verify=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 QUICK = {"prompt": "猫", "steps": 2, "seed": 1}
 
@@ -59,12 +59,8 @@ def serving(pipe, token=None, queue=64):
 
 @pytest.fixture(scope="module")
 def service(tiny_folder):
-    """The slow-sender limits are 1 s here, so that the tests need not wait half a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard, "BODY_SECONDS", 1)
-        patch.setattr(guard, "HEAD_SECONDS", 1)
-        with serving(paidiff.load(tiny_folder)) as running:
-            yield running
+    with serving(paidiff.load(tiny_folder)) as running:
+        yield running
 
 
 @pytest.fixture
@@ -334,7 +330,8 @@ def test_webuiapi_with_a_token(guarded):
         webuiapi.WebUIApi(port=guarded.port).txt2img(prompt="猫")
 
 
-@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}])
+@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"},
+                                     {"origin": "http://["}])  # fmt: skip
 def test_without_a_token_only_this_machine(service, headers):
     assert WEB.get(service.url + "/sdapi/v1/options", headers=headers).status_code == 403
     own = {"origin": service.url}
@@ -543,7 +540,7 @@ def test_wrong_methods_and_paths(service, method, path):
 
 def talk(service, *pieces, pause=0.0):
     """Everything the service says to raw bytes, until it hangs up."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=25) as line:
         try:
             for piece in pieces:
                 line.sendall(piece)
@@ -575,12 +572,15 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_slow_and_broken_senders(service, name):
+def test_slow_and_broken_senders(service, monkeypatch, name):
+    """The limits are 1 s here, so that nobody waits half a minute; not for what is large, on a busy machine."""
     pieces, status = SLOW[name]
+    monkeypatch.setattr(guard, "HEAD_SECONDS", 1)
+    monkeypatch.setattr(guard, "BODY_SECONDS", 1 if status == b"408" else 30)
     begun = time.monotonic()
     said = talk(service, *pieces, pause=0.1 if len(pieces) > 2 else 0)
     assert not status or said.startswith(b"HTTP/1.1 " + status), said[:300]
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 20
     assert WEB.get(service.url + "/health").status_code == 200
 
 
