@@ -224,6 +224,8 @@ def test_a_poisoned_embedding_and_a_poisoned_lora(tiny, tmp_path, how):
 def test_a_lora_for_another_architecture(tiny, tmp_path):
     """Wider layers under the same names; the pipeline is as it was afterwards."""
     lora = paidiff_lib.LoRA(tiny, rank=2, seed=1)
+    for parameter in lora.parameters().values():
+        parameter.data += 0.01  # an untrained LoRA is refused: it changes nothing
     lora.save(tmp_path / "lora")
     path = tmp_path / "lora/pytorch_lora_weights.safetensors"
     wider = {k: torch.cat([v, v], 1) if "lora_A" in k else torch.cat([v, v]) for k, v in load_file(path).items()}
