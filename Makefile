@@ -13,7 +13,7 @@ BOOKS := $(wildcard notebooks/*.ipynb)
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python scripts/run_lesson.py $(N)
 
-# Two at a time with one thread each take two thirds of the time of one with two threads, and one thread rounds the same everywhere.
+# Two at a time with one thread each: no thread waits for another, and one thread rounds the same everywhere.
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
 	$(OFFLINE) $(BIN)/python -m pytest tests -n 2 --dist worksteal
