@@ -45,8 +45,8 @@ def pictures(pipe, phrases, **settings):
     return sample(pipe, list(phrases) * 3, [seed for seed in SEEDS for _ in phrases], **settings)
 
 
-def following(pipe, specs, style=""):  # as lesson 3
-    drawn = pictures(pipe, [f"{spec.subject},{spec.background}{style}" for spec in specs], guidance=2)
+def following(pipe, specs, style=""):
+    drawn = pictures(pipe, [f"{spec.subject},{spec.background}{style}" for spec in specs], guidance=2)  # as in lesson 3
     return drawn, prompt_following(drawn, specs * 3)["subject"]
 
 

@@ -2,7 +2,7 @@
 
     paidiff skeleton artist-large -o out/artist            # 5.4 GB, in the shape of Stable Diffusion 1.5
     paidiff skeleton artist-large -o out/tiny --tiny       # 11 MB, 64 x 64 pixels, for tests on a laptop
-    PAIDIFF_MODEL=out/tiny make lesson N=03
+    PAIDIFF_MODEL=$PWD/out/tiny make lesson N=03
 
 What tests, timing on a GPU and a classroom behind a firewall need. The layout is the one of 2023: `.bin` weights in single
 precision, old names inside them, `vocab.txt` and no tokenizer.json, a safety checker. The vocabulary is generated.
@@ -16,10 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import PaidiffError
-from .zoo import FAMILY
+from .family import FAMILY, short_name
 
-LORAS = ("artist-large-lora-poem", "artist-large-lora-25d")
-CONTROLS = ("artist-large-controlnet-canny", "artist-large-controlnet-depth", "general-large-controlnet-depth")
 MARK = "skeleton.json"  # says that the weights are random, for whoever would judge its pictures
 WORDS, LIMIT = 21128, 32  # as the published vocabulary; tokens of a prompt, [CLS] and [SEP] included
 FULL = {"unet": (320, 640, 1280, 1280), "vae": (128, 256, 512, 512), "layers": 2, "width": 768, "depth": 12, "rank": 128,
@@ -43,8 +41,8 @@ def write(name, folder, tiny=False, seed=0):
     One component is in memory at a time, 3.5 GB at most. The same seed, the same weights. Raises PaidiffError.
     """
     short, shape, folder = known(name), TINY if tiny else FULL, Path(folder)
-    side = 64 if tiny else 768 if "xlarge" in short else 512
-    kind = _control if short in CONTROLS else _lora if short in LORAS else _base
+    side = 64 if tiny else min(FAMILY[short].size)
+    kind = {"base": _base, "controlnet": _control, "lora": _lora}[FAMILY[short].kind]
     with _new_folder(folder, _size(kind, shape, side)) as staging:
         kind(staging, shape, side, seed)
         mark = {"weights": "random", "layout_of": short, "tiny": tiny, "seed": seed}
@@ -53,9 +51,9 @@ def write(name, folder, tiny=False, seed=0):
 
 
 def known(name):
-    """The short name of a model of the family, from that or from its hub id. Raises PaidiffError."""
-    short = re.sub(r"^(.*/)?(pai-diffusion-)?", "", name).replace("-zh", "", 1)
-    names = [*FAMILY, *LORAS, *CONTROLS]
+    """The short name of a PAI-Diffusion model, from that or from its hub id. Raises PaidiffError."""
+    short = short_name(name)
+    names = [known for known, model in FAMILY.items() if "pai-diffusion" in model.repo]  # Taiyi's layout is another
     if short not in names:
         raise PaidiffError(f"没有这个模型 · no such model: {name}; 可选 choose from: {', '.join(names)}")
     return short

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import paidiff_lib  # noqa: F401  first, because it sets what the hub libraries read at import
+import paidiff_lib  # first, because it sets what the hub libraries read at import
 
 SPECIAL = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
 HANZI = "一两三只匹朵的在上里雪地企鹅猫小狗草沙发水墨画高清模糊红色蓝星空月亮变形金刚"
@@ -179,3 +179,15 @@ def paidiff():
         return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
 
     return run
+
+
+def refused(words, call):
+    """The message of the PaidiffError that `call` raises: one line, with all of these words."""
+    with pytest.raises(paidiff_lib.PaidiffError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    assert "weights_only" not in message  # torch's own message advises to switch it off
+    return message

@@ -10,10 +10,11 @@ import time
 
 import pytest
 import torch
+import conftest
 from fake_hub import FakeHub
 
 import paidiff_lib
-from paidiff_lib import PaidiffError, hub, safe, zoo
+from paidiff_lib import hub, safe, zoo
 from paidiff_lib.family import FAMILY
 
 REPO = "alibaba-pai/pai-diffusion-artist-large-zh"
@@ -52,13 +53,7 @@ def network(published, tmp_path, monkeypatch):
 
 
 def refused(words, call=lambda: zoo.find("artist-large")):
-    with pytest.raises(PaidiffError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
+    return conftest.refused(words, call)
 
 
 def test_modelscope_first_and_nothing_that_is_not_needed(network, published, capsys):

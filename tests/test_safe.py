@@ -8,10 +8,11 @@ import shutil
 
 import pytest
 import torch
+from conftest import refused
 from safetensors.torch import load_file, save_file
 
 import paidiff_lib
-from paidiff_lib import PaidiffError, safe, zoo
+from paidiff_lib import safe, zoo
 
 UNET = "unet/diffusion_pytorch_model"
 
@@ -36,17 +37,6 @@ class Payload:
 
     def __reduce__(self):
         return os.system, (f"touch {self.path}",)
-
-
-def refused(words, call):
-    with pytest.raises(PaidiffError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    assert "weights_only" not in message  # torch's own message advises to switch it off
-    return message
 
 
 def edit(path, **changes):

@@ -67,7 +67,7 @@ def service(tiny_folder):
 def gate(monkeypatch):
     """While it is closed, the drawing thread stands still before its first step."""
     opened = threading.Event()
-    monkeypatch.setattr(worker_room, "check_prompt", lambda pipe, text: opened.wait(20) and [])
+    monkeypatch.setattr(worker_room, "check_prompt", lambda pipe, text: opened.wait(90) and [])
     yield opened
     opened.set()
 
@@ -86,7 +86,7 @@ def close_to(one, other):
     return one.shape == other.shape and np.abs(one - other).max() <= 1
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=30):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -268,6 +268,12 @@ def test_a_client_that_goes_away_is_forgotten_and_its_neighbour_is_not(service, 
         first.close()
         gate.set()
         assert staying.result().status_code == 200
+
+
+def test_guidance_is_what_suits_the_model(tiny, monkeypatch):
+    assert Worker(tiny, "tiny").guidance == 3
+    monkeypatch.setattr("paidiff_lib.memory.SMALL", 0)  # as large as the published ones
+    assert Worker(tiny, "tiny").guidance == 5
 
 
 def test_a_batch_is_stopped_when_nobody_waits_for_it(tiny):

@@ -179,7 +179,7 @@ for _name in EMPTY:
 async def platform(wanted: Platform, request: Request) -> PlatformDrawn:
     """PAI-EAS 的写法:服务的根地址 · as PAI-EAS calls a service, at its root"""
     worker = request.app.state.worker
-    settings = Settings(wanted.num_inference_steps, schemas.GUIDANCE, (worker.side, worker.side))
+    settings = Settings(wanted.num_inference_steps, worker.guidance, (worker.side, worker.side))
     job = Job(settings, wanted.text, "", schemas.first_seed(wanted.seed), wanted.num_images)
     images, _ = await _draw(job, request)
     return PlatformDrawn(text=wanted.text, num_images=len(images), images_base64=images)
@@ -230,7 +230,7 @@ def _job(wanted, worker, strength=None):
         raise Refused(422, f"一次最多 {schemas.MAX_PICTURES} 张 · at most {schemas.MAX_PICTURES} pictures: {count}")
     if strength is not None and int(steps * strength) < 1:
         raise Refused(422, "steps x denoising_strength 要至少是 1 · must be 1 or more")
-    guidance = schemas.GUIDANCE if wanted.cfg_scale is None else wanted.cfg_scale
+    guidance = worker.guidance if wanted.cfg_scale is None else wanted.cfg_scale
     size = (wanted.width or worker.side, wanted.height or worker.side)
     most = min(schemas.MAX_SIDE, schemas.MAX_SCALE * worker.side)
     if max(size) > most:

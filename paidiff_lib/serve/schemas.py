@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..dataset import read_picture
-from ..draw import GUIDANCE, STEPS
+from ..draw import STEPS
 from ..errors import PaidiffError
 
 MAX_PROMPT = 2000  # characters; the model reads 30 or so
@@ -70,7 +70,7 @@ class Txt2Img(BaseModel):
     negative_prompt: Prompt | None = ""
     seed: Annotated[int, Field(ge=-1, le=MAX_SEED, description="-1: any")] | None = -1
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = STEPS
-    cfg_scale: Annotated[float, Field(ge=0, le=50)] | None = GUIDANCE
+    cfg_scale: Annotated[float, Field(ge=0, le=50)] | None = Field(None, description="null: what suits the model")
     width: Side | None = Field(None, description="null: the model's own")
     height: Side | None = None
     batch_size: Count | None = 1

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ..dataset import native_size
-from ..draw import BATCH, sample
+from ..draw import BATCH, guidance_of, sample
 from ..text import check_prompt
 from .schemas import SAMPLERS, Refused
 
@@ -73,7 +73,7 @@ class Worker:
         from diffusers import StableDiffusionImg2ImgPipeline
 
         self.name, self.room, self.watch = name, room, watch
-        self.side = native_size(pipe)
+        self.side, self.guidance = native_size(pipe), guidance_of(pipe)
         self._pipe, self._scheduler = pipe, pipe.scheduler
         safety = bool(pipe.config.requires_safety_checker)
         self._img2img = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=safety)
