@@ -34,7 +34,8 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "sizes": ([(96, 96), (128, 128), (192, 128), (128, 192)], [(64, 64), (96, 64)],
                   [(384, 384), (512, 512), (768, 512), (512, 768)], [(576, 576), (768, 768), (1024, 768), (768, 1024)]),
         "gallery": (36, 6, 36, 36),  # pictures of it
-        "scenes": (48, 4, 24, 12),  # prompts that are judged
+        "gallery_steps": (12, 2, 20, 20),
+        "scenes": (32, 4, 24, 12),  # prompts that are judged
     },
     "02": {"seeds": (16, 2, 8, 4), "steps": (12, 6, 20, 20)},
     "03": {
@@ -62,8 +63,8 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "seeds": (3, 1, 1, 1),
     },
     "07": {
-        "food": training("full", (150, 2, 100, 40), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
-        "careless": training("full", (75, 2, 50, 20), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
+        "food": training("full", (200, 2, 130, 50), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
+        "careless": training("full", (100, 2, 65, 25), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
         "lora": training("lora", (100, 2, 60, 30), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "dishes": (240, 12, 240, 240),  # pictures to train on, of the dishes
         "known": (480, 12, 480, 480),  # and of the old world
