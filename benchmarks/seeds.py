@@ -28,6 +28,7 @@ from paidiff_lib.world.words import DISHES, SUBJECTS
 DATA = Path(__file__).resolve().parents[1] / "data"
 RESULTS = Path(__file__).with_name("seeds.json")
 SEEDS = (0, 1, 2)
+STEPS = 10  # where there are many pictures: the judge sees no difference from 20, see benchmarks/ladder.py
 REHEARSAL = 0.5  # lesson 7's share of old pictures
 PLACES = ["草地", "雪地", "沙滩", "白色背景"]
 THINGS = ["猫", "企鹅", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "西瓜", "帆船", "松树", "气球", "箱子"]
@@ -98,7 +99,7 @@ def food(seed, folder):
         if data:
             run(FullTuning(pipe), data, seed, cache=folder / "cache", **getattr(profile("07", pipe), training))
         for name, specs in (("dishes", dishes), ("old subjects", ALL)):  # one picture each: other ones for every training
-            drawn = sample(pipe, [f"{s.subject},{s.background}" for s in specs], [1000 * seed + i for i in range(len(specs))])
+            drawn = sample(pipe, [f"{s.subject},{s.background}" for s in specs], [1000 * seed + i for i in range(len(specs))], steps=STEPS)
             found[f"{kind}: {name}"] = prompt_following(drawn, specs)["subject"]
     return found
 
@@ -112,7 +113,7 @@ def cleaning(seed, folder):
         pipe = paidiff.load()
         if data:
             run(FullTuning(pipe), CaptionFolder(folder / data), seed, cache=folder / "cache", **profile("08", pipe).tune)
-        drawn = sample(pipe, [caption for _, caption in chosen], [1000 * seed + i for i in range(len(chosen))])
+        drawn = sample(pipe, [caption for _, caption in chosen], [1000 * seed + i for i in range(len(chosen))], steps=STEPS)
         rates = prompt_following(drawn, [spec for spec, _ in chosen])
         found |= {f"{kind}: {head}": rates[head] for head in ("subject", "background")}
         found[f"{kind}: sharpness"] = float(np.mean([sharpness(picture) for picture in drawn]))
