@@ -1,0 +1,242 @@
+"""Faster: rungs over a loaded stock pipeline. Each is one `with`; when the block ends, the pipeline is as it was.
+
+    with faster.solver(pipe, "dpm"), faster.guidance_until(pipe, 0.6), faster.caching(pipe, every=2):
+        picture = draw(pipe, "雪地里的两只企鹅", steps=10)
+
+They combine, in any order but one: `compiled` comes first. They work under guidance, in batches, at any size, in img2img and
+inpainting, with LoRAs and ControlNets. What diffusers offers for this is made for transformers, or does nothing to a UNet.
+"""
+
+import json
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from .errors import PaidiffError
+
+FEW_STEP = "few_step.json"  # beside a distilled LoRA: {"timesteps": [999, 749, 499, 249], "guidance": 1}
+
+
+@contextmanager
+def solver(pipe, name="dpm"):
+    """Another sampler: "ddim", first order, which wants about 50 steps; "dpm", DPM-Solver++ 2M, which wants 10 to 20."""
+    before, pipe.scheduler = pipe.scheduler, _scheduler(pipe, name)
+    try:
+        yield
+    finally:
+        pipe.scheduler = before
+
+
+@contextmanager
+def guidance_until(pipe, share):
+    """Guidance in the first `share` (0..1) of the steps only; after it the unconditional branch is not computed.
+
+    The first steps decide what is where, the last ones draw the details, and those need no push (Kynkäänniemi et al. 2024,
+    Castillo et al. 2023). A step without the branch has half the batch, in the UNet and in a ControlNet.
+    """
+    if not 0 <= share <= 1:
+        raise PaidiffError(f"要在 0 到 1 之间 · must be from 0 to 1: {share}")
+
+    def halved(forward):
+        def run(sample, timestep, *inputs, **more):
+            if not _sampling(more) or more.get("guess_mode") or not pipe.do_classifier_free_guidance:
+                return forward(sample, timestep, *inputs, **more)
+            if _step(pipe, timestep) < share * pipe.num_timesteps:
+                return forward(sample, timestep, *inputs, **more)
+            inputs, more = _second_half(inputs), {key: _second_half(value) for key, value in more.items()}
+            return _twice(forward(_second_half(sample), timestep, *inputs, **more))  # both halves alike: no guidance
+
+        return run
+
+    with ExitStack() as stack:
+        for module in filter(None, (pipe.unet, getattr(pipe, "controlnet", None))):
+            stack.enter_context(_patched(module, halved(module.forward)))
+        yield
+
+
+@contextmanager
+def caching(pipe, every=2, depth=1):
+    """The UNet's deep blocks are computed at every `every`-th step, and their output used again at the others.
+
+    depth: how many of its levels, from the outside, are computed at every step. After DeepCache (Ma et al. 2023): what the
+    deep blocks say changes slowly from step to step.
+    """
+    unet, state = pipe.unet, {"fresh": True, "shape": None}
+    levels = len(unet.down_blocks)
+    if every not in range(1, 1001) or depth not in range(1, levels):
+        raise PaidiffError(f"every 要不小于 1,depth 在 1 到 {levels - 1} 之间 · every: 1 or more, depth: 1 to {levels - 1}: {every}, {depth}")
+    deep = [*unet.down_blocks[depth:], unet.mid_block, *unet.up_blocks[:-depth]]
+    whole, kept = unet.forward, {}
+
+    def run(sample, timestep, *inputs, **more):
+        again = _sampling(more) and sample.shape == state["shape"] and _step(pipe, timestep) % every
+        state.update(fresh=not again, shape=sample.shape)
+        return whole(sample, timestep, *inputs, **more)
+
+    def reusing(block):
+        def forward(*inputs, **more):
+            if state["fresh"]:
+                kept[block] = compute(*inputs, **more)
+            return kept[block]
+
+        compute = block.forward
+        return forward
+
+    with ExitStack() as stack:
+        for block in deep:
+            stack.enter_context(_patched(block, reusing(block)))
+        stack.enter_context(_patched(unet, run))
+        yield
+
+
+@contextmanager
+def channels_last(pipe):
+    """Weights and pictures in memory with the channels innermost, as a GPU's half-precision convolutions want them."""
+    import torch
+
+    with _weights_back(pipe.unet, pipe.vae):
+        for module in (pipe.unet, pipe.vae):
+            module.to(memory_format=torch.channels_last)
+        yield
+
+
+@contextmanager
+def half(pipe):
+    """Half precision, on a GPU; on a CPU one line, and nothing changes: it would have to convert at every step."""
+    import torch
+
+    parts = [pipe.unet, pipe.vae, pipe.text_encoder, *filter(None, [getattr(pipe, "controlnet", None)])]
+    if pipe.device.type == "cpu":
+        print("半精度只在 GPU 上更快,这里不变 · half precision is faster on a GPU only: nothing changed")
+        parts = []
+    with _weights_back(*parts):
+        for module in parts:
+            module.to(torch.float16)
+        yield
+
+
+@contextmanager
+def compiled(pipe):
+    """torch.compile for the UNet's blocks. Where it cannot work, one line, and nothing changes.
+
+    The first picture of each size waits for the compiler, a minute or more on a CPU: it pays over many pictures of one size.
+    """
+    import torch
+
+    reason, unet = _no_compiler(), pipe.unet
+    if reason:
+        print(f"这里不能编译,照常画 · cannot compile here, nothing changed: {reason}")
+    with ExitStack() as stack:
+        for block in [] if reason else [*unet.down_blocks, unet.mid_block, *unet.up_blocks]:
+            stack.enter_context(_patched(block, torch.compile(block.forward)))
+        yield
+
+
+@contextmanager
+def few_step(pipe, folder):
+    """A model distilled to a few steps, for a while; gives the settings that `draw` wants.
+
+        with faster.few_step(pipe, "mini-4-steps") as settings:
+            draw(pipe, "雪地里的两只企鹅", **settings)
+    """
+    from .lora import scales, set_scales
+
+    before, active = pipe.scheduler, scales(pipe)
+    settings = load_few_step(pipe, folder, "few_step")
+    try:
+        yield settings
+    finally:
+        pipe.scheduler = before
+        pipe.delete_adapters("few_step")
+        if active:
+            set_scales(pipe, active)
+        else:
+            pipe.unload_lora_weights()
+
+
+def load_few_step(pipe, folder, name="few_step"):
+    """Load a distilled LoRA and its solver, first order at the timesteps it was trained for. Returns draw's settings.
+
+    folder: a LoRA as diffusers saves it, and few_step.json beside the weights. Raises PaidiffError.
+    """
+    from .lora import load_lora
+
+    try:
+        note = json.loads((Path(folder) / FEW_STEP).read_text(encoding="utf-8"))
+        timesteps, guidance = [int(t) for t in note["timesteps"]], float(note["guidance"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PaidiffError(f"不是少步 LoRA · not a few-step LoRA: {folder}: {FEW_STEP}: {error}") from error
+    load_lora(pipe, folder, name)
+    pipe.scheduler = _scheduler(pipe, "dpm", solver_order=1, timestep_spacing="trailing")
+    plan = pipe.scheduler.set_timesteps
+    pipe.scheduler.set_timesteps = lambda steps=None, device=None, **_: plan(timesteps=timesteps, device=device)
+    return {"steps": len(timesteps), "guidance": guidance}
+
+
+def _scheduler(pipe, name, **settings):
+    import diffusers
+
+    kinds = {"ddim": ("DDIMScheduler", {}), "dpm": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"})}
+    if name not in kinds:
+        raise PaidiffError(f"没有这个采样器 · no such solver: {name}; 可选 choose from: {', '.join(kinds)}")
+    kind, own = kinds[name]
+    return getattr(diffusers, kind).from_config(pipe.scheduler.config, **own, **settings)
+
+
+def _sampling(more):
+    """True if a pipeline is asking, not a training or somebody else's own loop."""
+    import torch
+
+    return more.get("return_dict") is False and not torch.is_grad_enabled()
+
+
+def _step(pipe, timestep):
+    """How many steps of this picture are done: img2img begins somewhere in the scheduler's list."""
+    plan = pipe.scheduler.timesteps
+    return int((plan == timestep).nonzero()[0]) - (len(plan) - pipe.num_timesteps)
+
+
+def _second_half(value):
+    """The conditional half of a batch, or of each in a list."""
+    if isinstance(value, (list, tuple)):
+        return [_second_half(part) for part in value]
+    return value.chunk(2)[1] if getattr(value, "ndim", 0) else value
+
+
+def _twice(value):
+    import torch
+
+    return type(value)(map(_twice, value)) if isinstance(value, (list, tuple)) else torch.cat([value, value])
+
+
+@contextmanager
+def _patched(module, forward):
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
+
+
+@contextmanager
+def _weights_back(*modules):
+    """Whatever form the weights are brought into, the very same tensors are put back."""
+    kept = [(weight, weight.data) for module in modules for weight in (*module.parameters(), *module.buffers())]
+    try:
+        yield
+    finally:
+        for weight, data in kept:
+            weight.data = data
+
+
+def _no_compiler():
+    """Why torch.compile cannot work here, as one line; None if it can. Takes seconds the first time."""
+    import torch
+
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2))
+    except Exception as error:  # no compiler, no headers, an unknown system: torch has a dozen ways to say so
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
