@@ -4,6 +4,7 @@ import math
 
 from .dataset import native_size
 from .errors import PaidiffError
+from .exported import Exported
 from .memory import is_small, pictures_at_once
 from .text import check_prompt
 
@@ -44,10 +45,16 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=No
     jobs = [(*job, first + i) for *job, first in zip(prompts, unwanted, images, seeds) for i in range(n)]
     more |= {} if size is None else {"width": size[0], "height": size[1]}
     guidance = guidance_of(pipe) if guidance is None else guidance
-    batch = pictures_at_once(pipe, max(size or [native_size(pipe)]), BATCH)
+    if isinstance(pipe, Exported):
+        batch = min(pipe.note["at_once"], BATCH)
+    else:
+        batch = pictures_at_once(pipe, max(size or [native_size(pipe)]), BATCH)
     pictures = []
     for start in range(0, len(jobs), batch):
         texts, unwanted, images, seeds = zip(*jobs[start : start + batch])
+        if isinstance(pipe, Exported):
+            pictures += pipe.sample(texts, unwanted, seeds, steps, guidance, size)
+            continue
         if images[0] is not None:
             more["image"] = [list(image) if isinstance(image, tuple) else image for image in images]
         pictures += pipe(
@@ -63,6 +70,8 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=No
 
 def guidance_of(pipe):
     """The guidance that suits a model."""
+    if isinstance(pipe, Exported):
+        return pipe.guidance
     return GUIDANCE if is_small(pipe) else PUBLISHED
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import hub, safe
 from .errors import PaidiffError
+from .exported import Exported, is_export
 from .family import CHECKER_GB, FAMILY, names, short_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,13 +30,17 @@ def load(name=None, task="text2img", control="canny", safety_checker=False):
     """A stock diffusers pipeline, ready to draw.
 
     name: "mini", a model of the real family by short name or hub id ("artist-large", ...: family.py), or a folder in
-        diffusers' layout; None takes the environment variable PAIDIFF_MODEL, and "mini" if that is unset.
+        diffusers' layout, or one of `paidiff export`; None takes the environment variable PAIDIFF_MODEL, else "mini".
     task: "text2img", "img2img", "inpaint" or "controlnet".
     control: for the last, "canny", "depth" (the real family's), a ControlNet or its folder, or a list of these.
     safety_checker: True loads the published model's own, which looks at the finished pictures and blackens some.
     It runs in half precision on a GPU, in single precision on a CPU. Raises PaidiffError.
     """
     name = model_name(name)
+    if is_export(name):
+        if task != "text2img":
+            raise PaidiffError(f"导出的模型只会文生图 · an exported model draws from text only, not {task}: {name}")
+        return Exported(name)
     folder = find(name, safety_checker=safety_checker)  # before diffusers is imported: a wrong name is told at once
     pipeline_class = _pipeline_class(task)
     safe_only = safe.check(folder, safety_checker=safety_checker)

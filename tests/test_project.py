@@ -25,7 +25,7 @@ def script(path):
 
 def requirements():
     extras = PROJECT["optional-dependencies"]
-    listed = PROJECT["dependencies"] + extras["notebooks"] + extras["serve"] + extras["dev"]
+    listed = PROJECT["dependencies"] + extras["notebooks"] + extras["serve"] + extras["export"] + extras["dev"]
     return [line for line in listed if not line.startswith("paidiff[")]
 
 

@@ -1,0 +1,161 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import refused
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+
+import paidiff_lib as paidiff
+from paidiff_lib import LoRA, check_prompt, exported, load
+from paidiff_lib.draw import sample
+from paidiff_lib.export import export
+
+
+def furthest(a, b):
+    return max(int(np.abs(np.asarray(x, int) - np.asarray(y, int)).max()) for x, y in zip(a, b))
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_folder, tmp_path_factory):
+    """The tiny model, exported."""
+    target = tmp_path_factory.mktemp("exported") / "tiny"
+    assert export(load(tiny_folder), target, "tiny") <= 2
+    return target
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8), (8, 9, 13), (4, 3, 5)])
+@pytest.mark.parametrize("seed", [0, 12345, 2**40 + 7])
+def test_the_noise_of_a_seed_is_torchs(seed, shape):
+    theirs = torch.randn((1, *shape), generator=torch.Generator().manual_seed(seed))[0].numpy()
+    assert np.abs(exported.noise(seed, shape) - theirs).max() < 1e-6
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("steps", [1, 2, 10, 20, 37])
+def test_the_sampler_is_diffusers(steps, kind, spacing):
+    settings = {"beta_schedule": "scaled_linear", "prediction_type": kind, "timestep_spacing": spacing, "steps_offset": 1}
+    scheduler = DPMSolverMultistepScheduler(**settings)
+    scheduler.set_timesteps(steps)
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def model(x, timestep):
+        return 0.3 * x - 0.001 * float(timestep) * x * abs(x)
+
+    seen, ours = [], exported.solve(scheduler.config, lambda x, t: (seen.append(t), model(x, t))[1], latents.numpy(), steps)
+    for timestep in scheduler.timesteps:
+        latents = scheduler.step(model(latents, timestep), timestep, latents).prev_sample
+    assert seen == scheduler.timesteps.tolist()
+    assert np.abs(ours - latents.numpy()).max() < 1e-4 * max(1, latents.abs().max())
+
+
+SETTINGS = [
+    {"steps": 5, "n": 2},
+    {"steps": 3, "guidance": 1.0},
+    {"steps": 3, "negative_prompt": "模糊", "guidance": 7.5},
+    {"steps": 2, "size": (72, 136)},
+    {"steps": 2, "seed": 2**33},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_same_pictures_as_the_pipeline(tiny, folder, settings):
+    pipe, prompts = load(folder), ["两只企鹅,雪地里的红色水墨画星空月亮猫狗沙发", "猫"]  # the first is over the limit
+    ours, theirs = (paidiff.draw(one, prompts, **settings) for one in (pipe, tiny))
+    assert [picture.size for picture in ours] == [picture.size for picture in theirs]
+    assert furthest(ours, theirs) <= 2
+    assert furthest(ours[:1], theirs[-1:]) > 2
+
+
+def test_the_mini_model_over_all_steps(tmp_path):
+    mini = load("mini")
+    export(mini, tmp_path / "mini")
+    pipe = load(tmp_path / "mini")
+    prompts = ["雪地里的两只企鹅", "水墨画,荷塘", "落日,一艘帆船"]
+    assert furthest(paidiff.draw(pipe, prompts), paidiff.draw(mini, prompts)) <= 2
+    assert furthest(paidiff.draw(pipe, prompts[0], steps=4, size=(192, 96)), paidiff.draw(mini, prompts[0], steps=4, size=(192, 96))) <= 2
+
+
+@pytest.mark.parametrize("prompt", ["", "变形金刚", "a big cat", "五只猫", "猫" * 40, "龘,雪地", "一只猫,草地"])
+def test_hints_are_the_same(tiny, folder, prompt):
+    assert check_prompt(load(folder), prompt) == check_prompt(tiny, prompt)
+
+
+def test_drawing_imports_neither_torch_nor_diffusers(folder, run_python):
+    code = f"""
+import sys, paidiff_lib as paidiff
+paidiff.draw(paidiff.load({str(folder)!r}), "猫", steps=1)
+print([name for name in ("torch", "diffusers", "transformers") if name in sys.modules])
+"""
+    done = run_python(code)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+def test_the_command_exports_with_a_lora_and_draws(tiny, tiny_folder, tmp_path, paidiff):
+    lora = LoRA(tiny, rank=2)
+    for parameter in lora.parameters().values():
+        parameter.data.normal_(std=0.3)
+    lora.save(tmp_path / "lora")
+    picture, target = sample(tiny, ["猫"], 1, 2), tmp_path / "out"
+    done = paidiff("export", tiny_folder, "-o", target, "--lora", tmp_path / "lora")
+    assert done.returncode == 0 and "/255" in done.stdout, done.stderr
+    assert json.loads((target / "export.json").read_text())["source"] == str(tiny_folder)
+    done = paidiff("draw", "猫", "--seed", 1, "--steps", 2, "--model", target, "-o", tmp_path / "a.png")
+    assert done.returncode == 0, done.stderr
+    from PIL import Image
+
+    assert furthest([Image.open(tmp_path / "a.png")], picture) <= 2
+    done = paidiff("draw", "猫", "--model", target, "--lora", tmp_path / "lora", "-o", tmp_path / "a.png")
+    assert done.returncode == 1 and "paidiff export" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_another_picture_is_not_saved_and_an_older_export_stays(tiny, folder, tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    export(tiny, target)
+    before = {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()}
+    real = exported.Exported.sample
+    monkeypatch.setattr(exported.Exported, "sample", lambda self, p, u, seeds, *rest: real(self, p, u, [9] * len(p), *rest))
+    refused(["not saved", "/ 255"], lambda: export(tiny, target))
+    assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    monkeypatch.undo()
+    (target / "decoder.onnx").write_bytes(b"old")
+    export(tiny, target)  # an older export is replaced whole
+    assert (target / "decoder.onnx").read_bytes() == before["decoder.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_nothing_else_is_overwritten(tiny, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    refused(["choose a new folder"], lambda: export(tiny, tmp_path))
+    refused(["choose a new folder"], lambda: export(tiny, tmp_path / "notes.txt"))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_full_disk_is_one_line(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    refused(["the disk is too full"], lambda: export(tiny, tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_is_refused(tiny, tmp_path):
+    tiny.scheduler = DDIMScheduler()
+    refused(["scheduler", "DDIM"], lambda: export(tiny, tmp_path / "out"))
+    tiny.scheduler = DPMSolverMultistepScheduler(use_karras_sigmas=True)
+    refused(["use_karras_sigmas"], lambda: export(tiny, tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_export_and_other_tasks_are_refused(folder, tmp_path):
+    refused(["img2img"], lambda: load(folder, "img2img"))
+    (tmp_path / "export.json").write_text('{"format": 1}')
+    refused(["cannot read the exported model"], lambda: load(tmp_path))
+    (tmp_path / "export.json").write_text('{"format": 99}')
+    refused(["99"], lambda: load(tmp_path))
+
+
+def test_without_the_runtime_one_line(folder, tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    refused([".[export]"], lambda: load(folder))
+    refused([".[export]"], lambda: export(tiny, tmp_path / "out"))
