@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import paidiff_lib.pretrain.__main__ as pretrain
-from paidiff_lib.pretrain import clip, export, judge, loop, pool, tokenizer, unet, vae
+from paidiff_lib import faster
+from paidiff_lib.draw import GUIDANCE, noise_of
+from paidiff_lib.pretrain import clip, distill, export, judge, loop, pool, tokenizer, unet, vae
 
 # The shipped config, cut down to seconds.
 CONFIG = json.loads((pretrain.HERE / "mini.json").read_text(encoding="utf-8")) | {"pictures": 180, "held_back": 60}
@@ -256,3 +258,26 @@ def test_the_learning_rate_rises_and_falls():
 def test_scaling_factor_brings_latents_to_unit_variance():
     latents = torch.randn(100, 8, 4, 4).half() * 3
     assert (latents.float() * export.scaling_factor(latents)).std().item() == pytest.approx(1, abs=0.01)
+
+
+def test_what_distillation_asks_for_lands_on_the_teachers_path():
+    pipe = distill.teacher()
+    solver = faster._scheduler(pipe, "dpm", solver_order=1, timestep_spacing="trailing")
+    solver.set_timesteps(timesteps=distill.TIMESTEPS)
+    points = torch.randn((2, 5, 8, 4, 4), generator=torch.Generator().manual_seed(0))
+    clean, gain = distill.wanted(points, solver.alphas_cumprod)
+    for i, t in enumerate(solver.timesteps):
+        a = solver.alphas_cumprod[t].sqrt()
+        velocity = (a * points[:, i] - clean[:, i]) / (1 - a**2).sqrt()
+        assert torch.allclose(solver.step(velocity, t, points[:, i]).prev_sample, points[:, i + 1], atol=1e-3)
+    assert gain[-1] == 1 and (gain.diff() > 0).all()  # the last step lands on what is predicted, the first moves least
+
+
+def test_a_path_of_the_teacher_ends_in_its_picture():
+    pipe = distill.teacher()
+    captions, points = distill.paths(pipe, 0, 2)
+    assert points.shape == (2, 5, 8, 16, 16) and captions[0] == distill.caption(distill.SEED)
+    assert torch.equal(points[:, 0], distill.paths(pipe, 0, 2)[1][:, 0])
+    noise = torch.randn((1, 8, 16, 16), generator=noise_of(distill.SEED))
+    latents = pipe(captions[0], latents=noise, num_inference_steps=8, guidance_scale=GUIDANCE, output_type="latent").images
+    assert (latents[0] - points[0, -1].float()).abs().max() < 0.02
