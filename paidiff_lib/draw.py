@@ -13,6 +13,16 @@ GUIDANCE = 3.0  # where the small model follows prompts best
 PUBLISHED = 5.0  # in the WebUI of the published models
 BATCH = 8  # pictures sampled at once, or fewer where the memory is short: enough to keep a CPU busy
 SIZES = range(64, 2049)
+# The samplers of the models' own WebUI, under the names its clients send -> diffusers' classes.
+SAMPLERS = {
+    "DPM++ 2M": "DPMSolverMultistepScheduler",
+    "Euler a": "EulerAncestralDiscreteScheduler",
+    "Euler": "EulerDiscreteScheduler",
+    "Heun": "HeunDiscreteScheduler",
+    "DDIM": "DDIMScheduler",
+    "DDPM": "DDPMScheduler",
+    "PNDM": "PNDMScheduler",
+}
 SEEDS = range(2**63)  # what torch's generator takes without wrapping round
 
 
@@ -66,6 +76,15 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=No
             **more,
         ).images
     return pictures
+
+
+def sampler(scheduler, name=None):
+    """A new scheduler, which remembers nothing: of that name in SAMPLERS, or of the kind of `scheduler`, with its settings."""
+    import diffusers
+
+    kind = getattr(diffusers, SAMPLERS[name]) if name else type(scheduler)
+    more = {"skip_prk_steps": True} if name == "PNDM" else {}  # as Stable Diffusion's; else few steps fail
+    return kind.from_config(scheduler.config, **more)
 
 
 def guidance_of(pipe):

@@ -9,11 +9,12 @@ from .draw import STEPS, check_settings, guidance_of, noise_of
 from .errors import PaidiffError
 
 
-def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=None, negative_prompt=None):
+def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=None, negative_prompt=None, watch=None):
     """Redraw the white part of `mask` from `prompt`; the black part stays as it is, to the pixel.
 
     pipe: an img2img pipeline, `load(task="img2img")`. picture, mask: PIL pictures; cut to the model's own square.
-    strength: how much of what was there is forgotten, above 0 to 1. Returns a PIL picture. Raises PaidiffError.
+    strength: how much of what was there is forgotten, above 0 to 1. watch: called as diffusers' callback_on_step_end.
+    Returns a PIL picture. Raises PaidiffError.
     """
     import numpy as np
     import torch
@@ -30,6 +31,8 @@ def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guid
     free = torch.from_numpy(np.array(cells)).gt(0).to(known)
 
     def put_back(pipe, index, timestep, state):
+        if watch:
+            watch(pipe, index, timestep, state)
         later = pipe.scheduler.timesteps[pipe.scheduler.timesteps < timestep][:1]  # none after the last step
         outside = pipe.scheduler.add_noise(known[None], noise[None], later) if len(later) else known[None]
         return {"latents": free * state["latents"] + (1 - free) * outside}

@@ -11,9 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from .. import __version__
+from ..draw import SAMPLERS
 from ..errors import PaidiffError
+from ..infotext import infotext
 from . import schemas
-from .schemas import SAMPLERS, Drawn, Img2Img, Platform, PlatformDrawn, Refusal, Refused, State, TaskState, Txt2Img
+from .schemas import Drawn, Img2Img, Platform, PlatformDrawn, Refusal, Refused, State, TaskState, Txt2Img
 from .worker import Job, Settings
 
 STATUSES = {
@@ -276,7 +278,7 @@ async def _gone(request):
 
 
 def _encode(job, name):
-    texts = [schemas.infotext(p.prompt, p.negative, p.seed, job.settings, name) for p in job.pictures]
+    texts = [infotext(p.prompt, p.negative, p.seed, job.settings, name) for p in job.pictures]
     return [schemas.encode_picture(picture.drawn, text) for picture, text in zip(job.pictures, texts)], texts
 
 

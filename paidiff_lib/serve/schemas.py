@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from ..dataset import read_picture
-from ..draw import STEPS
+from ..draw import SAMPLERS, STEPS
 from ..errors import PaidiffError
+from ..infotext import png
 
 MAX_PROMPT = 2000  # characters; the model reads 30 or so
 MAX_SIDE = 1024  # pixels, of what is drawn
@@ -29,16 +29,6 @@ MAX_START = 4 * 2**20  # pixels of a picture sent in: it must be unpacked before
 FORMATS = ("PNG", "JPEG", "WEBP")  # no other decoder of Pillow is let near what a stranger sent
 MAX_SEED = 2**53 - 1  # the largest whole number that JSON carries between any two programs
 RANDOM = 2**32  # seeds drawn for -1 lie below, as the WebUI's
-# The samplers of the models' own WebUI, under the names its clients send -> diffusers' classes.
-SAMPLERS = {
-    "DPM++ 2M": "DPMSolverMultistepScheduler",
-    "Euler a": "EulerAncestralDiscreteScheduler",
-    "Euler": "EulerDiscreteScheduler",
-    "Heun": "HeunDiscreteScheduler",
-    "DDIM": "DDIMScheduler",
-    "DDPM": "DDPMScheduler",
-    "PNDM": "PNDMScheduler",
-}
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Side = Annotated[int, Field(ge=64, le=MAX_SIDE, multiple_of=8)]
@@ -168,20 +158,7 @@ def decode_picture(text, size):
 
 def encode_picture(picture, text):
     """A PIL picture -> PNG in base64, with its settings as the WebUI writes them."""
-    data, info = io.BytesIO(), PngInfo()
-    info.add_itxt("parameters", text)
-    picture.save(data, "PNG", pnginfo=info)
-    return base64.b64encode(data.getvalue()).decode()
-
-
-def infotext(prompt, negative, seed, settings, model):
-    """The settings of one picture in the lines that the WebUI reads back."""
-    width, height = settings.size
-    lines = [prompt] + ([f"Negative prompt: {negative}"] if negative else [])
-    listed = {"Steps": settings.steps, "Sampler": settings.sampler, "CFG scale": f"{settings.guidance:g}", "Seed": seed}
-    listed |= {"Size": f"{width}x{height}", "Model": model}
-    listed |= {} if settings.strength is None else {"Denoising strength": f"{settings.strength:g}"}
-    return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in listed.items() if value)])
+    return base64.b64encode(png(picture, text)).decode()
 
 
 def info(job, texts, model):

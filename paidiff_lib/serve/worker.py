@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ..dataset import native_size
-from ..draw import BATCH, guidance_of, sample
+from ..draw import BATCH, guidance_of, sample, sampler
 from ..text import check_prompt
-from .schemas import SAMPLERS, Refused
+from .schemas import Refused
 
 BATCH_PIXELS = BATCH * 512 * 512  # large pictures are drawn fewer at a time: memory grows with their area
 
@@ -188,7 +188,7 @@ class Worker:
         pipe, more = self._pipe, {"size": settings.size}
         if settings.strength is not None:
             pipe, more = self._img2img, {"images": [p.start for p in batch], "strength": settings.strength}
-        pipe.scheduler = self._sampler(settings.sampler)
+        pipe.scheduler = sampler(self._scheduler, settings.sampler)
         for job in {picture.job for picture in batch}:
             texts = [job.prompt, job.negative] if job.negative else [job.prompt]
             job.hints = list(dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)))
@@ -204,14 +204,6 @@ class Worker:
         )
         for picture, drawn in zip(batch, pictures):
             picture.drawn = drawn
-
-    def _sampler(self, name):
-        """A new scheduler, which remembers nothing of the last batch."""
-        import diffusers
-
-        kind = getattr(diffusers, SAMPLERS[name]) if name else type(self._scheduler)
-        more = {"skip_prk_steps": True} if name == "PNDM" else {}  # as Stable Diffusion's; else few steps fail
-        return kind.from_config(self._scheduler.config, **more)
 
     def _after_step(self, pipe, index, timestep, state):
         self._step, self._steps = index + 1, pipe.num_timesteps
