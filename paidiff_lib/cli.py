@@ -177,6 +177,22 @@ def serve(
     server.run(host, port, model, lora, token, queue, say=typer.echo)
 
 
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="在哪里监听 · where to listen")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")] = 7861,
+    model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    loras: Annotated[Optional[Path], typer.Option(metavar="DIR", help="放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings")] = None,
+    token: Annotated[Optional[str], typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
+):
+    """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
+    try:
+        from . import web as room
+    except ModuleNotFoundError as error:
+        raise PaidiffError(f"缺 {error.name},装上它 · install it: pip install -c constraints.txt -e .[web]") from error
+    room.run(host, port, model, loras, token, say=typer.echo)
+
+
 @app.callback()
 def _commands():
     """中文文生图 · Chinese text-to-image diffusion"""

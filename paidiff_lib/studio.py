@@ -7,6 +7,7 @@
 One thread owns the model: however many ask at once, one is drawn after the other, each with its own LoRA and words.
 """
 
+import io
 import queue
 import threading
 import time
@@ -14,8 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from PIL import Image, ImageOps
+
 from . import zoo
-from .dataset import native_size
+from .dataset import native_size, read_picture, square
 from .draw import SAMPLERS, STEPS, check_settings, guidance_of, sample, sampler
 from .edges import canny
 from .errors import PaidiffError, one_line
@@ -23,10 +26,11 @@ from .family import names
 from .infotext import infotext
 from .lora import NAMES, load_lora, scales, set_scales
 from .text import check_prompt
-from .textual_inversion import load_embedding
+from .textual_inversion import _read as read_embedding, load_embedding
 
 WORD_FILES = ("learned_embeds.safetensors", "learned_embeds.bin")
 NAME = "studio"  # of the LoRA in the pipeline: one at a time, so that a file that was trained anew is read anew
+FORMATS = ("PNG", "JPEG", "WEBP")  # no other decoder of Pillow is let near what a stranger sent
 MAX_PICTURE = 4096 * 4096  # pixels of one that is brought along
 PREVIEW_SHARE = 0.2  # of the time at most goes into previews
 PREVIEW_SECONDS = 0.25  # at least between two of them
@@ -105,8 +109,8 @@ class Studio:
         return [*(_adapters(self._given) if self._given else ()), *shelf(self.folder)["lora"]]
 
     def words(self):
-        """Names of the Textual Inversions that can be chosen now."""
-        return list(shelf(self.folder)["word"])
+        """The Textual Inversions that can be chosen now: {name: the word to write in the prompt, or None}."""
+        return {name: _token(file) for name, file in shelf(self.folder)["word"].items()}
 
     def suits(self, model=None):
         """(side, guidance) that suit a model; loads it."""
@@ -242,10 +246,25 @@ def shelf(folder):
     return found
 
 
+def opened(raw, most=MAX_PICTURE):
+    """The bytes of a picture that somebody sent -> a PIL RGB picture of at most `most` pixels. Raises PaidiffError."""
+    try:  # the header only: the size is known before anything is unpacked
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as head:
+            pixels = head.width * head.height
+    except Exception as error:  # decoders meet hostile bytes here and raise what they like
+        raise PaidiffError(f"图片读不出来 · not a picture of {', '.join(FORMATS)}") from error
+    if pixels > most:
+        raise PaidiffError(f"图片太大,最多 {most} 像素 · the picture has {pixels} pixels, at most {most}")
+    try:
+        return read_picture(raw, "picture")
+    except PaidiffError:
+        raise
+    except Exception as error:
+        raise PaidiffError("图片读不出来 · cannot read the picture") from error
+
+
 def fit(picture, size):
     """A picture cut about its middle and scaled to `size`."""
-    from PIL import Image, ImageOps
-
     return ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.LANCZOS)
 
 
@@ -307,10 +326,6 @@ def _preview(pipe, latents):
 
 def _outside(drawn, picture, mask):
     """The drawing inside the mask, the picture outside, as inpaint leaves it."""
-    from PIL import Image
-
-    from .dataset import square
-
     return Image.composite(drawn, square(picture.convert("RGB"), drawn.width), square(mask.convert("L"), drawn.width))
 
 
@@ -365,6 +380,13 @@ def _is_word(file):
     except (OSError, SafetensorError):  # a pickle, or damaged: loading it says what is wrong
         return False
     return len(keys) == 1 and "lora" not in keys[0]
+
+
+def _token(file):
+    try:
+        return read_embedding(file)[0]
+    except PaidiffError:  # loading it says what is wrong
+        return None
 
 
 def _stamp(file):
