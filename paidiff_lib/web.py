@@ -41,13 +41,18 @@ DAY = 86400
 FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "sans-serif"]
 NONE = "不用 · none"
 ANY = "模型自己的 · the model's own"
-TABS = {"text2img": "文生图 Text", "img2img": "图生图 Image", "inpaint": "局部重绘 Inpaint", "controlnet": "ControlNet"}
+TABS = {"text2img": "文生图", "img2img": "图生图", "inpaint": "局部重绘", "controlnet": "ControlNet"}
 API = {"text2img": "txt2img", "img2img": "img2img", "inpaint": "inpaint", "controlnet": "controlnet"}
 DRAW = "画 · Draw"
 EMPTY = "图会画在这里 · pictures appear here"
 CSS = """
 footer { display: none !important; }
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.tab-container button { padding-left: 12px !important; padding-right: 12px !important; }
+#top { display: grid; grid-template: "ask see" auto "how see" 1fr / 6fr 5fr; }
+#ask { grid-area: ask; } #see { grid-area: see; } #how { grid-area: how; }
+#top > * { min-width: 0 !important; }
+@media (max-width: 767px) { #top { display: flex; flex-direction: column; flex-wrap: nowrap; } }
 #head h1 { margin: 0; font-size: 1.5rem; }
 #head p { margin: 0; opacity: .75; }
 .easel { text-align: center; padding: 10px; }
@@ -144,15 +149,15 @@ def make_page(studio):
     side, guidance = studio.suits()
     hand = Hand(studio)
     theme = gr.themes.Default(primary_hue="teal", font=FONTS, font_mono=["ui-monospace", "monospace"])
-    with gr.Blocks(title="paidiff · 中文文生图", analytics_enabled=False, delete_cache=(DAY, DAY)) as page:
+    with gr.Blocks(title="paidiff · 中文文生图", analytics_enabled=False, fill_width=True, delete_cache=(DAY, DAY)) as page:
         gr.Markdown("# paidiff · 中文文生图\n提示词写中文,点 **画** · Write a prompt in Chinese, press **Draw**", elem_id="head")
-        with gr.Row():
-            with gr.Column(scale=6, min_width=320):
+        with gr.Row(elem_id="top"):
+            with gr.Column(elem_id="ask"):
                 prompt = gr.Textbox("雪地里的两只企鹅", label="提示词 · Prompt", lines=2, max_length=MAX_PROMPT, elem_id="prompt")
                 negative = gr.Textbox(label="反向提示词 · Negative prompt", lines=1, max_length=MAX_PROMPT, elem_id="negative")
                 with gr.Tabs(selected="text2img") as tabs:
                     own, buttons = _tabs()
-            with gr.Column(scale=5, min_width=320):
+            with gr.Column(elem_id="see"):
                 easel = gr.HTML(_line(EMPTY), elem_id="easel")
                 stop = gr.Button("停 · Interrupt", variant="stop", elem_id="stop")
                 gallery = gr.Gallery(
@@ -162,16 +167,7 @@ def make_page(studio):
                 told = gr.Textbox(
                     label="这张图的设置,也在 PNG 里 · Its settings, in the PNG too", lines=3, buttons=["copy"], elem_id="told",
                 )  # fmt: skip
-        with gr.Row():
-            with gr.Column(min_width=280):
-                model = gr.Dropdown(studio.models, value=studio.models[0], label="模型 · Model", elem_id="model")
-                lora = gr.Dropdown([NONE, *studio.loras()], value=NONE, label="LoRA", elem_id="lora")
-                scale = gr.Slider(-2, 2, 1.0, step=0.05, label="LoRA 强度 · LoRA scale", elem_id="scale")
-                words = gr.Dropdown(
-                    _words(studio), value=[], multiselect=True, label="学来的词 · Textual Inversion", elem_id="words"
-                )
-                again = gr.Button("再看一遍文件夹 · Look again", size="sm", elem_id="again")
-            with gr.Column(min_width=280):
+            with gr.Column(elem_id="how"):
                 with gr.Row():
                     seed = gr.Number(-1, precision=0, label="种子,-1 任意 · Seed, -1 any", min_width=120, elem_id="seed")
                     count = gr.Slider(1, MAX_PICTURES, 1, step=1, label="张数 · Pictures", min_width=120, elem_id="count")
@@ -181,6 +177,15 @@ def make_page(studio):
                     width = gr.Number(side, precision=0, label="宽 · Width", min_width=100, elem_id="width")
                     height = gr.Number(side, precision=0, label="高 · Height", min_width=100, elem_id="height")
                 kind = gr.Dropdown([ANY, *SAMPLERS], value=ANY, label="采样器 · Sampler", elem_id="sampler")
+        with gr.Row():
+            with gr.Column(min_width=280):
+                model = gr.Dropdown(studio.models, value=studio.models[0], label="模型 · Model", elem_id="model")
+                lora = gr.Dropdown([NONE, *studio.loras()], value=NONE, label="LoRA", elem_id="lora")
+                scale = gr.Slider(-2, 2, 1.0, step=0.05, label="LoRA 强度 · LoRA scale", elem_id="scale")
+                words = gr.Dropdown(
+                    _words(studio), value=[], multiselect=True, label="学来的词 · Textual Inversion", elem_id="words"
+                )
+                again = gr.Button("再看一遍文件夹 · Look again", size="sm", elem_id="again")
             with gr.Column(min_width=280):
                 dropped = Upload(
                     label="拖进画过的图,取回设置 · Drop a picture to take its settings back",
@@ -225,16 +230,16 @@ def _tabs():
     """({task: its own inputs}, {task: its button}); the last of ControlNet's is only shown."""
     own, buttons = {}, {}
     with gr.Tab(TABS["text2img"], id="text2img"):
-        gr.Markdown("只凭提示词画 · From the prompt alone")
+        gr.Markdown("只凭提示词画 · Text to image: from the prompt alone")
         own["text2img"], buttons["text2img"] = [], gr.Button(DRAW, variant="primary", elem_id="draw-text2img")
     with gr.Tab(TABS["img2img"], id="img2img"):
-        start = _upload("从哪张图画起 · The picture to begin with", "img2img")
+        start = _upload("从哪张图画起 · Image to image: begin with", "img2img")
         strength = gr.Slider(0.05, 1, 0.75, step=0.05, label="改动多少 · Strength", elem_id="img2img-strength")
         own["img2img"] = [start, strength]
         buttons["img2img"] = gr.Button(DRAW, variant="primary", elem_id="draw-img2img")
     with gr.Tab(TABS["inpaint"], id="inpaint"):
         canvas = Paint(
-            label="涂出要重画的地方 · Paint over what is to be redrawn", sources=["upload", "clipboard"], layers=False,
+            label="涂出要重画的地方 · Inpaint: paint over what is to be redrawn", sources=["upload", "clipboard"], layers=False,
             transforms=(), brush=gr.Brush(default_size=40, colors=["#14b8a6"], color_mode="fixed"), height=340,
             elem_id="inpaint-picture", buttons=[], format="png",
         )  # fmt: skip
@@ -273,7 +278,7 @@ class Hand:
     def drawing(self, task):
         """The function behind a tab's button: a generator of what the page shows."""
 
-        def draw(*filled, request: gr.Request):
+        def draw(request: gr.Request, *filled):
             stop = self.stops.setdefault(request.session_hash, threading.Event())
             try:
                 yield from self._draw(task, stop, *filled)
@@ -291,10 +296,9 @@ class Hand:
 
     def _draw(self, task, stop, *filled):
         wish, picture, mask = self._wish(task, *filled)
-        begun, shown, texts, hints = time.monotonic(), [], [], ()
+        begun, shown, texts, frame = time.monotonic(), [], [], None
         with tempfile.TemporaryDirectory(prefix="paidiff-") as folder:
             for frame in self.studio.draw(wish, picture, mask, stop):
-                hints = frame.hints
                 if frame.text is None:
                     yield _easel(frame), gr.skip(), gr.skip()
                     continue
@@ -302,9 +306,11 @@ class Hand:
                 path.write_bytes(png(frame.picture, frame.text))
                 shown.append((str(path), f"{'停在 stopped · ' if frame.stopped else ''}seed {frame.seed}"))
                 texts.append(frame.text)
-                yield _easel(frame), gr.Gallery(shown, columns=min(len(shown), 2), selected_index=None), texts[0]
+                yield _easel(frame), gr.Gallery(shown, selected_index=0 if wish.n == 1 else None), texts[0]
             seconds = time.monotonic() - begun
-            what = "停了,留下 · stopped, kept" if stop.is_set() else "画好了 · done:"
+            whole = len(shown) == wish.n and not frame.stopped
+            what = "画好了 · done:" if whole else "停了,留下 · stopped, kept"
+            hints = frame.hints if frame else ()
             yield _line(f"{what} {len(shown)} 张 pictures · {seconds:.1f} s", hints), gr.skip(), gr.skip()
 
     def _wish(self, task, prompt, negative, model, lora, scale, words, kind, seed, steps, guidance, width, height, count, *own):

@@ -1,0 +1,241 @@
+"""Use the page `paidiff web` as a person would, in a real browser without a window, and keep what was seen.
+
+    pip install selenium; apt-get install chromium chromium-driver fonts-noto-cjk
+    paidiff web --loras DIR &          # DIR with at least one LoRA
+    python scripts/try_web.py http://127.0.0.1:7861 FOLDER
+
+At desktop and phone width: every tab from prompt to picture, a LoRA switched on, a run interrupted, the settings of a
+picture taken back, a broken picture, a page no wider than the window, nothing asked of any other machine. Screenshots go
+to FOLDER. Stops at the first thing that does not work.
+"""
+
+import base64
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+PICTURE = Path(__file__).resolve().parents[1] / "data/penguins.png"
+
+
+class Browser:
+    def __init__(self, url, size, folder, name):
+        options = webdriver.ChromeOptions()
+        for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--lang=zh-CN", "--disable-background-networking"):
+            options.add_argument(argument)
+        driver = webdriver.ChromeService(shutil.which("chromedriver"))  # else selenium asks the network for one
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+        self.driver, self.folder, self.name, self.url = webdriver.Chrome(options, driver), folder, name, url
+        # the emulation sets the viewport itself: a window has a smallest width
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": name == "phone"}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.get(url)
+        for part in ("#prompt textarea", "#seed input", "#dropped input[type=file]", "#lora input", "#prompts button"):
+            self.wait(lambda: self.find(part))  # they come one by one
+        self.wait(lambda: "pictures" in self.text("#easel"))
+
+    def find(self, css):
+        return self.driver.find_element(By.CSS_SELECTOR, css)
+
+    def all(self, css):
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def wait(self, condition, seconds=90):
+        def quiet(driver):
+            try:
+                return condition()
+            except Exception:  # not there yet, or just replaced
+                return False
+
+        return WebDriverWait(self.driver, seconds, 0.1).until(quiet)
+
+    def click(self, css):
+        self.press(self.wait(lambda: self.find(css)))
+
+    def press(self, element):
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        self.driver.execute_script("arguments[0].click()", element)
+
+    def write(self, css, text):
+        field = self.find(css)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(text)
+        field.send_keys(Keys.TAB)
+
+    def choose(self, css, text):
+        """An entry of a dropdown."""
+        field = self.find(f"{css} input")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+        field.click()
+        entry = self.wait(lambda: next(e for e in self.all("ul.options li, [role=option]") if text in e.text))
+        ActionChains(self.driver).move_to_element(entry).click().perform()
+
+    def tab(self, text):
+        """A tab; on a phone some are in the overflow menu."""
+        def shown():
+            return [e for e in self.all("button[role=tab], .overflow-dropdown button") if text in e.get_attribute("textContent")]
+
+        buttons = [e for e in shown() if e.is_displayed()]
+        if not buttons:
+            self.press(self.find(".overflow-menu button"))
+            buttons = [e for e in shown() if e.is_displayed()]
+        self.press(buttons[0])
+
+    def upload(self, css, path):
+        self.wait(lambda: self.find(f"{css} input[type=file]")).send_keys(str(path))
+
+    def text(self, css):
+        return self.find(css).get_attribute("textContent")
+
+    def draw(self, task):
+        """Press a tab's button; the bytes of the picture that comes of it."""
+        self.click(f"#draw-{task}")
+        self.wait(lambda: "step" in self.text("#easel"))
+        self.wait(lambda: "done" in self.text("#easel"))
+        time.sleep(0.5)
+        return urlopen(self.find("#gallery img").get_attribute("src")).read()
+
+    def shot(self, what, top="#head"):
+        self.driver.execute_script("document.querySelector(arguments[0]).scrollIntoView({block: 'start'})", top)
+        time.sleep(0.6)
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
+        (self.folder / f"{self.name}-{what}.png").write_bytes(base64.b64decode(shot))
+
+    def strangers(self):
+        """Every address outside the page's own that the browser asked for."""
+        own, found = urlsplit(self.url).netloc, set()
+        for line in self.driver.get_log("performance"):
+            message = json.loads(line["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                parts = urlsplit(message["params"]["request"]["url"])
+                if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != own:
+                    found.add(message["params"]["request"]["url"])
+        return found
+
+
+def say(browser, text):
+    print(f"{browser.name}: {text}", flush=True)
+
+
+def use(browser):
+    driver = browser.driver
+    browser.shot("0-start")
+    browser.write("#seed input", "3")
+    browser.write("#steps input[type=number]", "10")
+
+    plain = browser.draw("text2img")
+    assert b"parameters" in plain
+    browser.shot("1-text2img")
+    say(browser, "文生图 text2img")
+
+    browser.choose("#lora", [one for one in _choices(browser, "#lora") if "none" not in one][0])
+    styled = browser.draw("text2img")
+    assert styled != plain and b"<lora:" in styled
+    browser.shot("2-lora")
+    kept = browser.folder / f"{browser.name}-kept.png"
+    kept.write_bytes(styled)
+    browser.choose("#lora", "none")
+    assert browser.draw("text2img") == plain
+    say(browser, "LoRA 换上又换下 · switched on and off again: the very picture of before")
+
+    for task, name in (("img2img", "图生图"), ("controlnet", "ControlNet"), ("inpaint", "局部重绘")):
+        browser.tab(name)
+        browser.upload(f"#{task}-picture", PICTURE)
+        time.sleep(1.5)
+        if task == "inpaint":
+            canvas = browser.wait(lambda: browser.find("#inpaint-picture canvas"))
+            driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+            pen = ActionChains(driver).move_to_element_with_offset(canvas, -30, 0).click_and_hold()
+            for step in range(12):
+                pen = pen.move_by_offset(6, 3 if step % 2 else -3)
+            pen.release().perform()
+            time.sleep(1.5)
+        if task == "controlnet":
+            browser.wait(lambda: browser.find("#edges img"))
+        assert browser.draw(task) != plain
+        browser.shot(f"3-{task}")
+        say(browser, f"{name} {task}")
+
+    browser.tab("文生图")
+    browser.write("#steps input[type=number]", "60")
+    browser.write("#count input[type=number]", "3")
+    browser.click("#draw-text2img")
+    browser.wait(lambda: "2 / 3" in browser.text("#easel") and browser.find("#easel img"))
+    browser.shot("4-drawing", "#easel")
+    begun = time.monotonic()
+    browser.click("#stop")
+    browser.wait(lambda: "stopped" in browser.text("#easel"))
+    say(browser, f"停 interrupted: {time.monotonic() - begun:.1f} s · {browser.text('#easel').strip()}")
+    assert len(browser.all("#gallery .grid-wrap img, #gallery .thumbnail-item img")) >= 2
+    browser.shot("5-stopped", "#easel")
+
+    browser.write("#prompt textarea", "别的")
+    browser.upload("#dropped", kept)
+    browser.wait(lambda: "taken back" in browser.text("#report"))
+    assert browser.find("#prompt textarea").get_attribute("value") == "雪地里的两只企鹅"
+    assert browser.find("#steps input[type=number]").get_attribute("value") == "10"
+    assert browser.draw("text2img") == styled
+    browser.shot("6-restored", "#model")
+    say(browser, "设置取回,再画一张,逐字节相同 · settings taken back, drawn again: the same bytes")
+
+    browser.write("#width input", "100")
+    browser.click("#draw-text2img")
+    browser.wait(lambda: browser.find("#easel .wrong"))
+    say(browser, browser.text("#easel .wrong"))
+    browser.shot("7-wrong", "#easel")
+    browser.write("#width input", "128")
+    browser.write("#prompt textarea", "一只猫," * 30)
+    browser.draw("text2img")
+    say(browser, browser.text("#easel .hint"))
+    browser.press(browser.all("#prompts button")[-1])
+    browser.wait(lambda: browser.find("#prompt textarea").get_attribute("value") == "蝴蝶,对称美感,数字艺术")
+    browser.shot("8-prompts", "#prompts")
+    broken = browser.folder / "broken.png"
+    broken.write_bytes(PICTURE.read_bytes()[:300])
+    browser.click("#dropped button[aria-label]")
+    browser.upload("#dropped", broken)
+    browser.wait(lambda: browser.find("#report .wrong"))
+    say(browser, browser.text("#report .wrong"))
+
+    wide = driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], wide
+    assert not browser.strangers(), browser.strangers()
+    say(browser, f"宽 width {wide[0]} / {wide[1]} · 只问过这一台 no other machine was asked")
+
+
+def _choices(browser, css):
+    field = browser.find(f"{css} input")
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
+    field.click()
+    entries = browser.wait(lambda: [e.text for e in browser.all("ul.options li, [role=option]")])
+    field.send_keys(Keys.ESCAPE)
+    return entries
+
+
+def main(url, folder):
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, size in SIZES.items():
+        browser = Browser(url, size, folder, name)
+        try:
+            use(browser)
+        except BaseException:
+            browser.shot("failed", "#easel")
+            raise
+        finally:
+            browser.driver.quit()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
