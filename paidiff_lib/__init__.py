@@ -36,6 +36,7 @@ from .errors import PaidiffError  # noqa: E402
 from .full import FullTuning  # noqa: E402
 from .inpaint import inpaint  # noqa: E402
 from .lora import LoRA, load_lora, merge, set_scales  # noqa: E402
+from .playground import playground  # noqa: E402
 from .profiles import profile  # noqa: E402
 from .show import curve, digest, grid, show, use_chinese_font, watch  # noqa: E402
 from .text import check_prompt, tokens  # noqa: E402
@@ -67,6 +68,7 @@ __all__ = [
     "load_embedding",
     "load_lora",
     "merge",
+    "playground",
     "profile",
     "set_scales",
     "show",

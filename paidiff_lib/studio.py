@@ -394,7 +394,7 @@ def _stamp(file):
 
 
 def _switch(pipe, wanted):
-    if wanted or _adapters(pipe):
+    if wanted or any(pipe.get_list_adapters().values()):
         set_scales(pipe, wanted)
 
 

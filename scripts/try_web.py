@@ -50,7 +50,7 @@ class Browser:
     def all(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
-    def wait(self, condition, seconds=90):
+    def wait(self, condition, seconds=40):
         def quiet(driver):
             try:
                 return condition()
@@ -73,13 +73,16 @@ class Browser:
         field.send_keys(text)
         field.send_keys(Keys.TAB)
 
-    def choose(self, css, text):
-        """An entry of a dropdown."""
+    def choose(self, css, wanted):
+        """The first entry of a dropdown for which wanted(its text) is true."""
         field = self.find(f"{css} input")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
         field.click()
-        entry = self.wait(lambda: next(e for e in self.all("ul.options li, [role=option]") if text in e.text))
-        ActionChains(self.driver).move_to_element(entry).click().perform()
+        entries = self.wait(lambda: [e.get_attribute("aria-label") for e in self.all("[role=option]")])
+        text = next(text for text in entries if wanted(text))
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(text, Keys.ENTER, Keys.TAB)
+        self.wait(lambda: field.get_attribute("value") == text)
 
     def tab(self, text):
         """A tab; on a phone some are in the overflow menu."""
@@ -139,13 +142,13 @@ def use(browser):
     browser.shot("1-text2img")
     say(browser, "文生图 text2img")
 
-    browser.choose("#lora", [one for one in _choices(browser, "#lora") if "none" not in one][0])
+    browser.choose("#lora", lambda text: "none" not in text)
     styled = browser.draw("text2img")
     assert styled != plain and b"<lora:" in styled
     browser.shot("2-lora")
     kept = browser.folder / f"{browser.name}-kept.png"
     kept.write_bytes(styled)
-    browser.choose("#lora", "none")
+    browser.choose("#lora", lambda text: "none" in text)
     assert browser.draw("text2img") == plain
     say(browser, "LoRA 换上又换下 · switched on and off again: the very picture of before")
 
@@ -212,15 +215,6 @@ def use(browser):
     assert wide[0] <= wide[1], wide
     assert not browser.strangers(), browser.strangers()
     say(browser, f"宽 width {wide[0]} / {wide[1]} · 只问过这一台 no other machine was asked")
-
-
-def _choices(browser, css):
-    field = browser.find(f"{css} input")
-    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-    field.click()
-    entries = browser.wait(lambda: [e.text for e in browser.all("ul.options li, [role=option]")])
-    field.send_keys(Keys.ESCAPE)
-    return entries
 
 
 def main(url, folder):
