@@ -317,8 +317,9 @@ def _preview(pipe, latents):
     """What the sampler believes the finished picture to be, where it remembers that, else the noisy picture."""
     import torch
 
-    if getattr(pipe.scheduler.config, "algorithm_type", None) == "dpmsolver++":
-        latents = pipe.scheduler.model_outputs[-1].to(latents)
+    believed = getattr(pipe.scheduler, "model_outputs", None)  # of another sampler's settings, algorithm_type remains
+    if believed and pipe.scheduler.config.get("algorithm_type") == "dpmsolver++":
+        latents = believed[-1].to(latents)
     with torch.no_grad():
         decoded = pipe.vae.decode(latents / pipe.vae.config.scaling_factor, return_dict=False)[0]
     return pipe.image_processor.postprocess(decoded, output_type="pil")[0]

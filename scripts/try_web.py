@@ -80,8 +80,8 @@ class Browser:
         field.click()
         entries = self.wait(lambda: [e.get_attribute("aria-label") for e in self.all("[role=option]")])
         text = next(text for text in entries if wanted(text))
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(text, Keys.ENTER, Keys.TAB)
+        chosen = next(e for e in self.all("[role=option]") if e.get_attribute("aria-label") == text)
+        self.driver.execute_script("arguments[0].dispatchEvent(new MouseEvent('mousedown', {bubbles: true}))", chosen)
         self.wait(lambda: field.get_attribute("value") == text)
 
     def tab(self, text):

@@ -2,6 +2,7 @@
 
 import builtins
 import io
+from datetime import datetime
 
 import ipywidgets
 import pytest
@@ -103,7 +104,7 @@ def test_image_to_image_needs_a_picture_and_then_draws(room, tmp_path):
     assert press(room) is None and "先放一张图" in room.line.value and room._brought.layout.display == "flex"
     data = io.BytesIO()
     Image.new("RGB", (90, 70), "red").save(data, "PNG")
-    file = {"name": "a.png", "type": "image/png", "size": 1, "last_modified": None}
+    file = {"name": "a.png", "type": "image/png", "size": 1, "last_modified": datetime.now()}
     room.upload.value = ({**file, "content": data.getvalue()},)
     room.strength.value = 1
     assert press(room).size == (64, 64)

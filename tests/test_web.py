@@ -1,0 +1,212 @@
+"""paidiff web, asked over a real socket by gradio's own client, as the page asks."""
+
+import io
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image, ImageDraw
+
+import paidiff_lib as paidiff
+from paidiff_lib import web
+from paidiff_lib.infotext import infotext, parse, png, settings_in
+from paidiff_lib.studio import Studio, Wish
+from conftest import refused
+
+ASK = dict(
+    prompt="雪地里的企鹅", negative="", model=None, lora=web.NONE, scale=1.0, words=[], kind=web.ANY, seed=5, steps=2,
+    guidance=3.0, width=64, height=64, count=1,
+)  # fmt: skip
+TOKEN = "correct-horse-battery"
+
+
+@contextmanager
+def serving(studio, token=None):
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = web.make_server(web.make_app(studio, token))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture(scope="module")
+def studio(tiny_folder, tmp_path_factory):
+    from torch.nn.init import normal_
+
+    folder = tmp_path_factory.mktemp("loras")
+    pipe = paidiff.load(tiny_folder)
+    lora = paidiff.LoRA(pipe, rank=2)
+    for parameter in lora.parameters().values():
+        normal_(parameter, std=0.5)
+    lora.save(folder / "porcelain")
+    studio = Studio(str(tiny_folder), folder)
+    yield studio
+    studio.close()
+
+
+@pytest.fixture(scope="module")
+def url(studio):
+    with serving(studio) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    return Client(url, verbose=False)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.effect_noise((80, 64), 60).convert("RGB").save(tmp_path / "start.png")
+    return tmp_path / "start.png"
+
+
+def ask(client, task, *own, **wanted):
+    """(the last line, [PIL picture]) of a drawing; the pictures are as they lie on the server."""
+    filled = {**ASK, "model": "model", **wanted}
+    job = client.submit(*filled.values(), *own, api_name=f"/{web.API[task]}")
+    line = job.result(60)[0]
+    galleries = [out[1] for out in job.outputs() if isinstance(out[1], list) or "value" in out[1]]
+    shown = (galleries[-1] if isinstance(galleries[-1], list) else galleries[-1]["value"]) if galleries else []
+    return line, [Image.open(one["image"]) for one in shown]
+
+
+def test_text_to_image_draws_what_the_library_draws_and_says_how(client, tiny):
+    line, drawn = ask(client, "text2img", count=2)
+    expected = paidiff.draw(tiny, "雪地里的企鹅", seed=5, steps=2, guidance=3.0, n=2)
+    assert [one.tobytes() for one in drawn] == [one.tobytes() for one in expected]
+    assert settings_in(drawn[1]) | {"Seed": "6", "Steps": "2", "Prompt": "雪地里的企鹅"} == settings_in(drawn[1])
+    assert "done: 2" in line
+
+
+def test_a_lora_is_switched_on_and_off(client):
+    plain, styled, again = (ask(client, "text2img", lora=lora)[1][0] for lora in (web.NONE, "porcelain", web.NONE))
+    assert plain.tobytes() == again.tobytes() != styled.tobytes()
+    assert settings_in(styled)["LoRA"] == [("porcelain", "1")]
+
+
+def test_image_to_image_follows_the_picture(client, picture):
+    drawn = ask(client, "img2img", handle_file(picture), 0.5, steps=4)[1][0]
+    Image.new("RGB", (64, 64), "red").save(picture)
+    assert ask(client, "img2img", handle_file(picture), 0.5, steps=4)[1][0].tobytes() != drawn.tobytes()
+    assert settings_in(drawn)["Denoising strength"] == "0.5"
+
+
+def test_inpainting_leaves_what_was_not_painted(client, picture, tmp_path):
+    start = Image.open(picture).resize((64, 64))
+    paint = Image.new("RGBA", start.size)
+    ImageDraw.Draw(paint).rectangle((32, 0, 64, 64), fill="white")
+    for name, one in (("start", start), ("paint", paint)):
+        one.save(tmp_path / f"{name}.png")
+    file = handle_file(tmp_path / "start.png")
+    canvas = {"background": file, "layers": [handle_file(tmp_path / "paint.png")], "composite": file}
+    drawn = ask(client, "inpaint", canvas, 1.0)[1][0]
+    halves = [(0, 0, 32, 64), (32, 0, 64, 64)]
+    assert [drawn.crop(half).tobytes() == start.crop(half).tobytes() for half in halves] == [True, False]
+    assert "先在图上涂出" in ask(client, "inpaint", {**canvas, "layers": []}, 1.0)[0]
+
+
+@pytest.mark.parametrize("wanted, said", [
+    ({"width": 100}, "试试 96x64 或 104x64"),
+    ({"width": 2000}, "宽和高最多 256"),
+    ({"prompt": " "}, "提示词是空的"),
+    ({"prompt": "猫" * 40}, "模型只看前 14 个"),
+    ({"prompt": "猫" * 3000}, "提示词最多 2000 字"),
+    ({"seed": 2**60}, "种子最大"),
+])  # fmt: skip
+def test_what_is_wrong_is_one_line_in_both_languages(client, wanted, said):
+    line = ask(client, "text2img", **wanted)[0]
+    assert said in line and " · " in line and "Traceback" not in line
+
+
+def test_a_broken_picture_is_one_line(client, picture):
+    picture.write_bytes(picture.read_bytes()[:200])
+    assert "图片读不出来" in ask(client, "img2img", handle_file(picture), 0.5)[0]
+    assert "先放一张图" in ask(client, "img2img", None, 0.5)[0]
+    assert "图片读不出来" in client.predict(handle_file(picture), api_name="/settings")[-1]
+
+
+def test_settings_come_back_out_of_a_picture(client, tmp_path):
+    drawn = ask(client, "text2img", lora="porcelain", scale=0.5, negative="模糊,狗: 猫", seed=9, kind="Euler")[1][0]
+    path = tmp_path / "drawn.png"
+    path.write_bytes(open(drawn.filename, "rb").read())
+    back = client.predict(handle_file(path), api_name="/settings")
+    fields = [one["value"] if isinstance(one, dict) and "value" in one else one for one in back[:13]]
+    assert fields[:2] == ["雪地里的企鹅", "模糊,狗: 猫"] and fields[3:10] == ["porcelain", 0.5, [], "Euler", 9, 2, 3.0]
+    assert ask(client, "text2img", **dict(zip(ASK, fields)))[1][0].tobytes() == drawn.tobytes()
+
+
+def test_infotext_reads_back_what_it_wrote_and_what_serve_wrote():
+    wish = Wish(steps=3, guidance=4.5, size=(64, 72), sampler="Euler a", strength=0.3)
+    text = infotext("一\n二 <lora:a b:0.8>", "不要,\n这个", 7, wish, 'odd, "name": x', {"Task": "img2img"})
+    found = parse(text)
+    assert found["Prompt"] == "一\n二" and found["Negative prompt"] == "不要,\n这个" and found["LoRA"] == [("a b", "0.8")]
+    assert (found["Model"], found["Size"], found["Sampler"]) == ('odd, "name": x', "64x72", "Euler a")
+    assert parse("只有一句话") == {} == parse("")
+    assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), text))))["Seed"] == "7"
+
+
+def test_two_people_at_once_get_each_their_own(client, url, tiny, studio):
+    other, got = Client(url, verbose=False), {}
+
+    def go(who, seed, lora):
+        got[seed] = ask(who, "text2img", seed=seed, lora=lora, steps=8)[1][0].tobytes()
+
+    threads = [threading.Thread(target=go, args=a) for a in ((client, 1, web.NONE), (other, 2, "porcelain"))]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert got[1] == paidiff.draw(tiny, "雪地里的企鹅", seed=1, steps=8, guidance=3.0).tobytes()
+    paidiff.load_lora(tiny, studio.folder / "porcelain")
+    assert got[2] == paidiff.draw(tiny, "雪地里的企鹅", seed=2, steps=8, guidance=3.0).tobytes()
+
+
+def test_a_stopped_drawing_ends_within_a_step_and_keeps_what_is_there(studio):
+    stop, seen = threading.Event(), []
+    for frame in studio.draw(Wish("猫", steps=60, n=3), stop=stop):
+        seen.append(frame)
+        if frame.index == 1 and frame.step == 5:
+            stop.set()
+    kept = [frame for frame in seen if frame.text]
+    assert [frame.stopped for frame in kept] == [False, True] and 5 <= kept[1].step <= 8
+    assert kept[1].picture.size == (64, 64) and parse(kept[1].text)["Stopped at"] == str(kept[1].step)
+
+
+def test_who_leaves_stops_the_drawing(studio):
+    drawing = studio.draw(Wish("猫", steps=100, n=8))
+    next(drawing)
+    drawing.close()
+    begun = time.monotonic()
+    assert next(studio.draw(Wish("猫", steps=2))).steps == 2 and time.monotonic() - begun < 3
+
+
+def test_the_page_asks_nobody_else_for_anything(url):
+    page = httpx.get(url).text
+    assert "googleapis" not in page and "gstatic" not in page and "jsdelivr" not in page
+
+
+def test_only_this_machine_without_a_token(url):
+    assert httpx.get(url, headers={"host": "evil.example"}).status_code == 403
+    assert httpx.post(f"{url}/gradio_api/upload", headers={"origin": "http://evil.example"}).status_code == 403
+    refused(["0.0.0.0", "--token"], lambda: web.run("0.0.0.0", 0))
+
+
+def test_with_a_token_the_page_asks_for_it(studio):
+    with serving(studio, TOKEN) as url:
+        assert httpx.get(f"{url}/gradio_api/info").status_code == 401
+        wrong = httpx.post(f"{url}/login", data={"username": "paidiff", "password": "guess"})
+        right = httpx.post(f"{url}/login", data={"username": "paidiff", "password": TOKEN})
+        assert (wrong.status_code, right.status_code) == (400, 200)
+
+
+def test_another_model_than_those_here_is_refused(studio):
+    refused(["没有这个模型"], lambda: list(studio.draw(Wish("猫", model="/etc"))))
+    refused(["文件夹里没有"], lambda: list(studio.draw(Wish("猫", lora="../secret"))))
