@@ -156,7 +156,7 @@ def make_page(studio):
                 prompt = gr.Textbox("雪地里的两只企鹅", label="提示词 · Prompt", lines=2, max_length=MAX_PROMPT, elem_id="prompt")
                 negative = gr.Textbox(label="反向提示词 · Negative prompt", lines=1, max_length=MAX_PROMPT, elem_id="negative")
                 with gr.Tabs(selected="text2img") as tabs:
-                    own, buttons = _tabs()
+                    own, buttons, edges = _tabs()
             with gr.Column(elem_id="see"):
                 easel = gr.HTML(_line(EMPTY), elem_id="easel")
                 stop = gr.Button("停 · Interrupt", variant="stop", elem_id="stop")
@@ -215,8 +215,7 @@ def make_page(studio):
         for event in (again.click, page.load):
             event(hand.look, [lora, words], [lora, words], queue=False, **hidden)
         model.input(hand.suit, model, [strong, width, height, easel], **hidden)
-        picture, edges = own["controlnet"][0], own["controlnet"][-1]
-        own["controlnet"].pop()  # shown only
+        picture = own["controlnet"][0]
         picture.change(hand.edges, [picture, width, height], [edges, easel], **hidden)
         dropped.upload(
             hand.restore, dropped,
@@ -227,7 +226,7 @@ def make_page(studio):
 
 
 def _tabs():
-    """({task: its own inputs}, {task: its button}); the last of ControlNet's is only shown."""
+    """({task: its own inputs}, {task: its button}, where ControlNet's edges are shown)."""
     own, buttons = {}, {}
     with gr.Tab(TABS["text2img"], id="text2img"):
         gr.Markdown("只凭提示词画 · Text to image: from the prompt alone")
@@ -251,9 +250,9 @@ def _tabs():
             start = _upload("照哪张图的轮廓画 · Whose edges to follow", "controlnet")
             edges = gr.Image(label="轮廓 · Edges", height=260, interactive=False, format="png", buttons=[], elem_id="edges", min_width=140)
         control = gr.Slider(0, 2, 1, step=0.05, label="轮廓管多少 · How strongly", elem_id="control")
-        own["controlnet"] = [start, control, edges]
+        own["controlnet"] = [start, control]
         buttons["controlnet"] = gr.Button(DRAW, variant="primary", elem_id="draw-controlnet")
-    return own, buttons
+    return own, buttons, edges
 
 
 def _upload(label, task):

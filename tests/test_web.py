@@ -210,3 +210,14 @@ def test_with_a_token_the_page_asks_for_it(studio):
 def test_another_model_than_those_here_is_refused(studio):
     refused(["没有这个模型"], lambda: list(studio.draw(Wish("猫", model="/etc"))))
     refused(["文件夹里没有"], lambda: list(studio.draw(Wish("猫", lora="../secret"))))
+
+
+def test_the_shipped_controlnet_draws_along_a_picture(tmp_path):
+    Image.effect_noise((128, 128), 90).convert("RGB").save(tmp_path / "start.png")
+    studio = Studio("mini")
+    with serving(studio) as url:
+        asked = {"model": "mini", "width": 128, "height": 128}
+        client = Client(url, verbose=False)
+        drawn = [ask(client, "controlnet", handle_file(tmp_path / "start.png"), scale, **asked)[1][0] for scale in (0, 1)]
+    studio.close()
+    assert drawn[0].tobytes() != drawn[1].tobytes() and settings_in(drawn[1])["Task"] == "controlnet"
