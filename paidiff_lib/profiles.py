@@ -76,6 +76,15 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "pictures": (480, 48, 240, 160),  # of the dirty set
         "prompts": (48, 4, 24, 12),  # to be judged
     },
+    "09": {
+        "steps": ((50, 10), (4, 2), (50, 20), (50, 20)),  # the plain way and the quick one
+        "prompts": (32, 4, 8, 8),  # to be judged
+        "repeats": (3, 1, 3, 3),  # of a time
+    },
+    "10": {
+        "lora": training("lora", (240, 2, 150, 60), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
+        "steps": (12, 2, 20, 20),
+    },
 }  # fmt: skip
 
 
