@@ -78,16 +78,27 @@ def table(report):
 def _time(work):
     start = time.perf_counter()
     work()
-    _wait()
+    wait()
     return time.perf_counter() - start
 
 
-def _wait():
+def wait():
     """A GPU works behind Python's back: wait for it before reading the clock."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def peak_memory():
+    """GB that the GPU held at most since the last call; None on a CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    most = torch.cuda.max_memory_allocated() / 1e9
+    torch.cuda.reset_peak_memory_stats()
+    return round(most, 2)
 
 
 def _latents(pipe):

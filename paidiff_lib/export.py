@@ -24,7 +24,8 @@ from .skeleton import _new_folder
 TOLERANCE = 2  # grey levels of 255 that a pixel may differ by: rounding alone makes 1
 PROMPT, STEPS = "雪地里的两只企鹅", 4  # what is drawn to compare
 READ = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing", "steps_offset")
-KNOWN = {"_class_name": ("DPMSolverMultistepScheduler",), "solver_order": (2,), "solver_type": ("midpoint",),
+SOLVER = "DPMSolverMultistepScheduler"
+KNOWN = {"solver_order": (2,), "solver_type": ("midpoint",),
          "algorithm_type": ("dpmsolver++",), "final_sigmas_type": ("zero",), "prediction_type": ("epsilon", "v_prediction"),
          "beta_schedule": ("linear", "scaled_linear"), "timestep_spacing": ("linspace", "leading", "trailing"),
          **{name: (False, None) for name in ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas",
@@ -41,7 +42,7 @@ def export(pipe, folder, source="", lora=None):
     check_target(folder)
     if lora:
         load_lora(pipe, lora, "exported")
-    _check_scheduler(pipe.scheduler.config)
+    _check_scheduler(pipe.scheduler)
     if pipe.unet.dtype.itemsize != 4 or pipe.device.type != "cpu":
         raise PaidiffError("导出要在 CPU 上用单精度 · export on a CPU, in single precision: pipe.to('cpu', torch.float32)")
     bytes_of = sum(p.numel() * 4 for part in (pipe.unet, pipe.text_encoder, pipe.vae.decoder) for p in part.parameters())
@@ -72,10 +73,11 @@ def check_target(folder):
         raise PaidiffError(f"{folder} 里有别的东西,换一个新文件夹 · holds something else: choose a new folder")
 
 
-def _check_scheduler(config):
-    for name, values in KNOWN.items():
-        if config.get(name) not in values and name in config:
-            raise PaidiffError(f"不会导出这个采样器 · cannot export this scheduler: {name} {config[name]}")
+def _check_scheduler(scheduler):
+    kind, config = type(scheduler).__name__, scheduler.config
+    odd = [f"{name} {config[name]}" for name, values in KNOWN.items() if name in config and config[name] not in values]
+    if kind != SOLVER or odd:
+        raise PaidiffError(f"只会导出 {SOLVER} · can export this sampler only, not {kind} {', '.join(odd)}")
 
 
 def _write_graphs(pipe, folder):

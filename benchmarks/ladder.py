@@ -1,0 +1,180 @@
+"""The ladder of paidiff_lib/faster.py, rung by rung: what a picture takes, and what the rung costs in the picture.
+
+    python benchmarks/ladder.py                      # times, in turns, and distances; writes ladder.json and ladder.png
+    python benchmarks/ladder.py --judge 60           # and judge accuracy: 60 held-out prompts, three seeds each
+
+Times are of whole pipeline calls, one picture each, as ratios to the plain pipeline (DDIM, 50 steps) of the same round. The
+distance is in grey levels from the plain pipeline's picture of the same seed. On a GPU, peak memory and share of the card's peak too.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from run import machine, peak_memory, wait
+
+import paidiff_lib as paidiff
+from paidiff_lib import faster
+from paidiff_lib.draw import guidance_of, sample
+from paidiff_lib.metrics import distance
+
+RESULTS, PICTURE = (Path(__file__).with_name(f"ladder.{kind}") for kind in ("json", "png"))
+PROMPTS = ["雪地里的两只企鹅", "草地上的一只猫", "水墨画,荷塘", "落日,一艘帆船", "红色的气球,天空", "星空下的房子,油画"]
+DPM, GUIDED, CACHED = (faster.solver, "dpm"), (faster.guidance_every, 2), (faster.caching, 2)
+PLAIN = "DDIM 50"
+LADDER = {  # name: (steps, rungs)
+    PLAIN: (50, [(faster.solver, "ddim")]),
+    "DDIM 20": (20, [(faster.solver, "ddim")]),
+    "DPM++ 20": (20, [DPM]),
+    "DPM++ 15": (15, [DPM]),
+    "DPM++ 10": (10, [DPM]),
+    "20, channels_last": (20, [DPM, (faster.channels_last,)]),
+    "20, guidance until 0.5": (20, [DPM, (faster.guidance_between, 0, 0.5)]),
+    "20, guidance from 0.2": (20, [DPM, (faster.guidance_between, 0.2, 1)]),
+    "20, guidance every 2": (20, [DPM, GUIDED]),
+    "20, caching 2": (20, [DPM, CACHED]),
+    "20, caching 3": (20, [DPM, (faster.caching, 3)]),
+    "20, caching 2, guidance every 2": (20, [DPM, CACHED, GUIDED]),
+    "20, caching 3, guidance every 3": (20, [DPM, (faster.caching, 3), (faster.guidance_every, 3)]),
+    "15, caching 2, guidance every 2": (15, [DPM, CACHED, GUIDED]),
+}
+EXPORTED = "20, exported"
+
+
+def drawn(pipe, name, prompts, seeds, **settings):
+    """Pictures by one rung of the ladder."""
+    steps, rungs = LADDER.get(name, (20, []))
+    with ExitStack() as stack:
+        for rung, *arguments in rungs:
+            stack.enter_context(rung(pipe, *arguments))
+        return sample(pipe, prompts, seeds, steps, **settings)
+
+
+def main():
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--judge", type=int, default=0, metavar="PROMPTS", help="held-out prompts; 0: leave it out")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--no-times", action="store_true")
+    flags = parser.parse_args()
+    pipe = paidiff.load()
+    with tempfile.TemporaryDirectory() as folder:
+        pipes = {name: pipe for name in LADDER}
+        if not torch.cuda.is_available():
+            from paidiff_lib.export import export
+
+            export(pipe, Path(folder) / "model")
+            pipes[EXPORTED] = paidiff.load(Path(folder) / "model")
+        report = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+        rungs = report.setdefault("rungs", {})
+        for name in pipes:
+            rungs.setdefault(name, {})
+        if not flags.no_times:
+            report["machine"] = machine()
+            for name, found in times(pipes, flags.rounds).items():
+                rungs[name].update(found)
+        for name, found in distances(pipes).items():
+            rungs[name]["distance"] = found
+        if flags.judge:
+            report["judged"] = {"prompts": flags.judge, "seeds": flags.seeds}
+            for name, found in accuracies(pipes, flags.judge, flags.seeds).items():
+                rungs[name].update(found)
+    RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    plot(report).save(PICTURE)
+    print(table(report))
+
+
+def times(pipes, rounds):
+    """Seconds of one picture in each of `rounds` rounds after a warm-up, all rungs in turns, and ratios within a round."""
+    seconds, memory = {name: [] for name in pipes}, {}
+    for index in range(rounds + 1):
+        for name, pipe in pipes.items():
+            wait()
+            began = time.perf_counter()
+            drawn(pipe, name, PROMPTS[:1], index)
+            wait()
+            if index:
+                seconds[name].append(time.perf_counter() - began)
+                memory |= {name: found} if (found := peak_memory()) else {}
+        print(f"round {index}", file=sys.stderr)
+    found = {}
+    for name, values in seconds.items():
+        ratios = [value / plain for value, plain in zip(values, seconds[PLAIN])]
+        found[name] = {"seconds": summary(values), "ratio": summary(ratios)} | ({"peak_gb": memory[name]} if memory else {})
+    return found
+
+
+def summary(values):
+    return {"median": round(statistics.median(values), 3), "low": round(min(values), 3), "high": round(max(values), 3)}
+
+
+def distances(pipes):
+    """The mean distance from the plain pipeline's pictures."""
+    seeds = list(range(len(PROMPTS)))
+    pictures = {name: drawn(pipe, name, PROMPTS, seeds) for name, pipe in pipes.items()}
+    return {name: round(float(np.mean(list(map(distance, pictures[PLAIN], found)))), 2) for name, found in pictures.items()}
+
+
+def accuracies(pipes, count, seeds):
+    """The judge's five rates and their mean, over held-out prompts and seeds: {"accuracy", "by_seed", "heads"}."""
+    from paidiff_lib.metrics import prompt_following
+    from paidiff_lib.pretrain.evaluate import HEADS, held_out
+
+    chosen, found = held_out(count), {}
+    specs, captions = [spec for spec, _ in chosen], [caption for _, caption in chosen]
+    for name, pipe in pipes.items():
+        rates = []
+        for seed in range(seeds):
+            starts = [seed * 100_000 + i for i in range(count)]
+            rates.append(prompt_following(drawn(pipe, name, captions, starts, guidance=guidance_of(pipe)), specs))
+        by_seed = [float(np.mean([rate[head] for head in HEADS])) for rate in rates]
+        heads = {head: round(float(np.mean([rate[head] for rate in rates])), 4) for head in HEADS}
+        found[name] = {"accuracy": round(float(np.mean(by_seed)), 4), "by_seed": [round(r, 4) for r in by_seed], "heads": heads}
+        print(name, found[name]["accuracy"], file=sys.stderr, flush=True)
+    return found
+
+
+def table(report):
+    """The report as a Markdown table."""
+    where = ", ".join(f"{key} {value}" for key, value in report.get("machine", {}).items())
+    lines = [where, "", "| rung | s a picture | of the plain one | distance | judge |", "|---|---|---|---|---|"]
+    for name, found in report["rungs"].items():
+        seconds, ratio = (f"{v['median']:.3f} ({v['low']:.3f}–{v['high']:.3f})" if (v := found.get(k)) else "" for k in ("seconds", "ratio"))
+        judged = f"{found['accuracy']:.1%}" if "accuracy" in found else ""
+        lines.append(f"| {name} | {seconds} | {ratio} | {found.get('distance', '')} | {judged} |")
+    return "\n".join(lines)
+
+
+def plot(report):
+    """Share of the plain pipeline's time against the distance from its picture."""
+    import io
+
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    paidiff.use_chinese_font()
+    figure = Figure((7, 4.2), dpi=90, layout="constrained")
+    axes = figure.subplots()
+    for name, found in report["rungs"].items():
+        if "ratio" in found and "distance" in found:
+            place = found["ratio"]["median"], found["distance"]
+            axes.plot(*place, "o", color="tab:blue")
+            axes.annotate(name, place, fontsize=7, xytext=(4, 3), textcoords="offset points")
+    axes.axvline(0.25, linestyle=":", color="gray")
+    axes.set(xlabel="占朴素管线时间的份额 · share of the plain pipeline's time", ylabel="与参考图的距离 · distance, grey levels")
+    axes.grid(alpha=0.3)
+    data = io.BytesIO()
+    figure.savefig(data)
+    return Image.open(data).convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
+
+
+if __name__ == "__main__":
+    main()
