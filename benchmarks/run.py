@@ -1,5 +1,8 @@
 """`make bench`: how long one picture takes, part by part. Prints a table, writes benchmarks/results.json.
 
+Then the ladder of speed-ups (ladder.py), on a GPU the full-size model (skeleton.py), and, where DIFFUSERS_EXAMPLES names a
+folder, training against diffusers' own scripts (training.py).
+
 Each part is run REPEATS times after one warm-up; the table gives the median and the range. One picture at the
 model's own size, 20 steps, guidance on.
 """
@@ -35,19 +38,43 @@ def main():
         "text encode": (lambda: pipe.encode_prompt(PROMPT, pipe.device, 1, True), REPEATS),
         f"{STEPS} UNet steps": (lambda: _sample(pipe), REPEATS),
         "VAE decode": (lambda: pipe.vae.decode(latents), REPEATS),
-        "paidiff draw, whole process": (_process, PROCESS_REPEATS),
     }
     with torch.inference_mode():
         times = {name: measure(work, repeats) for name, (work, repeats) in parts.items()}
-    report = {"machine": machine(), "model": model_name(), "steps": STEPS, "guidance": GUIDANCE, "seconds": times}
+    starts = starting(pipe)
+    report = {"machine": machine(), "model": model_name(), "steps": STEPS, "guidance": GUIDANCE, "seconds": times | starts}
     RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    print(table(report))
+    print(table(report), flush=True)
+    more = {"ladder.py": True, "skeleton.py": device() == "cuda", "training.py": "DIFFUSERS_EXAMPLES" in os.environ}
+    for name in (name for name, wanted in more.items() if wanted):
+        subprocess.run([sys.executable, RESULTS.with_name(name)], check=True)
+
+
+def starting(pipe):
+    """From the command to the picture, whole processes in turns: the model as it is, and exported (on a CPU)."""
+    times = {}
+    with tempfile.TemporaryDirectory() as folder:
+        models = {"paidiff draw, whole process": model_name()}
+        if device() == "cpu":
+            from paidiff_lib.export import export
+
+            export(pipe, Path(folder) / "model")
+            models["the same, exported"] = str(Path(folder) / "model")
+        for index in range(PROCESS_REPEATS + 1):
+            for name, model in models.items():
+                seconds = _time(lambda: _process(model))
+                times.setdefault(name, []).extend([seconds] if index else [])  # the first round warms up
+    return {name: summary(seconds) for name, seconds in times.items()}
 
 
 def measure(work, repeats):
     """Median and range, in seconds, of `repeats` runs after one warm-up."""
     work()
-    seconds = sorted(_time(work) for _ in range(repeats))
+    return summary(_time(work) for _ in range(repeats))
+
+
+def summary(seconds):
+    seconds = sorted(seconds)
     return {"median": round(statistics.median(seconds), 4), "low": round(seconds[0], 4), "high": round(seconds[-1], 4)}
 
 
@@ -114,9 +141,9 @@ def _sample(pipe):
     pipe(PROMPT, num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="latent")
 
 
-def _process():
+def _process(model):
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "paidiff_lib.cli", "draw", PROMPT, "-o", str(Path(folder) / "p.png")]
+        command = [sys.executable, "-m", "paidiff_lib.cli", "draw", PROMPT, "-o", str(Path(folder) / "p.png"), "--model", model]
         subprocess.run(command, check=True, capture_output=True)
 
 
