@@ -2,8 +2,9 @@
 
     export(paidiff.load("mini"), "out/exported")
 
-ONNX Runtime was chosen by measurement, see benchmarks/export.json. What is written is drawn with, and compared with the
-pipeline's own pictures, before the folder takes its name.
+What is written is drawn with, and compared with the pipeline's own pictures, before the folder takes its name. Why ONNX Runtime:
+one step of the mini UNet took 74 ms of processor time in torch, 36 in OpenVINO, 34 in ONNX Runtime (two 64x64 latents: 577, 537,
+476), and it is half as large, needs nothing beside it to write the file, and sends nothing anywhere.
 """
 
 import json
