@@ -4,7 +4,7 @@
 
 What is written is drawn with, and compared with the pipeline's own pictures, before the folder takes its name. Why ONNX Runtime:
 one step of the mini UNet took 74 ms of processor time in torch, 36 in OpenVINO, 34 in ONNX Runtime (two 64x64 latents: 577, 537,
-476), and it is half as large, needs nothing beside it to write the file, and sends nothing anywhere.
+476); drawing with it takes 80 MB of packages in place of 185.
 """
 
 import json
@@ -69,6 +69,7 @@ def export(pipe, folder, source="", lora=None):
 def check_target(folder):
     """Raise PaidiffError if an export cannot go there or could not be run: told before a model is loaded."""
     runtime()
+    runtime("onnx")  # torch writes the file with it; drawing does not need it
     folder = Path(folder)
     if folder.exists() and not is_export(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise PaidiffError(f"{folder} 里有别的东西,换一个新文件夹 · holds something else: choose a new folder")

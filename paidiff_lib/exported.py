@@ -8,6 +8,7 @@ The noise of a seed is torch's, the sampler is diffusers' DPM-Solver++; tests ho
 
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,14 @@ def is_export(folder):
     return (Path(folder).expanduser() / NOTE).is_file()
 
 
-def runtime():
-    """The module onnxruntime. Raises PaidiffError if it is not installed."""
+def runtime(name="onnxruntime"):
+    """The module of that name. Raises PaidiffError if it is not installed."""
     try:
-        import onnxruntime
+        return import_module(name)
     except ImportError as error:
         raise PaidiffError(
-            "没有装 onnxruntime,装上它 · not installed, install it: pip install -c constraints.txt -e .[export]"
+            f"没有装 {name},装上它 · not installed, install it: pip install -c constraints.txt -e .[export]"
         ) from error
-    return onnxruntime
 
 
 class Exported:

@@ -155,6 +155,8 @@ def test_a_damaged_export_and_other_tasks_are_refused(folder, tmp_path):
 
 
 def test_without_the_runtime_one_line(folder, tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    refused(["onnx,", ".[export]"], lambda: export(tiny, tmp_path / "out"))
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     refused([".[export]"], lambda: load(folder))
     refused([".[export]"], lambda: export(tiny, tmp_path / "out"))
