@@ -4,8 +4,8 @@
     python benchmarks/ladder.py --judge 60           # and judge accuracy: 60 held-out prompts, three seeds each
 
 Times are of whole pipeline calls, one picture each, as ratios to the plain pipeline (DDIM, 50 steps) of the same round; on a
-busy machine the ratio of the processor time is the steadier one. The
-distance is in grey levels from the plain pipeline's picture of the same seed. On a GPU, peak memory and share of the card's peak too.
+busy machine the ratio of the processor time is the steadier one. The distance is in grey levels from the plain pipeline's picture
+of the same seed. On a GPU, peak memory too.
 """
 
 import argparse
@@ -22,8 +22,9 @@ from run import machine, peak_memory, wait
 
 import paidiff_lib as paidiff
 from paidiff_lib import faster
-from paidiff_lib.draw import guidance_of, sample
+from paidiff_lib.draw import sample
 from paidiff_lib.metrics import distance
+from paidiff_lib.pretrain.export import MODELS
 
 RESULTS, PICTURE = (Path(__file__).with_name(f"ladder.{kind}") for kind in ("json", "png"))
 PROMPTS = ["雪地里的两只企鹅", "草地上的一只猫", "水墨画,荷塘", "落日,一艘帆船"]
@@ -44,18 +45,19 @@ LADDER = {  # name: (steps, rungs)
     "20, caching 2, guidance every 2": (20, [DPM, CACHED, GUIDED]),
     "20, caching 3, guidance every 3": (20, [DPM, (faster.caching, 3), (faster.guidance_every, 3)]),
     "15, caching 2, guidance every 2": (15, [DPM, CACHED, GUIDED]),
+    "4, distilled": (4, [(faster.few_step, MODELS / "paidiff-mini-zh-4-steps")]),
 }
+JUDGED = [PLAIN, "DPM++ 20", "DPM++ 10", "20, caching 2, guidance every 2", "15, caching 2, guidance every 2", "4, distilled"]
 EXPORTED = "20, exported"
 TIMES = ("seconds", "ratio", "cpu ratio")
 
 
-def drawn(pipe, name, prompts, seeds, **settings):
+def drawn(pipe, name, prompts, seeds):
     """Pictures by one rung of the ladder."""
     steps, rungs = LADDER.get(name, (20, []))
     with ExitStack() as stack:
-        for rung, *arguments in rungs:
-            stack.enter_context(rung(pipe, *arguments))
-        return sample(pipe, prompts, seeds, steps, **settings)
+        given = [stack.enter_context(rung(pipe, *arguments)) for rung, *arguments in rungs]
+        return sample(pipe, prompts, seeds, **{"steps": steps, **(given and given[-1] or {})})
 
 
 def main():
@@ -88,7 +90,7 @@ def main():
             rungs[name]["distance"] = found
         if flags.judge:
             report["judged"] = {"prompts": flags.judge, "seeds": flags.seeds}
-            for name, found in accuracies(pipes, flags.judge, flags.seeds).items():
+            for name, found in accuracies({name: pipe for name in JUDGED}, flags.judge, flags.seeds).items():
                 rungs[name].update(found)
     keep(report)
     print(table(report))
@@ -148,7 +150,7 @@ def accuracies(pipes, count, seeds):
         rates = []
         for seed in range(seeds):
             starts = [seed * 100_000 + i for i in range(count)]
-            rates.append(prompt_following(drawn(pipe, name, captions, starts, guidance=guidance_of(pipe)), specs))
+            rates.append(prompt_following(drawn(pipe, name, captions, starts), specs))
         by_seed = [float(np.mean([rate[head] for head in HEADS])) for rate in rates]
         heads = {head: round(float(np.mean([rate[head] for rate in rates])), 4) for head in HEADS}
         found[name] = {"accuracy": round(float(np.mean(by_seed)), 4), "by_seed": [round(r, 4) for r in by_seed], "heads": heads}
