@@ -140,16 +140,20 @@ def few_step(pipe, folder):
     from .lora import scales, set_scales
 
     before, active = pipe.scheduler, scales(pipe)
-    settings = load_few_step(pipe, folder, "few_step")
-    try:
-        yield settings
-    finally:
-        pipe.scheduler = before
-        pipe.delete_adapters("few_step")
-        if active:
-            set_scales(pipe, active)
-        else:
-            pipe.unload_lora_weights()
+    with _weights_back(pipe.unet):
+        settings = load_few_step(pipe, folder, "few_step")
+        if not active:  # as part of the weights it costs nothing; beside other LoRAs it cannot be that
+            pipe.fuse_lora(adapter_names=["few_step"], safe_fusing=True)
+        try:
+            yield settings
+        finally:
+            pipe.scheduler = before
+            if active:
+                pipe.delete_adapters("few_step")
+                set_scales(pipe, active)
+            else:
+                pipe.unfuse_lora()
+                pipe.unload_lora_weights()
 
 
 def load_few_step(pipe, folder, name="few_step"):
