@@ -154,6 +154,9 @@ def use(browser):
 
     for task, name in (("img2img", "图生图"), ("controlnet", "ControlNet"), ("inpaint", "局部重绘")):
         browser.tab(name)
+        if task == "inpaint":
+            browser.wait(lambda: browser.find("#inpaint-picture canvas"))
+            time.sleep(2)  # the canvas takes no picture before it is set up
         browser.upload(f"#{task}-picture", PICTURE)
         time.sleep(1.5)
         if task == "inpaint":
