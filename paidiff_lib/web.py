@@ -121,27 +121,29 @@ class Door(Guard):
         await self.app(scope, receive, send)
 
 
-class Upload(gr.Image):
-    """gr.Image that hands the file on as it was sent: its settings stay in it, and a broken one gives our own line."""
+def upload_box(**settings):
+    """A gr.Image that hands the file's bytes on as they were sent: the settings stay in, a broken one gives our own line.
 
-    is_template = True
+    Not a subclass: for each of those gradio writes a .pyi file beside this one.
+    """
+    box = gr.Image(sources=["upload", "clipboard"], **settings)
+    box.preprocess = lambda sent: Path(sent.path).read_bytes() if sent and sent.path else None
+    return box
 
-    def preprocess(self, payload):
-        return Path(payload.path).read_bytes() if payload and payload.path else None
 
+def paint_box(**settings):
+    """A gr.ImageEditor that hands on (the picture's bytes, [bytes of what was painted over it]), or None."""
+    box = gr.ImageEditor(sources=["upload", "clipboard"], **settings)
 
-class Paint(gr.ImageEditor):
-    """gr.ImageEditor that hands on (the picture's bytes, [bytes of what was painted over it])."""
-
-    is_template = True
-
-    def preprocess(self, payload):
-        if payload is None:
-            return None
-        sent = self.blob_storage.get(payload.id) if payload.id is not None else payload
+    def preprocess(sent):
+        if sent is not None and sent.id is not None:
+            sent = box.blob_storage.get(sent.id)
         if sent is None or sent.background is None:
             return None
         return _bytes(sent.background), [_bytes(layer) for layer in sent.layers if layer]
+
+    box.preprocess = preprocess
+    return box
 
 
 def make_page(studio):
@@ -187,9 +189,9 @@ def make_page(studio):
                 )
                 again = gr.Button("再看一遍文件夹 · Look again", size="sm", elem_id="again")
             with gr.Column(min_width=280):
-                dropped = Upload(
+                dropped = upload_box(
                     label="拖进画过的图,取回设置 · Drop a picture to take its settings back",
-                    sources=["upload", "clipboard"], height=190, elem_id="dropped",
+                    height=190, elem_id="dropped",
                 )  # fmt: skip
                 report = gr.HTML(elem_id="report")
         with gr.Accordion("画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it", elem_id="prompts"):
@@ -237,8 +239,8 @@ def _tabs():
         own["img2img"] = [start, strength]
         buttons["img2img"] = gr.Button(DRAW, variant="primary", elem_id="draw-img2img")
     with gr.Tab(TABS["inpaint"], id="inpaint"):
-        canvas = Paint(
-            label="涂出要重画的地方 · Inpaint: paint over what is to be redrawn", sources=["upload", "clipboard"], layers=False,
+        canvas = paint_box(
+            label="涂出要重画的地方 · Inpaint: paint over what is to be redrawn", layers=False,
             transforms=(), brush=gr.Brush(default_size=40, colors=["#14b8a6"], color_mode="fixed"), height=340,
             elem_id="inpaint-picture", buttons=[], format="png",
         )  # fmt: skip
@@ -256,7 +258,7 @@ def _tabs():
 
 
 def _upload(label, task):
-    return Upload(label=label, sources=["upload", "clipboard"], height=260, elem_id=f"{task}-picture", min_width=140)
+    return upload_box(label=label, height=260, elem_id=f"{task}-picture", min_width=140)
 
 
 class Hand:
