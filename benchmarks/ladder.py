@@ -185,15 +185,18 @@ def plot(report):
     from PIL import Image
 
     paidiff.use_chinese_font()
-    figure = Figure((7, 4.2), dpi=90, layout="constrained")
+    figure = Figure((8, 4.8), dpi=90, layout="constrained")
     axes = figure.subplots()
-    for name, found in report["rungs"].items():
-        if "ratio" in found and "distance" in found:
-            place = found["ratio"]["median"], found["distance"]
-            axes.plot(*place, "o", color="tab:blue")
-            axes.annotate(name, place, fontsize=7, xytext=(4, 3), textcoords="offset points")
+    rungs = {name: found for name, found in report["rungs"].items() if "ratio" in found and "distance" in found}
+    for number, (name, found) in enumerate(rungs.items(), 1):
+        place = found["ratio"]["median"], found["distance"]
+        axes.plot(*place, "o", label=f"{number}  {name}")
+        axes.annotate(number, place, fontsize=8, xytext=(4, 4), textcoords="offset points")
+    axes.legend(fontsize=7, loc="upper right", handlelength=1)
     axes.axvline(0.25, linestyle=":", color="gray")
-    axes.set(xlabel="占朴素管线时间的份额 · share of the plain pipeline's time", ylabel="与参考图的距离 · distance, grey levels")
+    axes.set(xscale="log", xlabel="占朴素管线时间的份额 · share of the plain pipeline's time", ylabel="与参考图的距离 · distance, grey levels")
+    axes.set_xticks([0.05, 0.1, 0.25, 0.5, 1], ["5 %", "10 %", "25 %", "50 %", "100 %"])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
     data = io.BytesIO()
     figure.savefig(data)

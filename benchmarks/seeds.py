@@ -106,7 +106,7 @@ def food(seed, folder):
 
 def cleaning(seed, folder):
     if not (folder / "dirty").exists():
-        dirty.write(folder / "dirty", 480, seed=8, share=0.75, kinds=("blur", "caption", "caption", *dirty.KINDS))
+        dirty.write(folder / "dirty", 480, seed=8, share=0.75, kinds=("blur", *["caption"] * 4, *dirty.KINDS))  # as in the lesson
     sets, chosen, found = {"base": None, "dirty": "dirty/metadata.jsonl", "clean": None}, held_out(100), {}
     sets["clean"] = curate(folder / "dirty").write()
     for kind, data in sets.items():

@@ -75,6 +75,7 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "tune": training("full", (100, 2, 100, 40), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
         "pictures": (480, 48, 240, 160),  # of the dirty set
         "prompts": (48, 4, 24, 12),  # to be judged
+        "steps": (10, 2, 20, 20),  # of their sampling
     },
     "09": {
         "steps": ((50, 10), (4, 2), (50, 20), (50, 20)),  # the plain way and the quick one

@@ -36,6 +36,22 @@ IGNORED = {
     ("07_food_model.ipynb", "careless = paidiff.load()"): "intervals; asserted in the next cell",
     ("07_food_model.ipynb", 'dish = "红烧狮子头"'): "trained pictures; asserted there",
     ("07_food_model.ipynb", "from diffusers import StableDiffusionPipeline"): "a trained picture: another rounding, another picture",
+    ("08_data_cleaning.ipynb", 'order = np.argsort(found.scores["clip"])'): "scores in the titles",
+    ("08_data_cleaning.ipynb", "import numpy as np"): "scores in the titles",
+    ("08_data_cleaning.ipynb", "kinds = np.array([truth[item.name] for item in found.items])"): "rates; asserted in the next cell",
+    ("08_data_cleaning.ipynb", "limits = np.linspace(*np.percentile(found.scores[\"clip\"], (1, 99)), 30)"): "a curve",
+    ("08_data_cleaning.ipynb", "from paidiff_lib.draw import sample"): "intervals and trained pictures; asserted in the next cell",
+    ("08_data_cleaning.ipynb", 'gain = [interval(np.subtract(a, b)) for a, b in zip(numbers["干净的 clean"], numbers["脏数据 dirty"])]'): "intervals; asserted there",
+    ("09_acceleration.ipynb", "import time"): "times",
+    ("09_acceleration.ipynb", "import numpy as np"): "times and rates; asserted in the next cell",
+    ("09_acceleration.ipynb", "show(paidiff.curve({name: ([row[0]], [row[1]]) for name, row in rows.items()}, x=\"一张图的秒数 seconds a picture\", y=\"离原图 distance\"),"): "a plot of times",
+    ("09_acceleration.ipynb", "if exportable:"): "times; the pictures are compared there",
+    ("10_products.ipynb", 'room = paidiff.playground(loras=out / "loras")'): "widgets",
+    ("10_products.ipynb", "from paidiff_lib.playground import Playground"): "a trained picture: another rounding, another picture",
+    ("10_products.ipynb", "import base64, io, json"): "a trained picture: another rounding, another picture",
+    ("10_products.ipynb", 'print(json.loads(call("/health")))'): "times",
+    ("10_products.ipynb", 'page, address = started("web", "--loras", str(out / "loras"))'): "a free port",
+    ("10_products.ipynb", "from gradio_client import Client"): "a trained picture; asserted there to be the playground's",
 }
 MARKER = re.compile(r"#\s*(NBVAL_\w+|PYTEST_VALIDATE_\w+)|nbval-[\w-]+|raises-exception")
 SHELL = re.compile(r"^\s*(!|%%?(bash|sh|sx|system|pip|conda)\b)", re.M)
