@@ -15,7 +15,7 @@ MINI = {  # what the stored outputs of the lessons were drawn with
     "04": {"word": {"steps": 150, "lr": 2e-2, "batch": 4}},
     "05": {"whole": {"steps": 100, "lr": 5e-4, "batch": 4}},
     "06": {"control": {"steps": 150, "lr": 1e-3, "batch": 8}},
-    "07": {"food": {"steps": 150, "lr": 6e-4, "batch": 12}},
+    "07": {"food": {"steps": 200, "lr": 4e-4, "batch": 12}},
 }
 
 
