@@ -29,12 +29,12 @@ def training(method, steps, lr, batch):
 LESSONS = {  # each row: mini, tiny, 512, 768
     "01": {
         "seeds": (64, 6, 16, 8),  # pictures for each side of a comparison
-        "steps": (6, 2, 10, 10),  # of their sampling
+        "steps": (5, 2, 10, 10),  # of their sampling
         "sweep": ([2, 5, 10, 20, 50], [1, 2, 4], [5, 10, 20, 50], [5, 10, 20, 50]),  # steps tried
         "sizes": ([(96, 96), (128, 128), (192, 128), (128, 192)], [(64, 64), (96, 64)],
                   [(384, 384), (512, 512), (768, 512), (512, 768)], [(576, 576), (768, 768), (1024, 768), (768, 1024)]),
         "gallery": (36, 6, 36, 36),  # pictures of it
-        "gallery_steps": (12, 2, 20, 20),
+        "many": (10, 2, 20, 20),  # steps where many pictures are drawn
         "scenes": (32, 4, 24, 12),  # prompts that are judged
     },
     "02": {"seeds": (16, 2, 8, 4), "steps": (12, 6, 20, 20)},
