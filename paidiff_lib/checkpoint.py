@@ -51,7 +51,7 @@ class Store:
             staging.mkdir()
             write(staging)
             seal(staging)
-            _move(staging, target)
+            move(staging, target)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise PaidiffError(
@@ -105,7 +105,7 @@ def flush(path):
         os.close(handle)
 
 
-def _move(staging, target):
+def move(staging, target):
     """Put a sealed folder in its place. One that is there already (the same step, saved again) goes afterwards."""
     stale = target.with_name(f".stale-{target.name}")
     shutil.rmtree(stale, ignore_errors=True)

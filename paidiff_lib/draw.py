@@ -78,13 +78,13 @@ def sample(pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=No
     return pictures
 
 
-def sampler(scheduler, name=None):
-    """A new scheduler, which remembers nothing: of that name in SAMPLERS, or of the kind of `scheduler`, with its settings."""
+def sampler(scheduler, name=None, **settings):
+    """A new scheduler, which remembers nothing: of that name in SAMPLERS, or of the kind of `scheduler`, with its settings and these."""
     import diffusers
 
     kind = getattr(diffusers, SAMPLERS[name]) if name else type(scheduler)
     more = {"skip_prk_steps": True} if name == "PNDM" else {}  # as Stable Diffusion's; else few steps fail
-    return kind.from_config(scheduler.config, **more)
+    return kind.from_config(scheduler.config, **more, **settings)
 
 
 def guidance_of(pipe):

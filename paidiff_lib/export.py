@@ -14,13 +14,13 @@ import warnings
 from pathlib import Path
 
 from . import __version__
-from .checkpoint import _move
+from .checkpoint import move
 from .draw import BATCH, guidance_of, sample
 from .errors import PaidiffError
 from .exported import FORMAT, NOTE, Exported, is_export, runtime
 from .lora import load_lora
 from .memory import is_small
-from .skeleton import _new_folder
+from .skeleton import new_folder
 
 TOLERANCE = 2  # grey levels of 255 that a pixel may differ by: rounding alone makes 1
 PROMPT, STEPS = "雪地里的两只企鹅", 4  # what is drawn to compare
@@ -49,7 +49,7 @@ def export(pipe, folder, source="", lora=None):
     bytes_of = sum(p.numel() * 4 for part in (pipe.unet, pipe.text_encoder, pipe.vae.decoder) for p in part.parameters())
     folder = Path(folder).absolute()
     aside = folder.with_name(f".{folder.name}-new-{os.getpid()}")  # an older export stays until the new one is whole
-    with _new_folder(aside, bytes_of) as staging:
+    with new_folder(aside, bytes_of) as staging:
         _write_graphs(pipe, staging)
         _write_words(pipe, staging)
         note = {
@@ -62,7 +62,7 @@ def export(pipe, folder, source="", lora=None):
         _json(staging / NOTE, note)
         found = _compare(pipe, Exported(staging))
         _json(staging / NOTE, {**note, "largest_difference": found})
-    _move(aside, folder)
+    move(aside, folder)
     return found
 
 

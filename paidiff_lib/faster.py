@@ -11,15 +11,20 @@ import json
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .draw import sampler
 from .errors import PaidiffError
 
+SOLVERS = {"ddim": ("DDIM", {"timestep_spacing": "leading"}), "dpm": ("DPM++ 2M", {"algorithm_type": "dpmsolver++"})}
 FEW_STEP = "few_step.json"  # beside a distilled LoRA: {"timesteps": [999, 749, 499, 249], "guidance": 1}
 
 
 @contextmanager
 def solver(pipe, name="dpm"):
     """Another sampler: "ddim", first order, which wants about 50 steps; "dpm", DPM-Solver++ 2M, which wants 10 to 20."""
-    before, pipe.scheduler = pipe.scheduler, _scheduler(pipe, name)
+    if name not in SOLVERS:
+        raise PaidiffError(f"没有这个采样器 · no such solver: {name}; 可选 choose from: {', '.join(SOLVERS)}")
+    kind, settings = SOLVERS[name]
+    before, pipe.scheduler = pipe.scheduler, sampler(pipe.scheduler, kind, **settings)
     try:
         yield
     finally:
@@ -169,20 +174,15 @@ def load_few_step(pipe, folder, name="few_step"):
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PaidiffError(f"不是少步 LoRA · not a few-step LoRA: {folder}: {FEW_STEP}: {error}") from error
     load_lora(pipe, folder, name)
-    pipe.scheduler = _scheduler(pipe, "dpm", solver_order=1, timestep_spacing="trailing")
+    pipe.scheduler = first_order(pipe)
     plan = pipe.scheduler.set_timesteps
     pipe.scheduler.set_timesteps = lambda steps=None, device=None, **_: plan(timesteps=timesteps, device=device)
     return {"steps": len(timesteps), "guidance": guidance}
 
 
-def _scheduler(pipe, name, **settings):
-    import diffusers
-
-    kinds = {"ddim": ("DDIMScheduler", {"timestep_spacing": "leading"}), "dpm": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"})}
-    if name not in kinds:
-        raise PaidiffError(f"没有这个采样器 · no such solver: {name}; 可选 choose from: {', '.join(kinds)}")
-    kind, own = kinds[name]
-    return getattr(diffusers, kind).from_config(pipe.scheduler.config, **own, **settings)
+def first_order(pipe):
+    """A scheduler that makes DDIM's steps, at any timesteps, down to the clean latents."""
+    return sampler(pipe.scheduler, "DPM++ 2M", algorithm_type="dpmsolver++", solver_order=1, timestep_spacing="trailing")
 
 
 def _sampling(more):

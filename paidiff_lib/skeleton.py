@@ -43,7 +43,7 @@ def write(name, folder, tiny=False, seed=0):
     short, shape, folder = known(name), TINY if tiny else FULL, Path(folder)
     side = 64 if tiny else min(FAMILY[short].size)
     kind = {"base": _base, "controlnet": _control, "lora": _lora}[FAMILY[short].kind]
-    with _new_folder(folder, _size(kind, shape, side)) as staging:
+    with new_folder(folder, _size(kind, shape, side)) as staging:
         kind(staging, shape, side, seed)
         mark = {"weights": "random", "layout_of": short, "tiny": tiny, "seed": seed}
         (staging / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
@@ -250,7 +250,7 @@ def _size(kind, shape, side):
 
 
 @contextmanager
-def _new_folder(folder, size):
+def new_folder(folder, size):
     """A staging folder beside `folder` that takes its place when the block ends well. Raises PaidiffError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PaidiffError(f"{folder} 已经有东西了,换一个新文件夹 · already holds something: choose a new folder")

@@ -26,7 +26,7 @@ from .family import names
 from .infotext import infotext
 from .lora import NAMES, load_lora, scales, set_scales
 from .text import check_prompt
-from .textual_inversion import _read as read_embedding, load_embedding
+from .textual_inversion import load_embedding, read_embedding
 
 WORD_FILES = ("learned_embeds.safetensors", "learned_embeds.bin")
 NAME = "studio"  # of the LoRA in the pipeline: one at a time, so that a file that was trained anew is read anew

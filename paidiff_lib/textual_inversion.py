@@ -103,7 +103,7 @@ def load_embedding(pipe, source, token=None):
     """
     path = Path(source)
     path = next((path / n for n in (FILE, "learned_embeds.bin") if (path / n).is_file()), path) if path.is_dir() else path
-    name, vectors = _read(path)
+    name, vectors = read_embedding(path)
     token = token or name
     if not token:
         raise PaidiffError(f"{path.name} 没有写词的名字,请给出 token= · does not name its word: give token=")
@@ -168,7 +168,7 @@ def _embeddings(pipe):
     return pipe.text_encoder.get_input_embeddings()
 
 
-def _read(path):
+def read_embedding(path):
     """(name or None, vectors (n, width)) of a file. Raises PaidiffError."""
     try:
         state = safe.read_weights(path)

@@ -28,9 +28,9 @@ from .draw import SAMPLERS, STEPS  # noqa: E402
 from .edges import canny  # noqa: E402
 from .errors import PaidiffError, one_line  # noqa: E402
 from .infotext import png, settings_in  # noqa: E402
-from .serve.guard import Guard, _answer  # noqa: E402
+from .serve.guard import Guard, answer  # noqa: E402
 from .serve.schemas import MAX_PICTURES, MAX_PROMPT, MAX_SCALE, MAX_SEED, MAX_SIDE, MAX_STEPS, first_seed  # noqa: E402
-from .serve.server import LAST_SECONDS, _listen, check  # noqa: E402
+from .serve.server import LAST_SECONDS, check, listen  # noqa: E402
 from .studio import FORMATS, Studio, Wish, fit, opened  # noqa: E402
 
 PROMPTS = zoo.ROOT / "data/prompts/gallery_prompts.jsonl"
@@ -72,7 +72,7 @@ def run(host="127.0.0.1", port=7861, model=None, loras=None, token=None, say=pri
     token: needed to listen anywhere but on this machine; it is the password of the user "paidiff".
     """
     check(host, token, WAITING)
-    with _listen(host, port) as listening:  # before the model: a port in use is known at once
+    with listen(host, port) as listening:  # before the model: a port in use is known at once
         studio = Studio(model, loras)
         app = make_app(studio, token)
         shown, chosen = listening.getsockname()[:2]
@@ -117,7 +117,7 @@ class Door(Guard):
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             refusal = self._stranger(scope["path"], headers)
             if refusal:
-                return await _answer(send, *refusal)
+                return await answer(send, *refusal)
         await self.app(scope, receive, send)
 
 

@@ -145,6 +145,21 @@ def skeletons(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def loras(tiny_folder, tmp_path_factory):
+    """A folder with one LoRA that shows, and one word."""
+    from torch.nn.init import normal_
+
+    folder = tmp_path_factory.mktemp("loras")
+    pipe = paidiff_lib.load(tiny_folder)
+    lora = paidiff_lib.LoRA(pipe, rank=2)
+    for parameter in lora.parameters().values():
+        normal_(parameter, std=0.5)
+    lora.save(folder / "porcelain")
+    paidiff_lib.TextualInversion(pipe, "<kitten>", initializer="猫").save(folder / "kitten")
+    return folder
+
+
 @pytest.fixture
 def tiny(tiny_folder):
     """A freshly loaded tiny pipeline: a test may change it."""

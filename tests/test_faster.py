@@ -186,7 +186,7 @@ def test_few_steps_are_first_order(mini):
     with faster.solver(mini, "ddim"):
         reference = sample(mini, PROMPTS[:1], 1, 20)
         timesteps = mini.scheduler.timesteps
-    mini.scheduler, before = faster._scheduler(mini, "dpm", solver_order=1), mini.scheduler
+    mini.scheduler, before = faster.first_order(mini), mini.scheduler
     plan = mini.scheduler.set_timesteps
     mini.scheduler.set_timesteps = lambda *_, device=None, **more: plan(timesteps=timesteps, device=device)
     pictures = sample(mini, PROMPTS[:1], 1, 20)

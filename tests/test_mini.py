@@ -223,6 +223,24 @@ def test_the_readmes_figures_are_the_measured_ones(name):
     assert "@@" not in readme(name)
 
 
+@pytest.mark.parametrize("name", READMES)
+def test_the_readmes_benchmarks_are_the_measured_ones(name):
+    """Rows of the ladder as share of the time, distance and judge; start-up; cleaning; 100,000 pictures."""
+    ladder, times, seeds, curated = (
+        json.loads((ROOT / f"benchmarks/{part}.json").read_text(encoding="utf-8")) for part in ("ladder", "results", "seeds", "curate")
+    )
+    rows = [
+        f"| {rung['ratio']['median']:.0%} | {rung['distance']:.1f} | {rung['accuracy']:.1%} |".replace("%", " %")
+        for rung in ladder["rungs"].values()
+        if "accuracy" in rung
+    ]
+    starts = [f"{times['seconds'][part]['median']:.1f}" for part in ("paidiff draw, whole process", "the same, exported")]
+    means = {key: value["mean"] for key, value in seeds["cleaning"].items()}
+    cleaned = [f"{means[f'{kind}: {head}']:.0%}".replace("%", " %") for head in ("subject", "background") for kind in ("clean", "dirty")]
+    missing = [text for text in (*rows, *starts, *cleaned, str(curated["pictures per second"])) if text not in readme(name)]
+    assert len(rows) == 6 and not missing
+
+
 def blocks(name):
     return re.findall(r"^```python\n(.*?)^```$", readme(name), re.M | re.S)
 

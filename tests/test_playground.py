@@ -13,21 +13,6 @@ from paidiff_lib.infotext import settings_in
 from paidiff_lib.playground import NONE, Playground
 
 
-@pytest.fixture(scope="module")
-def loras(tiny_folder, tmp_path_factory):
-    """A folder with one LoRA that shows, and one word."""
-    from torch.nn.init import normal_
-
-    folder = tmp_path_factory.mktemp("loras")
-    pipe = paidiff.load(tiny_folder)
-    lora = paidiff.LoRA(pipe, rank=2)
-    for parameter in lora.parameters().values():
-        normal_(parameter, std=0.5)
-    lora.save(folder / "porcelain")
-    paidiff.TextualInversion(pipe, "<kitten>", initializer="猫").save(folder / "kitten")
-    return folder
-
-
 @pytest.fixture
 def room(tiny_folder, loras):
     room = Playground(str(tiny_folder), loras)

@@ -262,7 +262,7 @@ def test_scaling_factor_brings_latents_to_unit_variance():
 
 def test_what_distillation_asks_for_lands_on_the_teachers_path():
     pipe = distill.teacher()
-    solver = faster._scheduler(pipe, "dpm", solver_order=1, timestep_spacing="trailing")
+    solver = faster.first_order(pipe)
     solver.set_timesteps(timesteps=distill.TIMESTEPS)
     points = torch.randn((2, 5, 8, 4, 4), generator=torch.Generator().manual_seed(0))
     clean, gain = distill.wanted(points, solver.alphas_cumprod)

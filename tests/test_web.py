@@ -39,16 +39,8 @@ def serving(studio, token=None):
 
 
 @pytest.fixture(scope="module")
-def studio(tiny_folder, tmp_path_factory):
-    from torch.nn.init import normal_
-
-    folder = tmp_path_factory.mktemp("loras")
-    pipe = paidiff.load(tiny_folder)
-    lora = paidiff.LoRA(pipe, rank=2)
-    for parameter in lora.parameters().values():
-        normal_(parameter, std=0.5)
-    lora.save(folder / "porcelain")
-    studio = Studio(str(tiny_folder), folder)
+def studio(tiny_folder, loras):
+    studio = Studio(str(tiny_folder), loras)
     yield studio
     studio.close()
 

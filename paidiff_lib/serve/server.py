@@ -21,7 +21,7 @@ def run(host="127.0.0.1", port=7860, model=None, lora=None, token=None, queue=64
     token: needed to listen anywhere but on this machine. queue: how many pictures may wait. say: is told the address.
     """
     check(host, token, queue)
-    with _listen(host, port) as listening:  # before the model: a port in use is known at once
+    with listen(host, port) as listening:  # before the model: a port in use is known at once
         name = zoo.model_name(model)
         pipe = zoo.load(name)
         if lora:
@@ -68,7 +68,7 @@ def check(host, token, queue):
         raise PaidiffError(f"queue 要在 8 到 10000 之间 · must be from 8 to 10000: {queue}")
 
 
-def _listen(host, port):
+def listen(host, port):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
