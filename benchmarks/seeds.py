@@ -32,6 +32,7 @@ STEPS = 10  # where there are many pictures: the judge sees no difference from 2
 REHEARSAL = 0.5  # lesson 7's share of old pictures
 PLACES = ["草地", "雪地", "沙滩", "白色背景"]
 THINGS = ["猫", "企鹅", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "西瓜", "帆船", "松树", "气球", "箱子"]
+NAMESAKES = [thing for thing in SUBJECTS if set(thing) & set("".join(DISHES))]  # rehearsed more, as in lesson 7
 ALL = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(SUBJECTS)]
 
 
@@ -91,7 +92,7 @@ def dreambooth(seed, folder):
 def food(seed, folder):
     if not (folder / "food").exists():
         write(folder / "food", food_scenes(240))
-        write(folder / "known", known(480))
+        write(folder / "known", [*known(320), *known(160, seed=1, subjects=NAMESAKES)])
     new, old = CaptionFolder(folder / "food"), CaptionFolder(folder / "known")
     dishes, found = [Spec(dish, place) for place in PLACES for dish in DISHES], {}
     for kind, data, training in (("base", None, None), ("with", Mixed(new, old, share=REHEARSAL), "food"), ("without", new, "careless")):

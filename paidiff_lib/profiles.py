@@ -29,12 +29,12 @@ def training(method, steps, lr, batch):
 LESSONS = {  # each row: mini, tiny, 512, 768
     "01": {
         "seeds": (64, 6, 16, 8),  # pictures for each side of a comparison
-        "steps": (5, 2, 10, 10),  # of their sampling
+        "steps": (4, 2, 10, 10),  # of their sampling
         "sweep": ([2, 5, 10, 20, 50], [1, 2, 4], [5, 10, 20, 50], [5, 10, 20, 50]),  # steps tried
         "sizes": ([(96, 96), (128, 128), (192, 128), (128, 192)], [(64, 64), (96, 64)],
                   [(384, 384), (512, 512), (768, 512), (512, 768)], [(576, 576), (768, 768), (1024, 768), (768, 1024)]),
         "gallery": (36, 6, 36, 36),  # pictures of it
-        "many": (10, 2, 20, 20),  # steps where many pictures are drawn
+        "many": (8, 2, 20, 20),  # steps where many pictures are drawn
         "scenes": (32, 4, 24, 12),  # prompts that are judged
     },
     "02": {"seeds": (16, 2, 8, 4), "steps": (12, 6, 20, 20)},
@@ -43,33 +43,39 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "kitten": training("lora", (60, 2, 40, 20), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "things": (12, 3, 12, 8),  # scenes to measure with
         "seeds": (3, 1, 1, 1),  # for each of them
+        "steps": (10, 2, 20, 20),  # of the pictures that are measured
     },
     "04": {
         "word": training("word", (150, 2, 150, 60), (2e-2, 1e-3, 2e-3, 2e-3), (4, 2, 4, 4)),
         "places": (8, 2, 8, 8),  # to measure in
         "seeds": (3, 1, 1, 1),
+        "steps": (10, 2, 20, 20),  # of the pictures that are measured
     },
     "05": {
         "lora": training("lora", (200, 2, 150, 60), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "alone": training("lora", (100, 2, 75, 30), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
-        "whole": training("full", (100, 2, 60, 30), (5e-4, 1e-4, 2e-6, 2e-6), (4, 2, 4, 4)),
+        "whole": training("full", (60, 2, 60, 30), (5e-4, 1e-4, 2e-6, 2e-6), (4, 2, 4, 4)),
         "bears": (40, 8, 40, 40),  # pictures of the class
         "seeds": (3, 1, 1, 1),
+        "steps": (10, 2, 20, 20),  # of the pictures that are measured
     },
     "06": {
-        "control": training("control", (150, 2, 100, 40), (1e-3, 1e-3, 1e-5, 1e-5), (8, 2, 4, 4)),
+        "control": training("control", (100, 2, 100, 40), (1e-3, 1e-3, 1e-5, 1e-5), (8, 2, 4, 4)),
         "scenes": (300, 8, 300, 300),  # pictures to train on
         "things": (12, 2, 12, 8),  # scenes to measure with
         "seeds": (3, 1, 1, 1),
+        "steps": (10, 2, 20, 20),  # of the pictures that are measured
     },
     "07": {
         "food": training("full", (200, 2, 130, 50), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
-        "careless": training("full", (100, 2, 65, 25), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
-        "lora": training("lora", (100, 2, 60, 30), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
+        "careless": training("full", (60, 2, 65, 25), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
+        "lora": training("lora", (60, 2, 60, 30), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "dishes": (240, 12, 240, 240),  # pictures to train on, of the dishes
-        "known": (480, 12, 480, 480),  # and of the old world
+        "known": (320, 8, 320, 320),  # of the old world
+        "namesakes": (160, 4, 160, 160),  # and of what sounds like a dish
         "places": (3, 1, 1, 1),  # where each dish is drawn to be judged
         "things": (28, 4, 28, 28),  # old things to be judged
+        "steps": (10, 2, 20, 20),  # of the pictures that are measured
     },
     "08": {
         "tune": training("full", (100, 2, 100, 40), (6e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
@@ -79,11 +85,11 @@ LESSONS = {  # each row: mini, tiny, 512, 768
     },
     "09": {
         "steps": ((50, 10), (4, 2), (50, 20), (50, 20)),  # the plain way and the quick one
-        "prompts": (32, 4, 8, 8),  # to be judged
+        "prompts": (24, 4, 8, 8),  # to be judged
         "repeats": (3, 1, 3, 3),  # of a time
     },
     "10": {
-        "lora": training("lora", (240, 2, 150, 60), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
+        "lora": training("lora", (120, 2, 150, 60), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "steps": (12, 2, 20, 20),
     },
 }  # fmt: skip

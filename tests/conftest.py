@@ -185,15 +185,44 @@ def run_python():
     return run
 
 
+COMMAND = Path(sys.executable).with_name("paidiff")
+
+
 @pytest.fixture
 def paidiff():
     """paidiff("draw", ...): the finished process of the installed command."""
 
     def run(*arguments, **environment):
-        command = [str(Path(sys.executable).with_name("paidiff")), *map(str, arguments)]
+        command = [str(COMMAND), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
 
     return run
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """warm(script, ...), warm("-c", code, ...): as python itself, in a fork of a process that has imported the libraries."""
+    streams = tmp_path_factory.mktemp("warm")
+    server = Path(__file__).with_name("warm.py")
+    process = subprocess.Popen([sys.executable, str(server)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(*arguments, cwd=".", **environment):
+        arguments = [str(argument) for argument in arguments]
+        out, error = streams / "out", streams / "error"
+        request = dict(arguments=arguments, environment={**os.environ, **environment}, cwd=str(Path(cwd).resolve()))
+        print(json.dumps({**request, "out": str(out), "error": str(error)}), file=process.stdin, flush=True)
+        code = int(process.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, *(path.read_text(encoding="utf-8") for path in (out, error)))
+
+    yield run
+    process.stdin.close()
+    process.wait(10)
+
+
+@pytest.fixture
+def warm_paidiff(warm):
+    """As paidiff, without the seconds that the imports take."""
+    return lambda *arguments, **environment: warm(COMMAND, *arguments, **environment)
 
 
 def refused(words, call):

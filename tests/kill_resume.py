@@ -128,5 +128,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)  # before any fork
+    METHODS[given.method](paidiff_lib.load(given.model))  # imports once what every child needs
     killed = compare(given.method, given.model, given.pictures, given.kills, given.steps, given.seed)
     print(f"{given.method}: {killed['in a save']} kills in a save, {killed['elsewhere']} elsewhere: the same weights, bit for bit")

@@ -352,8 +352,8 @@ def test_a_hundred_malformed_inputs_at_once(paidiff, everything, tmp_path):
     assert set(GOOD.values()) <= {data.caption(i) for i in range(len(data)) if data.picture(i, 16).size == (16, 16)}
 
 
-def test_json(paidiff, everything):
-    done = paidiff("audit", everything, "--json")
+def test_json(warm_paidiff, everything):
+    done = warm_paidiff("audit", everything, "--json")
     table = Console(file=io.StringIO(), width=70, force_terminal=True)
     table.print(audit(everything).table())
     assert "9 [red]x.jpg" in table.file.getvalue() and "怎么了" in table.file.getvalue()
@@ -363,9 +363,9 @@ def test_json(paidiff, everything):
     assert all(set(entry) == {"kind", "where", "text"} for entry in found["faults"])
 
 
-def test_a_sound_folder_and_refusals(paidiff, folder, tmp_path):
+def test_a_sound_folder_and_refusals(warm_paidiff, folder, tmp_path):
     write_manifest(folder)
-    done = paidiff("audit", folder, "--sheet", tmp_path / "sheet.png")
+    done = warm_paidiff("audit", folder, "--sheet", tmp_path / "sheet.png")
     assert (done.returncode, done.stderr) == (0, "") and "3 张可用 good · 0" in done.stdout and not (tmp_path / "sheet.png").exists()
     (tmp_path / "model").mkdir()
     (tmp_path / "model/model_index.json").write_text("{}")
@@ -376,9 +376,9 @@ def test_a_sound_folder_and_refusals(paidiff, folder, tmp_path):
         (folder, "--sheet", "x.jpg"): ".png",
     }
     for arguments, words in refused.items():
-        done = paidiff("audit", *arguments)
+        done = warm_paidiff("audit", *arguments)
         assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
-    assert paidiff("audit").returncode == 2
+    assert warm_paidiff("audit").returncode == 2
 
 
 # --- training ---------------------------------------------------------------------------------------------------

@@ -30,17 +30,17 @@ def test_draw_writes_a_picture_with_its_settings(paidiff, tiny_folder, tmp_path)
     assert time.perf_counter() - start < 60
 
 
-def test_the_same_command_twice_and_paidiff_model(paidiff, tiny_folder, tmp_path):
+def test_the_same_command_twice_and_paidiff_model(warm_paidiff, tiny_folder, tmp_path):
     one, two = tmp_path / "1.png", tmp_path / "2.png"
     for target in (one, two):
-        done = paidiff("draw", PROMPT, "--steps", 2, "-o", target, PAIDIFF_MODEL=str(tiny_folder))
+        done = warm_paidiff("draw", PROMPT, "--steps", 2, "-o", target, PAIDIFF_MODEL=str(tiny_folder))
         assert done.returncode == 0, done.stderr
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_doubtful_prompts_draw_with_hints_on_stderr(paidiff, tiny_folder, tmp_path):
+def test_doubtful_prompts_draw_with_hints_on_stderr(warm_paidiff, tiny_folder, tmp_path):
     prompt = "猫cat😀变形金刚" + "企鹅" * 150
-    done = paidiff("draw", prompt, "--steps", 1, "--model", tiny_folder, "-o", tmp_path / "p.png")
+    done = warm_paidiff("draw", prompt, "--steps", 1, "--model", tiny_folder, "-o", tmp_path / "p.png")
     assert done.returncode == 0 and (tmp_path / "p.png").is_file()
     for word in ("丢掉了", "😀", "cat", "变形金刚"):
         assert word in done.stderr

@@ -142,13 +142,13 @@ def test_large_pictures_are_made_smaller_before_they_wait(tmp_path):
     assert picture.size == (1280, 512) and (seen["width"], seen["height"]) == (3000, 1200)
 
 
-def test_the_command(paidiff, folder, tmp_path):
-    done = paidiff("curate", folder, "--keep", "watermark < 0.5", "-o", "clean.jsonl")
+def test_the_command(warm_paidiff, folder, tmp_path):
+    done = warm_paidiff("curate", folder, "--keep", "watermark < 0.5", "-o", "clean.jsonl")
     assert done.returncode == 0 and done.stderr == "" and "fail" in done.stdout, done.stderr
     assert 0 < len(CaptionFolder(folder / "clean.jsonl")) < 60
     for arguments, words in {("--keep", "clip > os"): "scores: clip", ("-o", "metadata.jsonl"): "metadata.jsonl",
                              ("-o", "../x.jsonl"): "beside"}.items():
-        done = paidiff("curate", folder, *arguments)
+        done = warm_paidiff("curate", folder, *arguments)
         assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
     (tmp_path / "t").mkdir()
     (tmp_path / "t/a.tsv").write_bytes(b"1\tx\teA==\n")

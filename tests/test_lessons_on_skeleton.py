@@ -1,8 +1,5 @@
 """Every lesson, top to bottom, against a tiny skeleton in the published layout: only the name of the model changes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,14 +23,11 @@ for cell in cells:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_lesson_runs_on_a_skeleton(path, skeletons, tmp_path):
+def test_a_lesson_runs_on_a_skeleton(path, skeletons, tmp_path, warm):
     (tmp_path / "notebooks").mkdir()
     for name in ("data", "scripts", "paidiff_lib"):
         (tmp_path / name).symlink_to(ROOT / name)
-    environment = {**os.environ, "PAIDIFF_MODEL": str(skeletons / "artist"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, path], cwd=tmp_path / "notebooks", env=environment, capture_output=True, text=True
-    )
+    done = warm("-c", RUN, path, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "tiny 64x64" in done.stdout and "picture" in done.stdout and "128x128" not in done.stdout.split("tiny 64x64")[0]
     number = path.name[:2]

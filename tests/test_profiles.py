@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MINI = {  # what the stored outputs of the lessons were drawn with
     "03": {"lora": {"steps": 240, "lr": 3e-3, "batch": 4}, "kitten": {"steps": 60, "lr": 3e-3, "batch": 4}},
     "04": {"word": {"steps": 150, "lr": 2e-2, "batch": 4}},
-    "05": {"whole": {"steps": 100, "lr": 5e-4, "batch": 4}},
-    "06": {"control": {"steps": 150, "lr": 1e-3, "batch": 8}},
+    "05": {"whole": {"steps": 60, "lr": 5e-4, "batch": 4}},
+    "06": {"control": {"steps": 100, "lr": 1e-3, "batch": 8}},
     "07": {"food": {"steps": 200, "lr": 4e-4, "batch": 12}},
 }
 

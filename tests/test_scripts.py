@@ -28,11 +28,18 @@ FULL = ["--use_ema", "--resolution=64", "--center_crop", "--random_flip", "--tra
 FULL += ["--gradient_checkpointing", "--max_train_steps=4", "--learning_rate=1e-02", "--max_grad_norm=1", "--lr_scheduler=constant"]
 
 
-def script(name, *flags, launcher=(sys.executable,), **environment):
-    command = [*launcher, str(ROOT / "scripts" / f"{name}.py"), *map(str, flags)]
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+@pytest.fixture
+def script(warm):
+    """script(name, flags, ...): the finished process of a script. launcher: what starts it, in a process of its own."""
+
+    def run(name, *flags, launcher=(), **environment):
+        command = [str(ROOT / "scripts" / f"{name}.py"), *map(str, flags)]
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        if not launcher:
+            return warm(*command, **environment)
+        return subprocess.run([*launcher, *command], capture_output=True, text=True, env={**os.environ, **environment})
+
+    return run
 
 
 def picture(pipe, prompt):
@@ -53,7 +60,7 @@ def places(tiny_folder, tmp_path):
     return out, ["--pretrained_model_name_or_path", tiny_folder, "--train_data_dir", folder, "--output_dir", out]
 
 
-def test_lora_as_in_the_article(places, tiny_folder):
+def test_lora_as_in_the_article(script, places, tiny_folder):
     out, flags = places
     extra = ["--rank=2", "--checkpointing_steps=2", "--validation_prompt=猫", "--validation_steps=3", "--seed=1"]
     done = script("train_text_to_image_lora", *flags, *LORA, *extra, launcher=LAUNCH)
@@ -70,9 +77,9 @@ def test_lora_as_in_the_article(places, tiny_folder):
     assert again.returncode == 0 and (out / "checkpoint-6").is_dir(), again.stderr  # it went on from step 4
 
 
-def test_textual_inversion_as_in_the_article(places, tiny_folder):
+def test_textual_inversion_as_in_the_article(script, places, tiny_folder):
     out, flags = places
-    done = script("textual_inversion", *flags, *WORD, launcher=LAUNCH)
+    done = script("textual_inversion", *flags, *WORD)
     assert done.returncode == 0, done.stderr
     pipe, plain = paidiff_lib.load(out), paidiff_lib.load(tiny_folder)
     for place in ("草地", "沙发"):
@@ -83,9 +90,9 @@ def test_textual_inversion_as_in_the_article(places, tiny_folder):
     assert json.loads((out / "checkpoint-4/run.json").read_text())["settings"]["lr"] == pytest.approx(0.2)  # --scale_lr
 
 
-def test_full_fine_tuning_as_in_the_tutorial(places, tiny_folder):
+def test_full_fine_tuning_as_in_the_tutorial(script, places, tiny_folder):
     out, flags = places
-    done = script("train_text_to_image", *flags, *FULL, launcher=LAUNCH)
+    done = script("train_text_to_image", *flags, *FULL)
     assert done.returncode == 0, done.stderr
     before = picture(paidiff_lib.load(tiny_folder), "一只猫")
     assert picture(paidiff_lib.load(out), "一只猫") != before
@@ -95,13 +102,13 @@ def test_full_fine_tuning_as_in_the_tutorial(places, tiny_folder):
 
 
 @pytest.mark.parametrize("rank", [None, 2])
-def test_dreambooth(places, tiny_folder, rank, tmp_path):
+def test_dreambooth(script, places, tiny_folder, rank, tmp_path):
     out, (*flags, _, _) = places
     flags = [*flags[:2], "--instance_data_dir", flags[3], "--output_dir", out, *(["--rank", rank] if rank else [])]
     flags += ["--resolution=64", "--max_train_steps=2", "--learning_rate=1e-2", "--train_batch_size=2"]
     flags += ["--instance_prompt=一只红猫", "--with_prior_preservation", "--class_prompt=一只猫", "--num_class_images=2", "--train_text_encoder"]
     assert "needs --class_prompt, --class_data_dir" in script("train_dreambooth", *flags).stderr
-    done = script("train_dreambooth", *flags, "--class_data_dir", tmp_path / "class", launcher=LAUNCH)
+    done = script("train_dreambooth", *flags, "--class_data_dir", tmp_path / "class")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "class").glob("*.png"))) == 2
     pipe = paidiff_lib.load(tiny_folder if rank else out)
@@ -109,10 +116,10 @@ def test_dreambooth(places, tiny_folder, rank, tmp_path):
     assert picture(pipe, "一只红猫") != picture(paidiff_lib.load(tiny_folder), "一只红猫")
 
 
-def test_controlnet(places, tiny_folder, tmp_path):
+def test_controlnet(script, places, tiny_folder, tmp_path):
     out, flags = places
     few = ["--resolution=64", "--max_train_steps=2", "--learning_rate=1e-2", "--validation_prompt=猫"]
-    done = script("train_controlnet", *flags, *few, launcher=LAUNCH)
+    done = script("train_controlnet", *flags, *few)
     assert done.returncode == 0, done.stderr
     assert (out / "validation/step-2.png").is_file()
     edges = Image.new("RGB", (64, 64), "white")
@@ -123,7 +130,7 @@ def test_controlnet(places, tiny_folder, tmp_path):
     assert script("train_controlnet", *more, *few).returncode == 0
 
 
-def test_two_processes_share_a_run(places):
+def test_two_processes_share_a_run(script, places):
     out, flags = places
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -154,7 +161,7 @@ SCRIPTS = ["train_text_to_image_lora", "textual_inversion", "train_text_to_image
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_refusals(places, name, tmp_path):
+def test_refusals(script, places, name, tmp_path):
     out, flags = places
     refused = script(name, *flags, "--train_data_dir", tmp_path / "no")
     assert refused.returncode == 1 and "no such folder" in refused.stderr and "Traceback" not in refused.stderr

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from paidiff_lib.world import Spec, describe, render, scene
+from paidiff_lib.world.folder import known
 from paidiff_lib.world.scene import paint, sample, sprite
 from paidiff_lib.world.words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KITTEN_AND_TOYS, STYLES, SUBJECTS, vocabulary
 
@@ -161,3 +162,8 @@ def test_loose_scenes_stand_anywhere():
     spec = Spec("茶壶", "草地", size=.44, place=1)
     corners = {np.flatnonzero(paint(spec, np.random.RandomState(s))[1].any(0))[0] % 8 for s in range(20)}
     assert len(corners) > 4
+
+
+def test_known_scenes_of_some_subjects():
+    captions = [caption for _, caption in known(12, size=32, subjects=("狮子", "菠萝"))]
+    assert all(any(name in caption for name in (*SUBJECTS["狮子"], *SUBJECTS["菠萝"])) for caption in captions)

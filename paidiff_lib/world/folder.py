@@ -9,7 +9,7 @@ import numpy as np
 
 from .captions import describe
 from .scene import render, sample
-from .words import DISHES
+from .words import DISHES, SUBJECTS
 
 
 def write(folder, scenes):
@@ -33,15 +33,15 @@ def food(count, size=128, seed=0):
         yield render(spec, rs, size), describe(spec, rs, full=True)
 
 
-def known(count, size=128, seed=0, grid=True):
+def known(count, size=128, seed=0, grid=True, subjects=tuple(SUBJECTS)):
     """`count` scenes as pre-training sees them, to rehearse what a model knows: (picture, caption) each.
 
-    grid=False: subjects of any size, anywhere, for a ControlNet to follow.
+    grid=False: subjects of any size, anywhere, for a ControlNet to follow. subjects: only scenes of these.
     """
     rs = np.random.RandomState(seed)
     for _ in range(count):
         spec = sample(rs, 1 if grid else 2, grid)
-        while spec.held_out:
+        while spec.held_out or spec.subject not in (None, *subjects):
             spec = sample(rs, 1 if grid else 2, grid)
         yield render(spec, rs, size), describe(spec, rs, full=True)
 
