@@ -84,7 +84,7 @@ def papercut(rgb, mask, rs):
     inside = mask > .5
     dark, light = np.percentile(grey, (10, 90))
     behind = mix((252, 240, 220), (240, 168, 146), np.clip((light - grey) / max(light - dark, 24), 0, 1) * .8)
-    rim = luminance(filtered(np.repeat(mask[..., None] * 255, 3, 2), ImageFilter.MaxFilter(len(rgb) // 128 * 4 + 1))) / 255
+    rim = luminance(filtered(np.repeat(mask[..., None] * 255, 3, 2), ImageFilter.MaxFilter(max(len(rgb) // 128, 1) * 4 + 1))) / 255
     middle = np.percentile(grey[inside], 62) if inside.any() else 128
     cut = np.clip((grey - min(middle + 14, 225)) / 40, 0, 1)
     front = mix((200, 30, 36), (252, 240, 220), cut)
