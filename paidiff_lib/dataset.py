@@ -520,13 +520,14 @@ def encode_picture(pipe, picture):
     import numpy as np
     import torch
 
-    vae, dtype = pipe.vae, pipe.vae.dtype
+    vae, dtype = pipe.vae, next(pipe.vae.parameters()).dtype
     x = torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
+    cast = vae.to if dtype != torch.float32 else lambda _: vae  # to() takes a fifth of the time even if there is nothing to do
     try:
         with torch.no_grad():
-            moments = vae.to(torch.float32).encode(x.to(vae.device)).latent_dist
+            moments = cast(torch.float32).encode(x.to(vae.device)).latent_dist
     finally:
-        vae.to(dtype)
+        cast(dtype)
     return torch.stack([moments.mean[0], moments.std[0]]).cpu()
 
 

@@ -1,5 +1,6 @@
 """The article's commands, flag by flag, on the tiny model; only steps, sizes and learning rates are scaled."""
 
+import gc
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import torch
 from PIL import Image
 
 import paidiff_lib
+from paidiff_lib import launch
 from paidiff_lib.controlnet import draw_along
+from paidiff_lib.lora import LoRA
 from paidiff_lib.textual_inversion import load_embedding
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,6 +158,20 @@ def test_sigterm_saves_and_the_same_command_goes_on(places):
     process.send_signal(signal.SIGTERM)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 143 and "run it again to go on" in told
+
+
+def test_garbage_is_collected_while_training_but_not_while_importing(places, monkeypatch):
+    out, flags = places
+    seen, disable = [], gc.disable
+    monkeypatch.setattr(gc, "disable", lambda: (disable(), seen.append(gc.isenabled())))
+    monkeypatch.setattr(sys, "argv", ["script", *map(str, flags), *LORA])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        launch.main(launch.Flags, lambda pipe, flags: (seen.append(gc.isenabled()), LoRA(pipe, 2))[1], LoRA.save)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        gc.unfreeze()
+    assert seen == [False, True] and (out / "pytorch_lora_weights.safetensors").is_file()
 
 
 SCRIPTS = ["train_text_to_image_lora", "textual_inversion", "train_text_to_image", "train_controlnet"]

@@ -398,3 +398,15 @@ def test_settings_that_cannot_work_are_refused_at_once(settings, words):
 def test_a_wrong_name_is_refused_at_once():
     with pytest.raises(TypeError, match="learning_rate"):
         train(None, None, learning_rate=1e-3)
+
+
+def test_layers_train_in_a_step_and_rest_between(tiny, pictures):
+    method, during = lora(tiny, text_encoder=True), []
+
+    def training():
+        return {layer.training for network in method.networks() for layer in network.modules()}
+
+    loss = method.loss
+    method.loss = lambda batch: (during.append(training()), loss(batch))[1]
+    between = [training() for _ in train(method, pictures, steps=2)]
+    assert during == [{True}] * 2 and between == [{False}] * 2
