@@ -1,10 +1,12 @@
-"""Training, ours against diffusers' own example scripts: whole runs of the article's commands, in turns.
+"""Training, ours against diffusers' own example scripts: whole runs of the same commands, in turns.
 
-    DIFFUSERS_EXAMPLES=path/to/diffusers/examples python benchmarks/training.py
+    DIFFUSERS_EXAMPLES=path/to/diffusers/examples python benchmarks/training.py              # every method, into training.json
+    DIFFUSERS_EXAMPLES=path/to/diffusers/examples python benchmarks/training.py LoRA
 
-The scripts are used as they are, but for one word: CLIPTokenizer, which cannot open a Chinese model's vocabulary,
-becomes AutoTokenizer, and torchvision's transforms become the same ones in Pillow. Needs `datasets`, which they read pictures with. Every method runs with few and with more
-steps: the difference is what a step costs, the short run is what starting costs.
+The scripts are used as they are, but for one word: CLIPTokenizer, which cannot open a Chinese model's vocabulary, becomes AutoTokenizer,
+and torchvision's transforms become the same ones in Pillow. Needs `datasets`, which they read pictures with. Every method runs with few
+and with more updates: the difference is what an update costs, the short run is what starting costs. One thread each, and CPU seconds
+beside those of the clock: they depend less on what else the machine does.
 """
 
 import json
@@ -15,26 +17,53 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from run import machine
+
+from paidiff_lib import canny
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("training.json")
-SHORT, LONG, REPEATS = 4, 34, 3
-COMMON = ["--resolution=128", "--train_batch_size=1", "--gradient_accumulation_steps=4", "--lr_warmup_steps=0", "--seed=0"]
+REPEATS = 3
+MODEL = ROOT / "data/models/paidiff-mini-zh"
+COMMON = [f"--pretrained_model_name_or_path={MODEL}", "--resolution=128", "--train_batch_size=1",
+          "--gradient_accumulation_steps=4", "--lr_warmup_steps=0", "--seed=0"]
+CROPPED = ["--center_crop", "--random_flip", "--max_grad_norm=1"]
+BEAR = ["--instance_prompt=一只淼熊", "--center_crop", "--train_text_encoder", "--learning_rate=1e-04", "--lr_scheduler=constant"]
+COLUMNS = ["--image_column=image", "--conditioning_image_column=conditioning_image", "--caption_column=text"]
+
+
+@dataclass
+class Pair:
+    """One method: a script of diffusers, which ours has the name of, and the flags of both."""
+
+    script: str  # below diffusers' examples
+    data: str  # below data/
+    flags: list
+    folder_flag: str = "--train_data_dir"
+    theirs: tuple = ()  # flags that only diffusers' script needs
+    own: str | None = None  # the name of ours, where it is another
+    mine: tuple = ()
+    steps: tuple = (4, 24)  # updates of a short and of a longer run
+
+
 METHODS = {
-    "LoRA": (
-        "text_to_image/train_text_to_image_lora.py",
-        "porcelain",
-        ["--center_crop", "--random_flip", "--learning_rate=1e-03", "--max_grad_norm=1", "--lr_scheduler=cosine"],
-    ),
-    "Textual Inversion": (
-        "textual_inversion/textual_inversion.py",
-        "kitten",
-        ["--learnable_property=object", "--placeholder_token=<小奶猫>", "--initializer_token=猫",
-         "--learning_rate=5.0e-04", "--scale_lr", "--lr_scheduler=constant"],
-    ),
+    "LoRA": Pair("text_to_image/train_text_to_image_lora.py", "porcelain",
+                 [*CROPPED, "--learning_rate=1e-03", "--lr_scheduler=cosine"], steps=(4, 34, 120)),
+    "Textual Inversion": Pair("textual_inversion/textual_inversion.py", "kitten",
+                              ["--learnable_property=object", "--placeholder_token=<小奶猫>", "--initializer_token=猫",
+                               "--learning_rate=5.0e-04", "--scale_lr", "--lr_scheduler=constant"]),
+    "full": Pair("text_to_image/train_text_to_image.py", "porcelain",
+                 [*CROPPED, "--use_ema", "--learning_rate=1e-05", "--lr_scheduler=constant"]),
+    "DreamBooth": Pair("dreambooth/train_dreambooth.py", "bear", BEAR, "--instance_data_dir"),
+    "DreamBooth LoRA": Pair("dreambooth/train_dreambooth_lora.py", "bear", [*BEAR, "--rank=16"], "--instance_data_dir",
+                            own="train_dreambooth.py"),
+    "ControlNet": Pair("controlnet/train_controlnet.py", "porcelain", ["--learning_rate=3e-04", "--lr_scheduler=constant"],
+                       theirs=COLUMNS, mine=("--center_crop",)),
 }
 # There is no torchvision for the CPU build of torch that this project pins.
 TRANSFORMS = """
@@ -62,35 +91,88 @@ transforms = types.SimpleNamespace(
 """
 
 
-def main():
+def main(names):
     examples = os.environ.get("DIFFUSERS_EXAMPLES")
     if not examples:
         sys.exit("DIFFUSERS_EXAMPLES=path/to/diffusers/examples: 和谁比 · what to compare with")
-    with tempfile.TemporaryDirectory() as folder:
-        report = {name: compare(Path(examples), Path(folder), *method) for name, method in METHODS.items()}
-    report = {"machine": machine(), "steps": [SHORT, LONG], "methods": report}
-    RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    pairs = {name: METHODS[name] for name in names or METHODS}
+    runs = {name: {who: {n: [] for n in pair.steps} for who in ("ours", "diffusers")} for name, pair in pairs.items()}
+    with prepared() as folder:
+        for _ in range(REPEATS):
+            for name, pair in pairs.items():
+                take_turns(pair, runs[name], folder, Path(examples))
+            report = {"machine": machine(), "methods": {name: summed(times) for name, times in runs.items()}}
+            if not names:  # after every round: whoever stops it keeps what is measured
+                RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     print(table(report))
 
 
-def compare(examples, folder, script, data, flags):
-    """Medians of interleaved runs: seconds to start and a step, {"ours": ..., "diffusers": ...}, and ratios."""
-    pictures = folder / data
-    shutil.copytree(ROOT / "data" / data, pictures, ignore=shutil.ignore_patterns("*.md", "LICENSE"), dirs_exist_ok=True)
-    if data == "kitten":  # diffusers' script takes every file of the folder for a picture
-        (pictures / "metadata.jsonl").unlink()
-    scripts = {"ours": ROOT / "scripts" / Path(script).name, "diffusers": patched(examples / script, folder)}
-    seconds = {who: {SHORT: [], LONG: []} for who in scripts}
-    for _ in range(REPEATS):
-        for steps in (SHORT, LONG):
-            for who, path in scripts.items():
-                seconds[who][steps].append(run(path, pictures, folder / "out", [*COMMON, *flags], steps))
-    found = {}
-    for who, times in seconds.items():
-        steps = [(b - a) / (LONG - SHORT) for a, b in zip(times[SHORT], times[LONG])]
-        found[who] = {"step": summary(steps), "start": summary(times[SHORT]), "whole": summary(times[LONG])}
-    ratio = {part: round(found["diffusers"][part]["median"] / found["ours"][part]["median"], 2) for part in found["ours"]}
-    return {**found, "ratio": ratio}
+@contextmanager
+def prepared():
+    """A folder with the pictures, as both sides can read them, and room for results."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for name in {pair.data for pair in METHODS.values()}:
+            shutil.copytree(ROOT / "data" / name, folder / name, ignore=shutil.ignore_patterns("*.md", "LICENSE"))
+        for name in ("kitten", "bear"):  # diffusers' scripts take every file of the folder for a picture
+            (folder / name / "metadata.jsonl").unlink()
+        _with_edges(folder / "porcelain", folder / "porcelain-edges")
+        yield folder
+
+
+def _with_edges(pictures, folder):
+    """The pictures and their edges side by side, for diffusers' ControlNet script; ours finds the edges itself."""
+    shutil.copytree(pictures, folder)
+    rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        name = row.pop("file_name")
+        row |= {"image_file_name": name, "conditioning_image_file_name": f"edges-{Path(name).stem}.png"}
+        canny(Image.open(folder / name)).save(folder / row["conditioning_image_file_name"])
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+
+
+def ours(pair, folder, steps):
+    """Our command, without the Python that runs it."""
+    script = ROOT / "scripts" / (pair.own or Path(pair.script).name)
+    return [script, *_flags(pair, folder / pair.data, folder, steps), *pair.mine]
+
+
+def theirs(pair, folder, steps, examples):
+    """The same of diffusers' script."""
+    script = patched(examples / pair.script, folder)
+    pictures = folder / (f"{pair.data}-edges" if "controlnet" in pair.script else pair.data)
+    return [script, *_flags(pair, pictures, folder, steps), *pair.theirs]
+
+
+def _flags(pair, pictures, folder, steps):
+    places = [f"{pair.folder_flag}={pictures}", f"--output_dir={folder / 'out'}"]
+    return [*places, *COMMON, *pair.flags, f"--max_train_steps={steps}"]
+
+
+def take_turns(pair, seconds, folder, examples):
+    """One run of each length and side, into {"ours": {4: [...], ...}, "diffusers": ...}."""
+    for steps in pair.steps:
+        for who, command in {"ours": ours(pair, folder, steps), "diffusers": theirs(pair, folder, steps, examples)}.items():
+            seconds[who][steps].append(run(command, folder))
+            print(pair.script, who, steps, seconds[who][steps][-1], file=sys.stderr, flush=True)
+
+
+def summed(seconds):
+    """Medians and ranges of an update and of whole runs, for CPU and clock: {"ours": ..., "diffusers": ..., "ratio": ...}."""
+    report = {"repeats": len(next(iter(seconds["ours"].values())))}
+    for kind in ("cpu", "clock"):
+        found = {who: _parts(times, kind) for who, times in seconds.items()}
+        ratio = {part: round(found["diffusers"][part]["median"] / found["ours"][part]["median"], 2) for part in found["ours"]}
+        report[kind] = {**found, "ratio": ratio}
+    return report
+
+
+def _parts(times, kind):
+    """{"an update": summary, "4 updates": summary, ...} from {4: [{"cpu": seconds, ...}, ...], ...}."""
+    seconds = {steps: [each[kind] for each in runs] for steps, runs in times.items()}
+    first, last = min(seconds), max(seconds)
+    update = [(b - a) / (last - first) for a, b in zip(seconds[first], seconds[last])]
+    return {"an update": summary(update), **{f"{steps} updates": summary(runs) for steps, runs in seconds.items()}}
 
 
 def patched(script, folder):
@@ -102,17 +184,17 @@ def patched(script, folder):
     return copy
 
 
-def run(script, data, out, flags, steps):
-    """Seconds of one whole run."""
-    shutil.rmtree(out, ignore_errors=True)
-    model = ROOT / "data/models/paidiff-mini-zh"
-    command = [sys.executable, script, f"--pretrained_model_name_or_path={model}", f"--train_data_dir={data}",
-               f"--output_dir={out}", f"--max_train_steps={steps}", *flags]
-    began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+def run(command, folder):
+    """{"cpu": seconds, "clock": seconds} of one whole run."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    before, began = os.times(), time.perf_counter()
+    alone = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "cache")}
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=alone)
     if done.returncode:
-        sys.exit(f"{script} failed:\n{done.stderr[-2000:]}")
-    return time.perf_counter() - began
+        sys.exit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
+    clock, after = time.perf_counter() - began, os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"cpu": cpu, "clock": clock}
 
 
 def summary(values):
@@ -121,13 +203,14 @@ def summary(values):
 
 def table(report):
     lines = [", ".join(f"{k} {v}" for k, v in report["machine"].items()), "",
-             "| method | part | ours, s | diffusers, s | ratio |", "|---|---|---|---|---|"]
+             "| method | part | ours, CPU s | diffusers, CPU s | ratio | ratio by the clock |", "|---|---|---|---|---|---|"]
     for name, found in report["methods"].items():
-        for part in ("step", "start", "whole"):
-            ours, theirs = (f"{v['median']:.3f} ({v['low']:.3f}–{v['high']:.3f})" for v in (found["ours"][part], found["diffusers"][part]))
-            lines.append(f"| {name} | {part} | {ours} | {theirs} | {found['ratio'][part]} |")
+        cpu, clock = found["cpu"], found["clock"]
+        for part, ratio in cpu["ratio"].items():
+            sides = (f"{v['median']:.2f} ({v['low']:.2f}–{v['high']:.2f})" for v in (cpu["ours"][part], cpu["diffusers"][part]))
+            lines.append(f"| {name} | {part} | {' | '.join(sides)} | {ratio:.1f} | {clock['ratio'][part]:.1f} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -123,3 +124,23 @@ def test_the_benchmark_measures_and_names_the_machine():
     assert len(calls) == 4 and 0 <= result["low"] <= result["median"] <= result["high"]
     report = {"model": "mini", "steps": 20, "guidance": 7.5, "machine": bench.machine(), "seconds": {"load": result}}
     assert "| load | 0.000 |" in bench.table(report) and "threads" in bench.table(report)
+
+
+def test_the_profile_counts_every_moment_once():
+    clock = script(ROOT / "benchmarks/profile_training.py").Clock()
+
+    def burn(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    inner = clock.timed(burn, "inner")
+    clock.timed(lambda: (burn(0.05), inner(0.1), burn(0.05)), "outer")()
+    clock.turn()
+    assert clock.spent["inner"] == pytest.approx(0.1, abs=0.03) and clock.spent["outer"] == pytest.approx(0.1, abs=0.03)
+    assert sum(clock.spent.values()) == pytest.approx(time.process_time(), abs=0.03)
+    clock.parts.append("import torch")
+    packages = ("numpy.core", "torch.fx", "torch._dynamo.utils", "transformers.utils")
+    assert [clock.package(module, None) for module in packages] == [
+        "import torch", "import torch", "import torch._dynamo", "import transformers"
+    ]
