@@ -225,9 +225,10 @@ def test_the_readmes_figures_are_the_measured_ones(name):
 
 @pytest.mark.parametrize("name", READMES)
 def test_the_readmes_benchmarks_are_the_measured_ones(name):
-    """Rows of the ladder as share of the time, distance and judge; start-up; cleaning; 100,000 pictures."""
-    ladder, times, seeds, curated = (
-        json.loads((ROOT / f"benchmarks/{part}.json").read_text(encoding="utf-8")) for part in ("ladder", "results", "seeds", "curate")
+    """Rows of the ladder as share of the time, distance and judge; start-up; cleaning; 100,000 pictures; training against diffusers' scripts."""
+    parts = ("ladder", "results", "seeds", "curate", "training")
+    ladder, times, seeds, curated, training = (
+        json.loads((ROOT / f"benchmarks/{part}.json").read_text(encoding="utf-8")) for part in parts
     )
     rows = [
         f"| {rung['ratio']['median']:.0%} | {rung['distance']:.1f} | {rung['accuracy']:.1%} |".replace("%", " %")
@@ -237,6 +238,10 @@ def test_the_readmes_benchmarks_are_the_measured_ones(name):
     starts = [f"{times['seconds'][part]['median']:.1f}" for part in ("paidiff draw, whole process", "the same, exported")]
     means = {key: value["mean"] for key, value in seeds["cleaning"].items()}
     cleaned = [f"{means[f'{kind}: {head}']:.0%}".replace("%", " %") for head in ("subject", "background") for kind in ("clean", "dirty")]
+    lora, word = (training["methods"][method]["ratio"] for method in ("LoRA", "Textual Inversion"))
+    faster = next(line for line in readme(name).splitlines() if "`benchmarks/training.py`" in line)
+    ratios = [f"{ratio:.1f}" for ratio in (lora["step"], word["step"], lora["whole"])]
+    assert ratios == re.findall(r"(?<![\d.])\d\.\d(?!\d)", faster)
     missing = [text for text in (*rows, *starts, *cleaned, str(curated["pictures per second"])) if text not in readme(name)]
     assert len(rows) == 6 and not missing
 
