@@ -20,7 +20,7 @@ from functools import wraps
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("profile_training.json")
-STEPS, REPEATS = 34, 1
+STEPS, REPEATS = 34, 3
 PACKAGES = ("torch", "torch._dynamo", "transformers", "accelerate", "diffusers", "peft", "paidiff_lib")
 
 
@@ -105,7 +105,7 @@ def _child(command):
 
 
 def table(report):
-    """A row a part, a column a method; steps in milliseconds an update."""
+    """A row a part, a column a method: CPU seconds of a whole run of STEPS updates."""
     methods = report["methods"]
     lines = ["| CPU seconds | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
     for part in sorted(set().union(*methods.values())):
