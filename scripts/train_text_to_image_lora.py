@@ -11,7 +11,7 @@ The result: `pipe.load_lora_weights("out/lora")`, or `load_lora_weights("out/lor
 from dataclasses import dataclass
 
 from paidiff_lib.launch import Flags, flag, main
-from paidiff_lib.lora import LoRA
+from paidiff_lib.lora import ATTENTION, WIDE, LoRA
 
 
 @dataclass
@@ -20,11 +20,13 @@ class LoraFlags(Flags):
 
     rank: int = flag(4, "LoRA 的秩 · rank")
     alpha: float | None = flag(None, "LoRA 的 alpha,默认等于秩 · alpha; the rank unless given")
+    wide: bool = flag(False, "卷积层也加,小模型要这样 · beside the convolutions too, which a small model needs")
     train_text_encoder: bool = flag(False, "文本编码器也加 LoRA · a LoRA in the text encoder too")
 
 
 def make(pipe, flags):
-    return LoRA(pipe, flags.rank, flags.alpha, text_encoder=flags.train_text_encoder, seed=flags.seed)
+    layers = WIDE if flags.wide else ATTENTION
+    return LoRA(pipe, flags.rank, flags.alpha, layers=layers, text_encoder=flags.train_text_encoder, seed=flags.seed)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 import paidiff_lib
 from paidiff_lib import launch
@@ -78,6 +79,16 @@ def test_lora_as_in_the_article(script, places, tiny_folder):
     assert len({before, *drawn.values()}) == 3 and drawn["out"] == drawn["checkpoint-4"]
     again = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=6", *extra[:1], *extra[-1:])
     assert again.returncode == 0 and (out / "checkpoint-6").is_dir(), again.stderr  # it went on from step 4
+
+
+def test_a_wide_lora_stands_beside_the_convolutions(script, places):
+    out, flags = places
+    for wide in ([], ["--wide"]):
+        target = out / str(len(wide))
+        done = script("train_text_to_image_lora", *flags[:-1], target, "--resolution=64", "--max_train_steps=1", *wide)
+        assert done.returncode == 0, done.stderr
+        with safe_open(target / "pytorch_lora_weights.safetensors", "pt") as file:
+            assert any("conv1" in key for key in file.keys()) == bool(wide)
 
 
 def test_textual_inversion_as_in_the_article(script, places, tiny_folder):
