@@ -79,6 +79,13 @@ def child(job, deadly_calls=None):
         os._exit(1)
 
 
+def wait(pid, seconds):
+    """Let a child live so long, or less if it has come to its end."""
+    until = time.time() + seconds
+    while time.time() < until and not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.05)
+
+
 def ended(pid):
     """The exit code of a child: negative if a signal ended it. Raises if it failed by itself."""
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -105,7 +112,7 @@ def compare(kind, model, pictures, kills, steps, seed):
             in_save = sum(killed.values()) % 2 == 1
             pid = child(lambda: run(kind, model, pictures, steps, output), chance.randrange(1, 60) if in_save else None)
             if not in_save:
-                time.sleep(chance.uniform(0.3, 0.8) * whole)
+                wait(pid, chance.uniform(0.3, 0.8) * whole)
                 os.kill(pid, signal.SIGKILL)
             if ended(pid) < 0:
                 killed["in a save" if in_save else "elsewhere"] += 1
