@@ -4,7 +4,7 @@
     python benchmarks/profile_training.py LoRA
 
 CPU seconds of one thread: they depend less on what else the machine does than seconds of the clock. Every moment counts once, for the
-innermost part that it belongs to. Each method runs REPEATS times; the table gives the medians.
+innermost part that it belongs to. Each method runs REPEATS times; the table gives the means.
 """
 
 import _frozen_importlib as importer
@@ -20,7 +20,7 @@ from functools import wraps
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("profile_training.json")
-STEPS, REPEATS = 34, 3
+STEPS, REPEATS = 34, 2
 PACKAGES = ("torch", "torch._dynamo", "transformers", "accelerate", "diffusers", "peft", "paidiff_lib")
 
 
@@ -87,12 +87,14 @@ def profile(script, flags):
 
 
 def measure(name):
-    """The parts of one method, median CPU seconds of whole runs."""
+    """The parts of one method, mean CPU seconds of whole runs."""
     from training import METHODS, ours, prepared
 
-    with prepared() as folder:
-        runs = [_child(ours(METHODS[name], folder, STEPS)) for _ in range(REPEATS)]
-    return {part: round(statistics.median(run.get(part, 0.0) for run in runs), 3) for part in sorted(set().union(*runs))}
+    runs = []
+    for _ in range(REPEATS):
+        with prepared() as folder:  # a new one: a finished run is not run again
+            runs.append(_child(ours(METHODS[name], folder, STEPS)))
+    return {part: round(statistics.mean(run.get(part, 0.0) for run in runs), 3) for part in sorted(set().union(*runs))}
 
 
 def _child(command):
