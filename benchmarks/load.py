@@ -3,12 +3,14 @@
     .venv/bin/python benchmarks/load.py [--requests 200] [--clients 20] [--steps 20] [--queue 64]
 
 Starts the command itself, as a process of its own. First one client asks one thing at a time (throughput 1), then
-all clients at once. Prints a table; exits with 1 if a request was lost or answered by anything but 200, 429 or 503.
+all clients at once. Prints the figures and writes them to load.json; exits with 1 if a request was lost or answered by
+anything but 200, 429 or 503.
 """
 
 import argparse
 import base64
 import io
+import json
 import re
 import statistics
 import subprocess
@@ -16,11 +18,14 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import psutil
 from PIL import Image
+from run import machine
 
+RESULTS = Path(__file__).with_name("load.json")
 PROMPTS = ["雪地里的两只企鹅", "猫头鹰,竹林,水墨画", "三朵向日葵,蓝色背景", "熊猫,草地"]
 ALONE = 20  # requests of the first part
 WEB = httpx.Client(verify=False, timeout=600, limits=httpx.Limits(max_keepalive_connections=0))
@@ -32,14 +37,16 @@ def main():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = re.search(r"http://\S+", process.stdout.readline())[0]
-            lost = measure(url, psutil.Process(process.pid), wanted)
+            report = {"machine": machine(), **vars(wanted), **measure(url, psutil.Process(process.pid), wanted)}
         finally:
             process.terminate()
-    sys.exit(lost)
+    RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(f"{name}: {value}" for name, value in report.items()))
+    sys.exit(bool(set(report["answers"]) - {"200", "429", "503"}))
 
 
 def measure(url, process, wanted):
-    """Print the table. Returns how many requests got no answer or a wrong one."""
+    """The figures: {name: value}; answers: {status, "lost" or "broken": how many}."""
     for seed in range(5):  # warm up, until the memory has its working size
         ask(url, seed, wanted.steps)
     ask_many(url, range(40), wanted.clients, wanted.steps)
@@ -50,15 +57,20 @@ def measure(url, process, wanted):
     begun, memory = time.perf_counter(), []
     answers = ask_many(url, range(wanted.requests), wanted.clients, wanted.steps, lambda: memory.append(_megabytes(process)))
     together = sum(answer == 200 for answer, _ in answers) / (time.perf_counter() - begun)
-    counted = Counter(answer for answer, _ in answers)
-    text = WEB.get(url + "/metrics").text
-    print(f"{wanted.requests} requests, {wanted.clients} clients, {wanted.steps} steps, queue {wanted.queue}: {dict(counted)}")
-    print(f"one at a time {rate:.2f} pictures/s, together {together:.2f} pictures/s: ratio {together / rate:.2f}")
     waits = sorted(seconds for answer, seconds in answers if answer == 200)
-    print(f"answered within: median {statistics.median(waits):.1f} s, longest {waits[-1]:.1f} s")
-    print(f"memory: {before:.0f} MB before, {max(memory):.0f} MB at most, {_megabytes(process):.0f} MB after")
-    print("batches:", ", ".join(re.findall(r"^paidiff_batch_size_(?:sum|count) \S+", text, re.M)))
-    return sum(n for answer, n in counted.items() if answer not in (200, 429, 503))
+    sizes = dict(re.findall(r"^paidiff_batch_size_(sum|count) (\S+)", WEB.get(url + "/metrics").text, re.M))
+    return {
+        "answers": dict(Counter(str(answer) for answer, _ in answers)),
+        "pictures/s, one at a time": round(rate, 2),
+        "pictures/s, together": round(together, 2),
+        "ratio": round(together / rate, 2),
+        "seconds, median": round(statistics.median(waits), 1),
+        "seconds, longest": round(waits[-1], 1),
+        "pictures in a batch": round(float(sizes["sum"]) / float(sizes["count"]), 1),
+        "MB before": round(before),
+        "MB at most": round(max(memory)),
+        "MB after": round(_megabytes(process)),
+    }
 
 
 def ask(url, seed, steps):
