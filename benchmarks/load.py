@@ -54,8 +54,9 @@ def measure(url, process, wanted):
     begun = time.perf_counter()
     alone = [ask(url, seed, wanted.steps) for seed in range(ALONE)]
     rate = sum(answer == 200 for answer, _ in alone) / (time.perf_counter() - begun)
-    begun, memory = time.perf_counter(), []
-    answers = ask_many(url, range(wanted.requests), wanted.clients, wanted.steps, lambda: memory.append(_megabytes(process)))
+    memory = []
+    begun, look = time.perf_counter(), lambda: memory.append(_megabytes(process))
+    answers = ask_many(url, range(wanted.requests), wanted.clients, wanted.steps, look)
     together = sum(answer == 200 for answer, _ in answers) / (time.perf_counter() - begun)
     waits = sorted(seconds for answer, seconds in answers if answer == 200)
     sizes = dict(re.findall(r"^paidiff_batch_size_(sum|count) (\S+)", WEB.get(url + "/metrics").text, re.M))

@@ -89,7 +89,9 @@ class Playground:
         self.strength = field(w.FloatSlider, "改动 strength", 0.75, min=0.05, max=1, step=0.05)
         self.control = field(w.FloatSlider, "轮廓 edges", 1.0, min=0, max=2, step=0.05)
         self.draw = w.Button(description="画 · Draw", button_style="success", layout=w.Layout(width="48%"))
-        self.stop = w.Button(description="停 · Interrupt", button_style="danger", disabled=True, layout=w.Layout(width="48%"))
+        self.stop = w.Button(
+            description="停 · Interrupt", button_style="danger", disabled=True, layout=w.Layout(width="48%")
+        )
         self.bar = w.IntProgress(value=0, max=1, layout=wide)
         self.line = w.HTML(layout=wide)
         self.easel = w.Image(value=_file(_blank()), format="png", layout=w.Layout(width="256px", align_self="center"))
@@ -148,7 +150,8 @@ class Playground:
     def take_back(self, index):
         """Put the settings of a picture in the history into the fields again."""
         _, _, wish, raw = self.history[index]
-        for name in ("model", "prompt", "negative", "task", "scale", "words", "seed", "steps", "guidance", "control"):  # the model first: it sets size and guidance
+        # the model first: it sets size and guidance
+        for name in ("model", "prompt", "negative", "task", "scale", "words", "seed", "steps", "guidance", "control"):
             getattr(self, name).value = getattr(wish, name)
         self.lora.value = wish.lora or NONE
         self.strength.value = wish.strength or self.strength.value
@@ -174,7 +177,8 @@ class Playground:
     def _show(self, frame):
         self.bar.max, self.bar.value = frame.steps * frame.n, frame.index * frame.steps + frame.step
         what = "停在 stopped at" if frame.stopped else "步 step"
-        self._say(f"第 {frame.index + 1} / {frame.n} 张 · {what} {frame.step} / {frame.steps} · seed {frame.seed}", frame.hints)
+        which = f"第 {frame.index + 1} / {frame.n} 张"
+        self._say(f"{which} · {what} {frame.step} / {frame.steps} · seed {frame.seed}", frame.hints)
         if frame.picture is not None:
             self.easel.value = _file(frame.picture)
 
@@ -212,7 +216,8 @@ class Playground:
 
     def _say(self, text, hints=(), wrong=False):
         colour = ' style="color: #b91c1c; font-weight: 600"' if wrong else ""
-        self.line.value = f"<div{colour}>{html.escape(text)}</div>" + "".join(f"<div>{html.escape(h)}</div>" for h in hints)
+        below = "".join(f"<div>{html.escape(hint)}</div>" for hint in hints)
+        self.line.value = f"<div{colour}>{html.escape(text)}</div>{below}"
 
 
 def _lines(text):

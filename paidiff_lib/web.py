@@ -56,8 +56,10 @@ footer { display: none !important; }
 #head h1 { margin: 0; font-size: 1.5rem; }
 #head p { margin: 0; opacity: .75; }
 .easel { text-align: center; padding: 10px; }
-.easel img { width: 100%; max-width: 360px; aspect-ratio: var(--shape); border-radius: 6px; }
-.easel .bar { height: 8px; border-radius: 4px; background: var(--border-color-primary); overflow: hidden; margin: 8px 0; }
+.easel img { display: block; margin: 0 auto; width: 100%; max-width: 360px; aspect-ratio: var(--shape); }
+.easel img { border-radius: 6px; }
+.easel .bar { height: 8px; border-radius: 4px; overflow: hidden; margin: 8px 0; }
+.easel .bar { background: var(--border-color-primary); }
 .easel .bar div { height: 100%; background: var(--color-accent); }
 .easel p { margin: 4px 0; overflow-wrap: anywhere; }
 .easel .hint { color: var(--body-text-color-subdued); font-size: .95em; }
@@ -110,7 +112,7 @@ def make_app(studio, token=None):
 
 
 class Door(Guard):
-    """Without a token only this machine's own pages may ask. Of Guard's questions this one only: uploads are no JSON."""
+    """Without a token only this machine's own pages may ask. Of Guard's questions only this: uploads are no JSON."""
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "http":
@@ -122,11 +124,11 @@ class Door(Guard):
 
 
 def upload_box(**settings):
-    """A gr.Image that hands the file's bytes on as they were sent: the settings stay in, a broken one gives our own line.
+    """A gr.Image that hands the file's bytes on as sent: the settings stay in, a broken one gives our own line.
 
     Not a subclass: for each of those gradio writes a .pyi file beside this one.
     """
-    box = gr.Image(sources=["upload", "clipboard"], **settings)
+    box = gr.Image(sources=["upload", "clipboard"], buttons=[], **settings)  # a full screen would hide the page
     box.preprocess = lambda sent: Path(sent.path).read_bytes() if sent and sent.path else None
     return box
 
@@ -156,12 +158,15 @@ def make_page(studio):
         with gr.Row(elem_id="top"):
             with gr.Column(elem_id="ask"):
                 prompt = gr.Textbox("雪地里的两只企鹅", label="提示词 · Prompt", lines=2, max_length=MAX_PROMPT, elem_id="prompt")
-                negative = gr.Textbox(label="反向提示词 · Negative prompt", lines=1, max_length=MAX_PROMPT, elem_id="negative")
+                negative = gr.Textbox(
+                    label="反向提示词 · Negative prompt", lines=1, max_length=MAX_PROMPT, elem_id="negative"
+                )
                 with gr.Tabs(selected="text2img") as tabs:
                     own, buttons, edges = _tabs()
             with gr.Column(elem_id="see"):
-                easel = gr.HTML(_line(EMPTY), elem_id="easel")
+                # above the picture: it must not move away while one is drawn
                 stop = gr.Button("停 · Interrupt", variant="stop", elem_id="stop")
+                easel = gr.HTML(_line(EMPTY), elem_id="easel")
                 gallery = gr.Gallery(
                     label="图 · Pictures", columns=2, height=420, object_fit="contain", format="png", elem_id="gallery",
                     buttons=["download", "fullscreen"], interactive=False,
@@ -191,14 +196,14 @@ def make_page(studio):
             with gr.Column(min_width=280):
                 dropped = upload_box(
                     label="拖进画过的图,取回设置 · Drop a picture to take its settings back",
-                    height=190, elem_id="dropped",
+                    height=240, elem_id="dropped",
                 )  # fmt: skip
                 report = gr.HTML(elem_id="report")
         with gr.Accordion("画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it", elem_id="prompts"):
             ready = _prompts()
             shelf = gr.Dataset(
-                components=["textbox"], samples=[[one["prompt"]] for one in ready], type="index", samples_per_page=len(ready),
-                layout="gallery", show_label=False,
+                components=["textbox"], samples=[[one["prompt"]] for one in ready], type="index",
+                samples_per_page=len(ready), layout="gallery", show_label=False,
             )  # fmt: skip
 
         shared = [prompt, negative, model, lora, scale, words, kind, seed, steps, strong, width, height, count]
@@ -222,7 +227,8 @@ def make_page(studio):
         dropped.upload(
             hand.restore, dropped,
             [prompt, negative, model, lora, scale, words, kind, seed, steps, strong, width, height, count, tabs,
-             own["img2img"][1], own["inpaint"][1], own["controlnet"][1], report], api_name="settings", show_progress="hidden",
+             own["img2img"][1], own["inpaint"][1], own["controlnet"][1], report],
+            api_name="settings", show_progress="hidden",
         )  # fmt: skip
     return page, {"theme": theme, "css": CSS}
 
@@ -249,8 +255,11 @@ def _tabs():
         buttons["inpaint"] = gr.Button(DRAW, variant="primary", elem_id="draw-inpaint")
     with gr.Tab(TABS["controlnet"], id="controlnet"):
         with gr.Row():
-            start = _upload("照哪张图的轮廓画 · Whose edges to follow", "controlnet")
-            edges = gr.Image(label="轮廓 · Edges", height=260, interactive=False, format="png", buttons=[], elem_id="edges", min_width=140)
+            start = _upload("照谁的轮廓 · Edges of", "controlnet")
+            edges = gr.Image(
+                label="轮廓 · Edges", height=260, interactive=False, format="png", buttons=[], elem_id="edges",
+                min_width=140,
+            )  # fmt: skip
         control = gr.Slider(0, 2, 1, step=0.05, label="轮廓管多少 · How strongly", elem_id="control")
         own["controlnet"] = [start, control]
         buttons["controlnet"] = gr.Button(DRAW, variant="primary", elem_id="draw-controlnet")
@@ -314,13 +323,16 @@ class Hand:
             hints = frame.hints if frame else ()
             yield _line(f"{what} {len(shown)} 张 pictures · {seconds:.1f} s", hints), gr.skip(), gr.skip()
 
-    def _wish(self, task, prompt, negative, model, lora, scale, words, kind, seed, steps, guidance, width, height, count, *own):
+    def _wish(
+        self, task, prompt, negative, model, lora, scale, words, kind, seed, steps, guidance, width, height, count, *own
+    ):  # fmt: skip
         """(Wish, picture, mask). Raises PaidiffError on what only a page must refuse."""
         side, suits = self.studio.suits(model)
         size = (int(width or side), int(height or side))
         most = min(MAX_SIDE, MAX_SCALE * side)
         if max(size) > most:
-            raise PaidiffError(f"这个模型宽和高最多 {most} · width and height are at most {most} with this model: {size[0]}x{size[1]}")
+            asked = f"{size[0]}x{size[1]}"
+            raise PaidiffError(f"这个模型宽和高最多 {most} · width and height are at most {most} with this model: {asked}")
         if max(len(prompt), len(negative)) > MAX_PROMPT:
             raise PaidiffError(f"提示词最多 {MAX_PROMPT} 字 · a prompt has at most {MAX_PROMPT} characters")
         if seed is not None and seed > MAX_SEED:
@@ -394,10 +406,12 @@ class Hand:
         task = "img2img" if task == "text2img" and "Denoising strength" in found else task
         size = found.get("Size", "x").split("x")
         values = [
-            found.get("Prompt", ""), found.get("Negative prompt", ""), gr.skip() if model in missed or not model else model,
+            found.get("Prompt", ""), found.get("Negative prompt", ""),
+            gr.skip() if model in missed or not model else model,
             NONE if lora in missed else lora, float(scale), [word for word in wanted if word in words],
             ANY if kind in missed else kind, _number(found, "Seed", -1, int), _number(found, "Steps", STEPS, int),
-            _number(found, "CFG scale", gr.skip()), *(int(side) if side.isdecimal() else gr.skip() for side in size[:2]), 1,
+            _number(found, "CFG scale", gr.skip()),
+            *(int(side) if side.isdecimal() else gr.skip() for side in size[:2]), 1,
             gr.Tabs(selected=task if task in TABS else "text2img"), strength if task == "img2img" else gr.skip(),
             strength if task == "inpaint" else gr.skip(), _number(found, "Control scale", 1.0),
         ]  # fmt: skip

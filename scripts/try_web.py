@@ -5,8 +5,8 @@
     python scripts/try_web.py http://127.0.0.1:7861 FOLDER
 
 At desktop and phone width: every tab from prompt to picture, a LoRA switched on, a run interrupted, the settings of a
-picture taken back, a broken picture, a page no wider than the window, nothing asked of any other machine. Screenshots go
-to FOLDER. Stops at the first thing that does not work.
+picture taken back, a broken picture, a page no wider than the window, nothing asked of any other machine. Screenshots
+go to FOLDER. Stops at the first thing that does not work.
 """
 
 import base64
@@ -24,6 +24,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+SOFTWARE = ("disable-gpu", "enable-unsafe-swiftshader")  # the page is painted without GL, only the canvas needs it
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PICTURE = Path(__file__).resolve().parents[1] / "data/penguins.png"
 
@@ -31,8 +32,8 @@ PICTURE = Path(__file__).resolve().parents[1] / "data/penguins.png"
 class Browser:
     def __init__(self, url, size, folder, name):
         options = webdriver.ChromeOptions()
-        for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--lang=zh-CN", "--disable-background-networking"):
-            options.add_argument(argument)
+        for argument in ("headless=new", "no-sandbox", "lang=zh-CN", "disable-background-networking", *SOFTWARE):
+            options.add_argument(f"--{argument}")
         driver = webdriver.ChromeService(shutil.which("chromedriver"))  # else selenium asks the network for one
         options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
         self.driver, self.folder, self.name, self.url = webdriver.Chrome(options, driver), folder, name, url
@@ -87,7 +88,8 @@ class Browser:
     def tab(self, text):
         """A tab; on a phone some are in the overflow menu."""
         def shown():
-            return [e for e in self.all("button[role=tab], .overflow-dropdown button") if text in e.get_attribute("textContent")]
+            found = self.all("button[role=tab], .overflow-dropdown button")
+            return [e for e in found if text in e.get_attribute("textContent")]
 
         buttons = [e for e in shown() if e.is_displayed()]
         if not buttons:
@@ -104,8 +106,9 @@ class Browser:
     def draw(self, task):
         """Press a tab's button; the bytes of the picture that comes of it."""
         self.click(f"#draw-{task}")
-        self.wait(lambda: "step" in self.text("#easel"))
-        self.wait(lambda: "done" in self.text("#easel"))
+        self.wait(lambda: "step" in self.text("#easel") or self.all("#easel .wrong"))
+        self.wait(lambda: "done" in self.text("#easel") or self.all("#easel .wrong"))
+        assert not self.all("#easel .wrong"), self.text("#easel")
         time.sleep(0.5)
         return urlopen(self.find("#gallery img").get_attribute("src")).read()
 
@@ -153,6 +156,7 @@ def use(browser):
     say(browser, "LoRA 换上又换下 · switched on and off again: the very picture of before")
 
     use_tab(browser, "img2img", "图生图", plain)
+    use_tab(browser, "inpaint", "局部重绘", plain)
     use_tab(browser, "controlnet", "ControlNet", plain)
     browser.tab("文生图")
     browser.write("#steps input[type=number]", "60")
@@ -190,14 +194,12 @@ def use(browser):
     browser.shot("8-prompts", "#prompts")
     broken = browser.folder / "broken.png"
     broken.write_bytes(PICTURE.read_bytes()[:300])
+    print([e.get_attribute("outerHTML")[:200] for e in browser.all("#dropped button")])
     browser.click("#dropped button[aria-label]")
     browser.upload("#dropped", broken)
     browser.wait(lambda: browser.find("#report .wrong"))
     say(browser, browser.text("#report .wrong"))
 
-    browser.write("#prompt textarea", "雪地里的两只企鹅")
-    browser.write("#count input[type=number]", "1")
-    use_tab(browser, "inpaint", "局部重绘", plain)  # last: without a GPU its canvas keeps the processor busy
     wide = driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], wide
     assert not browser.strangers(), browser.strangers()
@@ -213,7 +215,8 @@ def use_tab(browser, task, name, plain):
     browser.upload(f"#{task}-picture", PICTURE)
     time.sleep(1.5)
     if task == "inpaint":
-        canvas = browser.wait(lambda: browser.find("#inpaint-picture canvas"))
+        browser.wait(lambda: browser.find("#inpaint-picture button[aria-label=Undo]").is_enabled())  # the picture is there
+        canvas = browser.find("#inpaint-picture canvas")
         driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
         pen = ActionChains(driver).move_to_element_with_offset(canvas, -30, 0).click_and_hold()
         for step in range(12):
