@@ -31,7 +31,7 @@ from .infotext import png, settings_in  # noqa: E402
 from .serve.guard import Guard, answer  # noqa: E402
 from .serve.schemas import MAX_PICTURES, MAX_PROMPT, MAX_SCALE, MAX_SEED, MAX_SIDE, MAX_STEPS, first_seed  # noqa: E402
 from .serve.server import LAST_SECONDS, check, listen  # noqa: E402
-from .studio import FORMATS, Studio, Wish, fit, opened  # noqa: E402
+from .studio import FORMATS, PREVIEW_SECONDS, Studio, Wish, fit, opened  # noqa: E402
 
 PROMPTS = zoo.ROOT / "data/prompts/gallery_prompts.jsonl"
 USER = "paidiff"  # who logs in; the password is the token
@@ -306,11 +306,13 @@ class Hand:
 
     def _draw(self, task, stop, *filled):
         wish, picture, mask = self._wish(task, *filled)
-        begun, shown, texts, frame = time.monotonic(), [], [], None
+        begun, due, shown, texts, frame = time.monotonic(), 0, [], [], None
         with tempfile.TemporaryDirectory(prefix="paidiff-") as folder:
             for frame in self.studio.draw(wish, picture, mask, stop):
                 if frame.text is None:
-                    yield _easel(frame), gr.skip(), gr.skip()
+                    if time.monotonic() >= due:  # the browser answers every line with much work of its own
+                        due = time.monotonic() + PREVIEW_SECONDS
+                        yield _easel(frame), gr.skip(), gr.skip()
                     continue
                 path = Path(folder) / f"paidiff-{frame.seed}{'-stopped' if frame.stopped else ''}.png"
                 path.write_bytes(png(frame.picture, frame.text))

@@ -225,9 +225,9 @@ def test_the_readmes_figures_are_the_measured_ones(name):
 
 @pytest.mark.parametrize("name", READMES)
 def test_the_readmes_benchmarks_are_the_measured_ones(name):
-    """Rows of the ladder as share of the time, distance and judge; start-up; cleaning; 100,000 pictures; training against diffusers' scripts."""
-    parts = ("ladder", "results", "seeds", "curate", "training")
-    ladder, times, seeds, curated, training = (
+    """Ladder; start-up; cleaning; 100,000 pictures; training against diffusers' scripts; the service under load."""
+    parts = ("ladder", "results", "seeds", "curate", "training", "load")
+    ladder, times, seeds, curated, training, load = (
         json.loads((ROOT / f"benchmarks/{part}.json").read_text(encoding="utf-8")) for part in parts
     )
     rows = [
@@ -242,7 +242,10 @@ def test_the_readmes_benchmarks_are_the_measured_ones(name):
         update, *whole = measured["cpu"]["ratio"].items()
         runs = ", ".join(f"{name.split()[0]}: {ratio:.1f}" for name, ratio in whole)
         rows.append(f"| {method} | {update[1]:.1f} | {runs} |")
-    missing = [text for text in (*rows, *starts, *cleaned, str(curated["pictures per second"])) if text not in readme(name)]
+    served = [f"**{load['ratio']:.1f}", *(str(load[key]) for key in ("MB before", "MB at most")), f"{load['answers']['200']} "]
+    wanted = [*rows, *starts, *cleaned, str(curated["pictures per second"]), *served]
+    assert load["answers"] == {"200": load["requests"]}
+    missing = [text for text in wanted if text not in readme(name)]
     assert len(rows) == 12 and not missing
 
 
