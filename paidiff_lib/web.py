@@ -28,6 +28,7 @@ from .draw import SAMPLERS, STEPS  # noqa: E402
 from .edges import canny  # noqa: E402
 from .errors import PaidiffError, one_line  # noqa: E402
 from .infotext import png, settings_in  # noqa: E402
+from .paint import CSS as BRUSH_CSS, brush, mask_of, take  # noqa: E402
 from .serve.guard import Guard, answer  # noqa: E402
 from .serve.schemas import MAX_PICTURES, MAX_PROMPT, MAX_SCALE, MAX_SEED, MAX_SIDE, MAX_STEPS, first_seed  # noqa: E402
 from .serve.server import LAST_SECONDS, check, listen  # noqa: E402
@@ -133,21 +134,6 @@ def upload_box(**settings):
     return box
 
 
-def paint_box(**settings):
-    """A gr.ImageEditor that hands on (the picture's bytes, [bytes of what was painted over it]), or None."""
-    box = gr.ImageEditor(sources=["upload", "clipboard"], **settings)
-
-    def preprocess(sent):
-        if sent is not None and sent.id is not None:
-            sent = box.blob_storage.get(sent.id)
-        if sent is None or sent.background is None:
-            return None
-        return _bytes(sent.background), [_bytes(layer) for layer in sent.layers if layer]
-
-    box.preprocess = preprocess
-    return box
-
-
 def make_page(studio):
     """(the gr.Blocks, what mount_gradio_app must be told about its looks)."""
     side, guidance = studio.suits()
@@ -210,9 +196,11 @@ def make_page(studio):
         shows = [easel, gallery, told]
         hidden = {"show_progress": "hidden", "api_visibility": "private"}
         for task, button in buttons.items():
+            asked = shared + own[task]
+            painted = take("inpaint-picture", len(asked) - 1) if task == "inpaint" else None
             button.click(hand.ready, None, easel, queue=False, **hidden).then(
-                hand.drawing(task), shared + own[task], shows, show_progress="hidden", concurrency_limit=1,
-                concurrency_id="pipe", api_name=API[task],
+                hand.drawing(task), asked, shows, show_progress="hidden", concurrency_limit=1,
+                concurrency_id="pipe", api_name=API[task], js=painted,
             )  # fmt: skip
         stop.click(hand.stop, None, None, queue=False, **hidden)
         page.unload(hand.stop)
@@ -230,7 +218,7 @@ def make_page(studio):
              own["img2img"][1], own["inpaint"][1], own["controlnet"][1], report],
             api_name="settings", show_progress="hidden",
         )  # fmt: skip
-    return page, {"theme": theme, "css": CSS}
+    return page, {"theme": theme, "css": CSS + BRUSH_CSS}
 
 
 def _tabs():
@@ -245,13 +233,10 @@ def _tabs():
         own["img2img"] = [start, strength]
         buttons["img2img"] = gr.Button(DRAW, variant="primary", elem_id="draw-img2img")
     with gr.Tab(TABS["inpaint"], id="inpaint"):
-        canvas = paint_box(
-            label="涂出要重画的地方 · Inpaint: paint over what is to be redrawn", layers=False,
-            transforms=(), brush=gr.Brush(default_size=40, colors=["#14b8a6"], color_mode="fixed"), height=340,
-            elem_id="inpaint-picture", buttons=[], format="png",
-        )  # fmt: skip
+        start = _upload("涂出要重画的地方 · Inpaint: paint over what is to be redrawn", "inpaint")
+        paint = brush("inpaint-picture")
         strength = gr.Slider(0.05, 1, 1, step=0.05, label="改动多少 · Strength", elem_id="inpaint-strength")
-        own["inpaint"] = [canvas, strength]
+        own["inpaint"] = [start, strength, paint]
         buttons["inpaint"] = gr.Button(DRAW, variant="primary", elem_id="draw-inpaint")
     with gr.Tab(TABS["controlnet"], id="controlnet"):
         with gr.Row():
@@ -339,8 +324,9 @@ class Hand:
             raise PaidiffError(f"提示词最多 {MAX_PROMPT} 字 · a prompt has at most {MAX_PROMPT} characters")
         if seed is not None and seed > MAX_SEED:
             raise PaidiffError(f"种子最大 {MAX_SEED} · a seed is at most {MAX_SEED}")
-        start, strength = own if own else (None, None)
-        picture, mask = _opened(start) if task == "inpaint" else (opened(start) if start else None, None)
+        start, strength, *paint = own or (None, None)
+        picture = opened(start) if start else None
+        mask = mask_of(paint[0], picture.size) if paint and picture else None
         wish = Wish(
             prompt, negative, task, model, None if lora in (None, NONE) else lora, scale, tuple(words or ()),
             None if kind in (None, ANY) else kind, first_seed(seed), int(steps), guidance, size, int(count),
@@ -436,25 +422,6 @@ def _number(found, key, otherwise, kind=float):
         return kind(found[key])
     except (KeyError, ValueError, OverflowError):
         return otherwise
-
-
-def _opened(painted):
-    """What the inpainting canvas sent -> (picture, mask). Raises PaidiffError."""
-    if painted is None:
-        return None, None
-    raw, layers = painted
-    picture = opened(raw)
-    mask = Image.new("L", picture.size)
-    for layer in layers:
-        opened(layer)
-        with Image.open(io.BytesIO(layer), formats=FORMATS) as paint:
-            strokes = paint.convert("RGBA").getchannel("A").resize(picture.size)
-        mask.paste(255, mask=strokes.point(lambda value: 255 if value > 32 else 0))
-    return picture, mask
-
-
-def _bytes(part):
-    return part if isinstance(part, bytes) else Path(part.path).read_bytes()
 
 
 def _words(studio):

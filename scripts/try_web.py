@@ -10,6 +10,7 @@ go to FOLDER. Stops at the first thing that does not work.
 """
 
 import base64
+import io
 import json
 import shutil
 import sys
@@ -18,13 +19,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from PIL import Image, ImageChops
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-SOFTWARE = ("disable-gpu", "enable-unsafe-swiftshader")  # the page is painted without GL, only the canvas needs it
+from paidiff_lib.dataset import square
+
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PICTURE = Path(__file__).resolve().parents[1] / "data/penguins.png"
 
@@ -32,11 +36,12 @@ PICTURE = Path(__file__).resolve().parents[1] / "data/penguins.png"
 class Browser:
     def __init__(self, url, size, folder, name):
         options = webdriver.ChromeOptions()
-        for argument in ("headless=new", "no-sandbox", "lang=zh-CN", "disable-background-networking", *SOFTWARE):
+        for argument in ("headless=new", "no-sandbox", "lang=zh-CN", "disable-background-networking", "disable-gpu"):
             options.add_argument(f"--{argument}")
         driver = webdriver.ChromeService(shutil.which("chromedriver"))  # else selenium asks the network for one
         options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
         self.driver, self.folder, self.name, self.url = webdriver.Chrome(options, driver), folder, name, url
+        self.strangers = set()  # addresses outside the page's own that the browser asked for
         # the emulation sets the viewport itself: a window has a smallest width
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": name == "phone"}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -118,15 +123,18 @@ class Browser:
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
         (self.folder / f"{self.name}-{what}.png").write_bytes(base64.b64decode(shot))
 
-    def strangers(self):
-        """Every address outside the page's own that the browser asked for."""
-        own, found = urlsplit(self.url).netloc, set()
+    def painted(self):
+        return self.driver.execute_script("return document.querySelector('#inpaint-picture').paint()")
+
+    def asked(self):
+        """Every address that the browser asked for since this was called last; keeps the strangers among them."""
+        found = []
         for line in self.driver.get_log("performance"):
             message = json.loads(line["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
-                parts = urlsplit(message["params"]["request"]["url"])
-                if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != own:
-                    found.add(message["params"]["request"]["url"])
+                found.append(message["params"]["request"]["url"])
+        found = [url for url in found if urlsplit(url).scheme in ("http", "https", "ws", "wss")]
+        self.strangers |= {url for url in found if urlsplit(url).netloc != urlsplit(self.url).netloc}
         return found
 
 
@@ -156,12 +164,15 @@ def use(browser):
     say(browser, "LoRA 换上又换下 · switched on and off again: the very picture of before")
 
     use_tab(browser, "img2img", "图生图", plain)
+    use_tab(browser, "inpaint", "局部重绘", plain)
     use_tab(browser, "controlnet", "ControlNet", plain)
     browser.tab("文生图")
     browser.write("#steps input[type=number]", "60")
     browser.write("#count input[type=number]", "3")
+    browser.asked()
     browser.click("#draw-text2img")
     browser.wait(lambda: "2 / 3" in browser.text("#easel") and browser.find("#easel img"))
+    assert not [url for url in browser.asked() if "upload" in url]  # pictures in other tabs are not sent again
     browser.shot("4-drawing", "#easel")
     begun = time.monotonic()
     browser.click("#stop")
@@ -198,38 +209,57 @@ def use(browser):
     browser.wait(lambda: browser.find("#report .wrong"))
     say(browser, browser.text("#report .wrong"))
 
-    browser.write("#prompt textarea", "雪地里的两只企鹅")
-    browser.write("#count input[type=number]", "1")
-    # last: from its first use on, gradio sends the canvas, three files, with every step of every drawing
-    use_tab(browser, "inpaint", "局部重绘", plain)
     wide = driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], wide
-    assert not browser.strangers(), browser.strangers()
+    browser.asked()
+    assert not browser.strangers, browser.strangers
     say(browser, f"宽 width {wide[0]} / {wide[1]} · 只问过这一台 no other machine was asked")
 
 
 def use_tab(browser, task, name, plain):
-    driver = browser.driver
     browser.tab(name)
-    if task == "inpaint":
-        browser.wait(lambda: browser.find("#inpaint-picture canvas"))
-        time.sleep(2)  # the canvas takes no picture before it is set up
     browser.upload(f"#{task}-picture", PICTURE)
-    time.sleep(1.5)
+    browser.wait(lambda: browser.find(f"#{task}-picture img").get_property("naturalWidth"))
     if task == "inpaint":
-        browser.wait(lambda: browser.find("#inpaint-picture button[aria-label=Undo]").is_enabled())  # the picture is there
-        canvas = browser.find("#inpaint-picture canvas")
-        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-        pen = ActionChains(driver).move_to_element_with_offset(canvas, -30, 0).click_and_hold()
-        for step in range(12):
-            pen = pen.move_by_offset(6, 3 if step % 2 else -3)
-        pen.release().perform()
-        time.sleep(1.5)
+        browser.click("#draw-inpaint")
+        say(browser, browser.wait(lambda: browser.text("#easel .wrong")))
+        paint(browser)
+        browser.click("#brush button")
+        assert not browser.painted()
+        paint(browser)
     if task == "controlnet":
         browser.wait(lambda: browser.find("#edges img"))
-    assert browser.draw(task) != plain
+    drawn = browser.draw(task)
+    assert drawn != plain
+    if task == "inpaint":
+        differs = changed(drawn)
+        assert max(differs["left"]) == 0 < max(differs["middle"]), differs
     browser.shot(f"3-{task}")
     say(browser, f"{name} {task}")
+
+
+def paint(browser):
+    """A stroke down the middle, with a finger on the phone; nothing is asked of the server while painting."""
+    canvas = browser.wait(lambda: browser.find("#inpaint-picture canvas"))
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    kind = "touch" if browser.name == "phone" else "mouse"
+    pen = ActionChains(browser.driver, devices=[PointerInput(kind, kind)])
+    browser.asked()
+    pen.move_to_element_with_offset(canvas, 0, -canvas.size["height"] // 3).click_and_hold()
+    for step in range(12):
+        pen.move_by_offset(4 if step % 2 else -4, canvas.size["height"] // 20)
+    pen.release().perform()
+    assert browser.painted() and not browser.asked()
+
+
+def changed(drawn):
+    """How much the drawing differs from PICTURE, at the left edge and in the middle: {place: [per channel]}."""
+    with Image.open(io.BytesIO(drawn)) as now, Image.open(PICTURE) as before:
+        side = now.width
+        before = square(before.convert("RGB"), side)
+        apart = ImageChops.difference(now.convert("RGB"), before)
+        boxes = {"left": (0, 0, side // 4, side), "middle": (side // 3, side // 3, 2 * side // 3, 2 * side // 3)}
+        return {place: [most for _, most in apart.crop(box).getextrema()] for place, box in boxes.items()}
 
 
 def main(url, folder):

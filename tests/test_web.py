@@ -1,5 +1,6 @@
 """paidiff web, asked over a real socket by gradio's own client, as the page asks."""
 
+import base64
 import io
 import socket
 import threading
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 import paidiff_lib as paidiff
 from paidiff_lib import web
 from paidiff_lib.infotext import infotext, parse, png, settings_in
+from paidiff_lib.paint import PNG
 from paidiff_lib.studio import Studio, Wish
 from conftest import refused
 
@@ -93,18 +95,35 @@ def test_image_to_image_follows_the_picture(client, picture):
     assert settings_in(drawn)["Denoising strength"] == "0.5"
 
 
-def test_inpainting_leaves_what_was_not_painted(client, picture, tmp_path):
-    start = Image.open(picture).resize((64, 64))
-    paint = Image.new("RGBA", start.size)
-    ImageDraw.Draw(paint).rectangle((32, 0, 64, 64), fill="white")
-    for name, one in (("start", start), ("paint", paint)):
-        one.save(tmp_path / f"{name}.png")
-    file = handle_file(tmp_path / "start.png")
-    canvas = {"background": file, "layers": [handle_file(tmp_path / "paint.png")], "composite": file}
-    drawn = ask(client, "inpaint", canvas, 1.0)[1][0]
+def painted(picture):
+    """As the page's brush sends it."""
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return PNG + base64.b64encode(data.getvalue()).decode()
+
+
+def test_inpainting_leaves_what_was_not_painted(client, tmp_path):
+    start = Image.effect_noise((64, 64), 60).convert("RGB")
+    start.save(tmp_path / "start.png")
+    paint = Image.new("RGBA", (512, 512))
+    ImageDraw.Draw(paint).rectangle((256, 0, 512, 512), fill="white")
+    drawn = ask(client, "inpaint", handle_file(tmp_path / "start.png"), 1.0, painted(paint))[1][0]
     halves = [(0, 0, 32, 64), (32, 0, 64, 64)]
     assert [drawn.crop(half).tobytes() == start.crop(half).tobytes() for half in halves] == [True, False]
-    assert "先在图上涂出" in ask(client, "inpaint", {**canvas, "layers": []}, 1.0)[0]
+
+
+@pytest.mark.parametrize("paint, said", [
+    ("", "先在图上涂出要重画的地方"),
+    (painted(Image.new("RGBA", (64, 64))), "先在图上涂出要重画的地方"),
+    (painted(Image.new("RGBA", (5000, 5000), "white")), "涂的读不出来"),
+    (painted(Image.new("RGBA", (64, 64)))[:60], "涂的读不出来"),
+    (PNG + "%", "涂的读不出来"),
+    (PNG + "A" * 2**21, "涂的读不出来"),
+    ("file:///etc/passwd", "涂的读不出来"),
+])  # fmt: skip
+def test_no_paint_and_bad_paint_are_one_line(client, picture, paint, said):
+    line = ask(client, "inpaint", handle_file(picture), 1.0, paint)[0]
+    assert said in line and " · " in line
 
 
 @pytest.mark.parametrize("wanted, said", [
