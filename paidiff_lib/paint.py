@@ -14,13 +14,14 @@ from .errors import PaidiffError
 SIDE = 512  # pixels of the longer side of what the browser sends; studio.py scales it to the picture
 MOST = 2**20  # characters of it
 PNG = "data:image/png;base64,"
-HINT = "用鼠标或手指在图上涂 · paint over the picture with the mouse or a finger"
+HINT = "放一张图,涂出要重画的地方 · Paint over what is to be redrawn"
 CLEAR = "清除 · Clear"
 CSS = """
 .brush { position: absolute; z-index: 1; opacity: .6; cursor: crosshair; touch-action: none; }
-#brush div.bar { display: flex; align-items: center; justify-content: space-between; gap: 12px; }
-#brush button { border: 1px solid var(--border-color-primary); border-radius: 6px; padding: 4px 14px; }
-#brush button { flex: none; background: var(--button-secondary-background-fill); cursor: pointer; }
+#brush { padding: 0 !important; }
+#brush div.bar { padding: 0 2px; display: flex; align-items: center; justify-content: space-between; gap: 12px; }
+#brush button { flex: none; border: 1px solid var(--border-color-primary); border-radius: 6px; padding: 4px 14px; }
+#brush button { background: var(--button-secondary-background-fill); cursor: pointer; }
 """
 # the picture comes, goes, and changes its size as gradio likes: the canvas follows it
 BRUSH = """

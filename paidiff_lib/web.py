@@ -53,7 +53,11 @@ footer { display: none !important; }
 #top { display: grid; grid-template: "ask see" auto "how see" 1fr / 6fr 5fr; }
 #ask { grid-area: ask; } #see { grid-area: see; } #how { grid-area: how; }
 #top > * { min-width: 0 !important; }
-@media (max-width: 767px) { #top { display: flex; flex-direction: column; flex-wrap: nowrap; } }
+@media (max-width: 767px) {
+  #top { display: flex; flex-direction: column; flex-wrap: nowrap; align-items: stretch; }
+}
+.gradio-container .fillable { padding-left: clamp(12px, 3vw, 32px) !important; }
+.gradio-container .fillable { padding-right: clamp(12px, 3vw, 32px) !important; }
 #head h1 { margin: 0; font-size: 1.5rem; }
 #head p { margin: 0; opacity: .75; }
 .easel { text-align: center; padding: 10px; }
@@ -180,11 +184,8 @@ def make_page(studio):
                 )
                 again = gr.Button("再看一遍文件夹 · Look again", size="sm", elem_id="again")
             with gr.Column(min_width=280):
-                dropped = upload_box(
-                    label="拖进画过的图,取回设置 · Drop a picture to take its settings back",
-                    height=240, elem_id="dropped",
-                )  # fmt: skip
-                report = gr.HTML(elem_id="report")
+                dropped = upload_box(label="取回设置 · Settings back", height=240, elem_id="dropped")
+                report = gr.HTML(_line("拖进画过的图,取回它的设置 · drop a picture to take its settings back"), elem_id="report")
         with gr.Accordion("画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it", elem_id="prompts"):
             ready = _prompts()
             shelf = gr.Dataset(
@@ -228,19 +229,20 @@ def _tabs():
         gr.Markdown("只凭提示词画 · Text to image: from the prompt alone")
         own["text2img"], buttons["text2img"] = [], gr.Button(DRAW, variant="primary", elem_id="draw-text2img")
     with gr.Tab(TABS["img2img"], id="img2img"):
-        start = _upload("从哪张图画起 · Image to image: begin with", "img2img")
+        start = _upload("从这张图画起 · Begin with", "img2img")
         strength = gr.Slider(0.05, 1, 0.75, step=0.05, label="改动多少 · Strength", elem_id="img2img-strength")
         own["img2img"] = [start, strength]
         buttons["img2img"] = gr.Button(DRAW, variant="primary", elem_id="draw-img2img")
     with gr.Tab(TABS["inpaint"], id="inpaint"):
-        start = _upload("涂出要重画的地方 · Inpaint: paint over what is to be redrawn", "inpaint")
+        # no label: it would lie over a corner of what is to be painted
+        start = upload_box(show_label=False, height=340, elem_id="inpaint-picture")
         paint = brush("inpaint-picture")
         strength = gr.Slider(0.05, 1, 1, step=0.05, label="改动多少 · Strength", elem_id="inpaint-strength")
         own["inpaint"] = [start, strength, paint]
         buttons["inpaint"] = gr.Button(DRAW, variant="primary", elem_id="draw-inpaint")
     with gr.Tab(TABS["controlnet"], id="controlnet"):
         with gr.Row():
-            start = _upload("照谁的轮廓 · Edges of", "controlnet")
+            start = _upload("原图 · Picture", "controlnet")
             edges = gr.Image(
                 label="轮廓 · Edges", height=260, interactive=False, format="png", buttons=[], elem_id="edges",
                 min_width=140,

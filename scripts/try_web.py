@@ -143,7 +143,6 @@ def say(browser, text):
 
 
 def use(browser):
-    driver = browser.driver
     browser.shot("0-start")
     browser.write("#seed input", "3")
     browser.write("#steps input[type=number]", "10")
@@ -183,7 +182,7 @@ def use(browser):
 
     browser.write("#prompt textarea", "别的")
     browser.upload("#dropped", kept)
-    browser.wait(lambda: "taken back" in browser.text("#report"))
+    browser.wait(lambda: "settings taken back" in browser.text("#report"))
     assert browser.find("#prompt textarea").get_attribute("value") == "雪地里的两只企鹅"
     assert browser.find("#steps input[type=number]").get_attribute("value") == "10"
     assert browser.draw("text2img") == styled
@@ -209,7 +208,7 @@ def use(browser):
     browser.wait(lambda: browser.find("#report .wrong"))
     say(browser, browser.text("#report .wrong"))
 
-    wide = driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+    wide = browser.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], wide
     browser.asked()
     assert not browser.strangers, browser.strangers
