@@ -63,11 +63,14 @@ class Playground:
         side, guidance = self.studio.suits()
         self._raw = None
         self.history, self._thread, self._stop = [], None, threading.Event()
-        wide, half = w.Layout(width="98%"), w.Layout(width="98%", min_width="0")
+        wide = w.Layout(width="98%")
         style = {"description_width": "92px"}
 
+        def half():  # one for each field: who hides one would hide all that share it
+            return w.Layout(width="98%", min_width="0")
+
         def field(kind, label, value, **more):
-            return kind(value=value, description=label, style=style, layout=half, **more)
+            return kind(value=value, description=label, style=style, layout=half(), **more)
 
         self.prompt = w.Textarea(value="雪地里的两只企鹅", description="提示词 prompt", rows=2, style=style, layout=wide)
         self.negative = field(w.Text, "不要 negative", "")
@@ -76,7 +79,7 @@ class Playground:
         self.scale = field(w.FloatSlider, "强度 scale", 1.0, min=-2, max=2, step=0.05, readout_format=".2f")
         words = [(f"{name} · {token}" if token else name, name) for name, token in self.studio.words().items()]
         self.words = w.SelectMultiple(
-            options=words, description="词 words", rows=max(1, min(3, len(words))), style=style, layout=half
+            options=words, description="词 words", rows=max(1, min(3, len(words))), style=style, layout=half()
         )
         self.seed = field(w.BoundedIntText, "种子 seed", 0, min=0, max=2**53 - 1)
         self.steps = field(w.IntSlider, "步数 steps", STEPS, min=1, max=MAX_STEPS)
@@ -85,7 +88,7 @@ class Playground:
         self.height = field(w.BoundedIntText, "高 height", side, min=64, max=2048, step=8)
         self.n = field(w.BoundedIntText, "张数 pictures", 1, min=1, max=MAX_PICTURES)
         self.task = field(w.Dropdown, "做什么 task", "text2img", options=TASKS)
-        self.upload = w.FileUpload(accept=".png,.jpg,.jpeg,.webp", description="放一张图 · picture", layout=half)
+        self.upload = w.FileUpload(accept=".png,.jpg,.jpeg,.webp", description="放一张图 · picture", layout=half())
         self.strength = field(w.FloatSlider, "改动 strength", 0.75, min=0.05, max=1, step=0.05)
         self.control = field(w.FloatSlider, "轮廓 edges", 1.0, min=0, max=2, step=0.05)
         self.draw = w.Button(description="画 · Draw", button_style="success", layout=w.Layout(width="48%"))
@@ -113,6 +116,9 @@ class Playground:
         )
         self.view = w.VBox([both, self.shelf])
         self._show_task()
+
+    def _ipython_display_(self):
+        """Nothing: playground() has shown the view already, and at the end of a cell the notebook asks once more."""
 
     def start(self):
         """As the button: begin to draw what the fields say."""

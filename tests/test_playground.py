@@ -35,6 +35,14 @@ def test_a_click_draws_what_the_library_draws(room, tiny):
     assert room.draw.disabled is False and room.bar.value == room.bar.max
 
 
+def test_only_what_the_task_does_not_need_is_hidden(room):
+    fields = ("negative", "model", "lora", "scale", "words", "seed", "n", "steps", "guidance", "width", "height", "task")
+    for task, hidden in (("text2img", {"strength", "control"}), ("img2img", {"control"}), ("controlnet", {"strength"})):
+        room.task.value = task
+        shown = {name: getattr(room, name).layout.display for name in (*fields, "strength", "control")}
+        assert {name for name, display in shown.items() if display == "none"} == hidden
+
+
 def test_a_lora_is_worn_and_taken_off_again(room):
     plain = press(room)
     room.lora.value = "porcelain"
