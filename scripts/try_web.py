@@ -6,7 +6,7 @@
 
 At desktop and phone width: every tab from prompt to picture, a LoRA switched on, a run interrupted, the settings of a
 picture taken back, a broken picture, a page no wider than the window, nothing asked of any other machine. Screenshots
-go to FOLDER. Stops at the first thing that does not work.
+go to FOLDER (docs/web.png is its desktop-3-controlnet.png). Stops at the first thing that does not work.
 """
 
 import base64
@@ -117,7 +117,7 @@ class Browser:
         time.sleep(0.5)
         return urlopen(self.find("#gallery img").get_attribute("src")).read()
 
-    def shot(self, what, top="#head"):
+    def shot(self, what, top="body"):
         self.driver.execute_script("document.querySelector(arguments[0]).scrollIntoView({block: 'start'})", top)
         time.sleep(0.6)
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
