@@ -2,10 +2,12 @@
 
     python benchmarks/ladder.py                      # times, in turns, and distances; writes ladder.json and ladder.png
     python benchmarks/ladder.py --judge 60           # and judge accuracy: 60 held-out prompts, three seeds each
+    python benchmarks/ladder.py --model DIR          # another model, into ladder-DIR.json; random weights have times only
 
 Times are of whole pipeline calls, one picture each, as ratios to the plain pipeline (DDIM, 50 steps) of the same round; on a
 busy machine the ratio of the processor time is the steadier one. The distance is in grey levels from the plain pipeline's picture
-of the same seed. On a GPU, peak memory too.
+of the same seed. The share of the peak is that of gauge.py; on a GPU, peak memory too, and the compiled rung, for which the first
+round waits: a CPU waits for minutes, so there it needs --compile.
 """
 
 import argparse
@@ -18,7 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-from run import machine, peak_memory, wait
+from gauge import flops, peak_memory, reachable, wait
+from run import machine
 
 import paidiff_lib as paidiff
 from paidiff_lib import faster
@@ -26,7 +29,6 @@ from paidiff_lib.draw import sample
 from paidiff_lib.metrics import distance
 from paidiff_lib.pretrain.export import MODELS
 
-RESULTS, PICTURE = (Path(__file__).with_name(f"ladder.{kind}") for kind in ("json", "png"))
 PROMPTS = ["雪地里的两只企鹅", "草地上的一只猫", "水墨画,荷塘", "落日,一艘帆船"]
 DPM, GUIDED, CACHED = (faster.solver, "dpm"), (faster.guidance_every, 2), (faster.caching, 2)
 PLAIN = "DDIM 50"
@@ -45,10 +47,11 @@ LADDER = {  # name: (steps, rungs)
     "20, caching 2, guidance every 2": (20, [DPM, CACHED, GUIDED]),
     "20, caching 3, guidance every 3": (20, [DPM, (faster.caching, 3), (faster.guidance_every, 3)]),
     "15, caching 2, guidance every 2": (15, [DPM, CACHED, GUIDED]),
+    "20, compiled": (20, [(faster.compiled,), DPM]),
     "4, distilled": (4, [(faster.few_step, MODELS / "paidiff-mini-zh-4-steps")]),
 }
 JUDGED = [PLAIN, "DPM++ 20", "DPM++ 10", "20, caching 2, guidance every 2", "15, caching 2, guidance every 2", "4, distilled"]
-EXPORTED = "20, exported"
+EXPORTED, DISTILLED, COMPILED = "20, exported", "4, distilled", "20, compiled"
 TIMES = ("seconds", "ratio", "cpu ratio")
 
 
@@ -74,16 +77,20 @@ def main():
     parser.add_argument("--judge", type=int, default=0, metavar="PROMPTS", help="held-out prompts; 0: leave it out")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--no-times", action="store_true")
+    parser.add_argument("--model", default="mini", help="a name or a folder")
+    parser.add_argument("--compile", action="store_true", help="measure the compiled rung on a CPU too")
     flags = parser.parse_args()
-    pipe = paidiff.load()
+    pipe, mini, gpu = paidiff.load(flags.model), flags.model == "mini", torch.cuda.is_available()
+    results = Path(__file__).with_name("ladder.json" if mini else f"ladder-{Path(flags.model).name}.json")
+    left_out = {DISTILLED: not mini, COMPILED: not (gpu or flags.compile)}
     with tempfile.TemporaryDirectory() as folder:
-        pipes = {name: pipe for name in LADDER}
-        if not torch.cuda.is_available():
+        pipes = {name: pipe for name in LADDER if not left_out.get(name)}
+        if mini and not gpu:
             from paidiff_lib.export import export
 
             export(pipe, Path(folder) / "model")
             pipes[EXPORTED] = paidiff.load(Path(folder) / "model")
-        report = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+        report = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
         rungs = report.setdefault("rungs", {})
         for name in pipes:
             rungs.setdefault(name, {})
@@ -91,20 +98,20 @@ def main():
             report["machine"] = machine()
             for name, found in times(pipes, flags.rounds).items():
                 rungs[name].update(found)
-            keep(report)
+            keep(report, results)
         for name, found in distances(pipes).items():
             rungs[name]["distance"] = found
         if flags.judge:
             report["judged"] = {"prompts": flags.judge, "seeds": flags.seeds}
             for name, found in accuracies({name: pipe for name in JUDGED}, flags.judge, flags.seeds).items():
                 rungs[name].update(found)
-    keep(report)
+    keep(report, results)
     print(table(report))
 
 
-def keep(report):
-    RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    plot(report).save(PICTURE)
+def keep(report, results):
+    results.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    plot(report).save(results.with_suffix(".png"))
 
 
 def times(pipes, rounds):
@@ -128,6 +135,19 @@ def times(pipes, rounds):
         found[name] = {"seconds": summary(values), "ratio": ratio(values, seconds[PLAIN])}
         found[name]["cpu ratio"] = ratio(busy[name], busy[PLAIN])
         found[name] |= {"peak_gb": memory[name]} if memory else {}
+    for name, share in shares(pipes, {name: found[name]["seconds"]["median"] for name in pipes}).items():
+        found[name]["share of peak"] = share
+    return found
+
+
+def shares(pipes, seconds):
+    """What each rung computes a second, as a share of the machine's peak. What an export computes cannot be counted."""
+    pipe = pipes[PLAIN]
+    most, found = reachable(pipe.device, pipe.unet.dtype), {}
+    for name in (name for name in pipes if name != EXPORTED):
+        with standing_on(pipe, "DPM++ 20" if name == COMPILED else name) as settings:  # the same arithmetic
+            work = flops(lambda: sample(pipe, PROMPTS[:1], 0, **settings))  # noqa: B023, called at once
+        found[name] = round(work / seconds[name] / most, 3)
     return found
 
 
@@ -169,11 +189,12 @@ def accuracies(pipes, count, seeds):
 def table(report):
     """The report as a Markdown table."""
     where = ", ".join(f"{key} {value}" for key, value in report.get("machine", {}).items())
-    lines = [where, "", "| rung | s a picture | of the plain one | processor time | distance | judge |", "|---|---|---|---|---|---|"]
+    lines = [where, "", "| rung | s a picture | of the plain one | processor time | share of peak | distance | judge |", "|---|---|---|---|---|---|---|"]
     for name, found in report["rungs"].items():
         cells = [f"{v['median']:.3f} ({v['low']:.3f}–{v['high']:.3f})" if (v := found.get(k)) else "" for k in TIMES]
+        cells.append(found.get("share of peak", ""))
         judged = f"{found['accuracy']:.1%}" if "accuracy" in found else ""
-        lines.append(f"| {name} | {' | '.join(cells)} | {found.get('distance', '')} | {judged} |")
+        lines.append(f"| {name} | {' | '.join(map(str, cells))} | {found.get('distance', '')} | {judged} |")
     return "\n".join(lines)
 
 

@@ -14,9 +14,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+
+from gauge import flops, peak_memory, reachable, seconds
 
 import paidiff_lib as paidiff
 from paidiff_lib.draw import GUIDANCE, STEPS
@@ -36,13 +38,19 @@ def main():
     parts = {
         "load": (paidiff.load, REPEATS),
         "text encode": (lambda: pipe.encode_prompt(PROMPT, pipe.device, 1, True), REPEATS),
-        f"{STEPS} UNet steps": (lambda: _sample(pipe), REPEATS),
+        f"{STEPS} UNet steps": (partial(_sample, pipe), REPEATS),
         "VAE decode": (lambda: pipe.vae.decode(latents), REPEATS),
     }
     with torch.inference_mode():
         times = {name: measure(work, repeats) for name, (work, repeats) in parts.items()}
+        sampling, took = partial(_sample, pipe), times[f"{STEPS} UNet steps"]["median"]
+        peak_memory()  # from here on
+        sampling()
+        used = {"peak_gb": peak_memory()}
+        used["share of peak"] = round(flops(sampling) / took / reachable(pipe.device, pipe.unet.dtype), 3)
     starts = starting(pipe)
-    report = {"machine": machine(), "model": model_name(), "steps": STEPS, "guidance": GUIDANCE, "seconds": times | starts}
+    report = {"machine": machine(), "model": model_name(), "steps": STEPS, "guidance": GUIDANCE, "UNet steps": used,
+              "seconds": times | starts}  # fmt: skip
     RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     print(table(report), flush=True)
     more = {"ladder.py": True, "skeleton.py": device() == "cuda", "training.py": "DIFFUSERS_EXAMPLES" in os.environ}
@@ -62,20 +70,20 @@ def starting(pipe):
             models["the same, exported"] = str(Path(folder) / "model")
         for index in range(PROCESS_REPEATS + 1):
             for name, model in models.items():
-                seconds = _time(lambda: _process(model))
-                times.setdefault(name, []).extend([seconds] if index else [])  # the first round warms up
-    return {name: summary(seconds) for name, seconds in times.items()}
+                took = seconds(lambda: _process(model))
+                times.setdefault(name, []).extend([took] if index else [])  # the first round warms up
+    return {name: summary(took) for name, took in times.items()}
 
 
 def measure(work, repeats):
     """Median and range, in seconds, of `repeats` runs after one warm-up."""
     work()
-    return summary(_time(work) for _ in range(repeats))
+    return summary(seconds(work) for _ in range(repeats))
 
 
-def summary(seconds):
-    seconds = sorted(seconds)
-    return {"median": round(statistics.median(seconds), 4), "low": round(seconds[0], 4), "high": round(seconds[-1], 4)}
+def summary(values):
+    values = sorted(values)
+    return {"median": round(statistics.median(values), 4), "low": round(values[0], 4), "high": round(values[-1], 4)}
 
 
 def machine():
@@ -97,35 +105,10 @@ def table(report):
     """The report as a Markdown table."""
     where = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     lines = [f"{report['model']}, {report['steps']} steps, guidance {report['guidance']}", where, ""]
+    lines += [f"the steps alone: {report['UNet steps']}", ""]
     lines += ["| part | median s | low | high |", "|---|---|---|---|"]
     lines += [f"| {k} | {v['median']:.3f} | {v['low']:.3f} | {v['high']:.3f} |" for k, v in report["seconds"].items()]
     return "\n".join(lines)
-
-
-def _time(work):
-    start = time.perf_counter()
-    work()
-    wait()
-    return time.perf_counter() - start
-
-
-def wait():
-    """A GPU works behind Python's back: wait for it before reading the clock."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def peak_memory():
-    """GB that the GPU held at most since the last call; None on a CPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    most = torch.cuda.max_memory_allocated() / 1e9
-    torch.cuda.reset_peak_memory_stats()
-    return round(most, 2)
 
 
 def _latents(pipe):

@@ -1,4 +1,5 @@
-"""What the full-size model costs, on random weights in its exact shape: seconds and peak memory, each row a fresh process.
+"""What the full-size model costs, on random weights in its exact shape: seconds and peak memory, each row a fresh process. On a GPU, then
+its pictures rung by rung (ladder.py, into ladder-model.json).
 
     python benchmarks/skeleton.py                           # a CPU: writing, loading, two steps at 512 x 512; a GPU: everything
     python benchmarks/skeleton.py --size 256 draw lora      # some rows, at another size
@@ -37,7 +38,7 @@ def row(what, folder, size):
     pipe = zoo.load(folder)
     if what == "draw":
         began = time.perf_counter()
-        pipe("雾蒙蒙的日出在湖面上", num_inference_steps=2, width=size, height=size)
+        pipe("雾蒙蒙的日出在湖面上", num_inference_steps=2, width=size, height=size)  # on a GPU, ladder.py draws properly
     seconds = training(what, pipe, size) if what in TRAINED else time.perf_counter() - began
     on_gpu = torch.cuda.is_available()
     return {"seconds": seconds, "memory": torch.cuda.max_memory_allocated() if on_gpu else _peak()}
@@ -82,6 +83,9 @@ def main():
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found = json.loads(done.stdout.splitlines()[-1])
             print(f"| {what} | {found['seconds']:.1f} | {found['memory'] / GB:.1f} |", flush=True)
+        if torch.cuda.is_available():
+            ladder = Path(__file__).with_name("ladder.py")
+            subprocess.run([sys.executable, ladder, "--model", f"{place}/model"], check=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 The scripts are used as they are, but for one word: CLIPTokenizer, which cannot open a Chinese model's vocabulary, becomes AutoTokenizer,
 and torchvision's transforms become the same ones in Pillow. Needs `datasets`, which they read pictures with. Every method runs with few
 and with more updates: the difference is what an update costs, the short run is what starting costs. One thread each, and CPU seconds
-beside those of the clock: they depend less on what else the machine does.
+beside those of the clock: they depend less on what else the machine does. Peak memory is the process's, on a GPU the GPU's.
 """
 
 import json
@@ -91,6 +91,16 @@ transforms = types.SimpleNamespace(
 """
 
 
+TELL_PEAK = """
+import atexit, os, sys
+def tell():
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        open(os.environ["GPU_PEAK"], "w").write(str(torch.cuda.max_memory_allocated()))
+atexit.register(tell)
+"""  # no word of ours in their script: Python runs a file of this name in every process that finds it
+
+
 def main(names):
     examples = os.environ.get("DIFFUSERS_EXAMPLES")
     if not examples:
@@ -164,6 +174,7 @@ def summed(seconds):
         found = {who: _parts(times, kind) for who, times in seconds.items()}
         ratio = {part: round(found["diffusers"][part]["median"] / found["ours"][part]["median"], 2) for part in found["ours"]}
         report[kind] = {**found, "ratio": ratio}
+    report["peak gb"] = {who: summary([run["gb"] for run in times[max(times)]]) for who, times in seconds.items()}
     return report
 
 
@@ -185,16 +196,21 @@ def patched(script, folder):
 
 
 def run(command, folder):
-    """{"cpu": seconds, "clock": seconds} of one whole run."""
+    """{"cpu": seconds, "clock": seconds, "gb": peak memory, a GPU's where there is one} of one whole run."""
     shutil.rmtree(folder / "out", ignore_errors=True)
-    before, began = os.times(), time.perf_counter()
-    alone = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "cache")}
-    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, env=alone)
-    if done.returncode:
-        sys.exit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
-    clock, after = time.perf_counter() - began, os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"cpu": cpu, "clock": clock}
+    (folder / "sitecustomize.py").write_text(TELL_PEAK, encoding="utf-8")
+    told, began = folder / "gpu-peak", time.perf_counter()
+    told.unlink(missing_ok=True)
+    alone = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(folder), "GPU_PEAK": str(told)}
+    with open(folder / "errors", "w+", encoding="utf-8") as errors:
+        command = [sys.executable, *map(str, command)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **alone})
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            errors.seek(0)
+            sys.exit(f"{command[1]} failed:\n{errors.read()[-2000:]}")
+    peak = int(told.read_text()) if told.exists() else used.ru_maxrss * 1024
+    return {"cpu": used.ru_utime + used.ru_stime, "clock": time.perf_counter() - began, "gb": peak / 1e9}
 
 
 def summary(values):

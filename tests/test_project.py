@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,10 +18,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 def script(path):
-    """A file outside the package, as a module."""
+    """A file outside the package, as a module that finds its neighbours, as if Python had been started with it."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)
+        spec.loader.exec_module(module)
     return module
 
 
@@ -122,8 +125,24 @@ def test_the_benchmark_measures_and_names_the_machine():
     calls = []
     result = bench.measure(lambda: calls.append(1), 3)
     assert len(calls) == 4 and 0 <= result["low"] <= result["median"] <= result["high"]
-    report = {"model": "mini", "steps": 20, "guidance": 7.5, "machine": bench.machine(), "seconds": {"load": result}}
+    report = {"model": "mini", "steps": 20, "guidance": 7.5, "machine": bench.machine(), "seconds": {"load": result}, "UNet steps": {}}
     assert "| load | 0.000 |" in bench.table(report) and "threads" in bench.table(report)
+
+
+def test_the_gauge_counts_arithmetic():
+    gauge, side = script(ROOT / "benchmarks/gauge.py"), torch.ones(64, 64)
+    assert gauge.flops(lambda: side @ side) == 2 * 64**3
+    assert gauge.reachable("cpu", torch.float32) > 1e8  # a processor of the last century
+
+
+def test_a_run_of_the_training_benchmark_is_measured_whole(tmp_path):
+    """Seconds and memory of the process itself; what is wrong with a script is told."""
+    training = script(ROOT / "benchmarks/training.py")
+    code = "import sys, time; kept = b'x' * 500_000_000; end = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+    found = training.run(["-c", code], tmp_path)
+    assert found["cpu"] >= 0.5 and found["clock"] >= 0.5 and 0.5 < found["gb"] < 5
+    with pytest.raises(SystemExit, match="no such thing"):
+        training.run(["-c", "raise ValueError('no such thing')"], tmp_path)
 
 
 def test_the_profile_counts_every_moment_once():
