@@ -46,11 +46,12 @@ def main():
         sampling, took = partial(_sample, pipe), times[f"{STEPS} UNet steps"]["median"]
         peak_memory()  # from here on
         sampling()
-        used = {"peak_gb": peak_memory()}
-        used["share of peak"] = round(flops(sampling) / took / reachable(pipe.device, pipe.unet.dtype), 3)
+        memory = peak_memory()
+        used = {"share of peak": round(flops(sampling) / took / reachable(pipe.device, pipe.unet.dtype), 3)}
+        used |= {"peak_gb": memory} if memory else {}
     starts = starting(pipe)
-    report = {"machine": machine(), "model": model_name(), "steps": STEPS, "guidance": GUIDANCE, "UNet steps": used,
-              "seconds": times | starts}  # fmt: skip
+    settings = {"model": model_name(), "steps": STEPS, "guidance": GUIDANCE}
+    report = {"machine": machine(), **settings, "UNet steps": used, "seconds": times | starts}
     RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     print(table(report), flush=True)
     more = {"ladder.py": True, "skeleton.py": device() == "cuda", "training.py": "DIFFUSERS_EXAMPLES" in os.environ}
@@ -105,7 +106,7 @@ def table(report):
     """The report as a Markdown table."""
     where = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     lines = [f"{report['model']}, {report['steps']} steps, guidance {report['guidance']}", where, ""]
-    lines += [f"the steps alone: {report['UNet steps']}", ""]
+    lines += ["UNet steps: " + ", ".join(f"{key} {value}" for key, value in report["UNet steps"].items()), ""]
     lines += ["| part | median s | low | high |", "|---|---|---|---|"]
     lines += [f"| {k} | {v['median']:.3f} | {v['low']:.3f} | {v['high']:.3f} |" for k, v in report["seconds"].items()]
     return "\n".join(lines)
