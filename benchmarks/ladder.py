@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,7 @@ def shares(pipes, seconds):
     most, found = reachable(pipe.device, pipe.unet.dtype), {}
     for name in (name for name in pipes if name != EXPORTED):
         with standing_on(pipe, "DPM++ 20" if name == COMPILED else name) as settings:  # the same arithmetic
-            work = flops(lambda: sample(pipe, PROMPTS[:1], 0, **settings))  # noqa: B023, called at once
+            work = flops(partial(sample, pipe, PROMPTS[:1], 0, **settings))
         found[name] = round(work / seconds[name] / most, 3)
     return found
 
@@ -189,7 +190,8 @@ def accuracies(pipes, count, seeds):
 def table(report):
     """The report as a Markdown table."""
     where = ", ".join(f"{key} {value}" for key, value in report.get("machine", {}).items())
-    lines = [where, "", "| rung | s a picture | of the plain one | processor time | share of peak | distance | judge |", "|---|---|---|---|---|---|---|"]
+    heads = ["rung", "s a picture", "of the plain one", "processor time", "share of peak", "distance", "judge"]
+    lines = [where, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, found in report["rungs"].items():
         cells = [f"{v['median']:.3f} ({v['low']:.3f}–{v['high']:.3f})" if (v := found.get(k)) else "" for k in TIMES]
         cells.append(found.get("share of peak", ""))

@@ -122,7 +122,7 @@ def half(pipe):
 def compiled(pipe):
     """torch.compile for the UNet's blocks. Where it cannot work, one line, and nothing changes.
 
-    The first picture of each size waits for the compiler, a minute or more on a CPU: it pays over many pictures of one size.
+    The first picture of each size waits for the compiler, minutes on a CPU: it pays over many pictures of one size, if at all.
     """
     import torch
 
