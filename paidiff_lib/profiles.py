@@ -34,7 +34,7 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "sizes": ([(96, 96), (128, 128), (192, 128), (128, 192)], [(64, 64), (96, 64)],
                   [(384, 384), (512, 512), (768, 512), (512, 768)], [(576, 576), (768, 768), (1024, 768), (768, 1024)]),
         "gallery": (36, 6, 36, 36),  # pictures of it
-        "schedulers": (12, 2, 20, 20),  # steps of each
+        "schedulers": (12, 4, 20, 20),  # steps of each; PNDM wants four or more
         "many": (8, 2, 20, 20),  # steps where many pictures are drawn
         "scenes": (32, 4, 24, 12),  # prompts that are judged
     },
