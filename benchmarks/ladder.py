@@ -104,7 +104,7 @@ def main():
             rungs[name]["distance"] = found
         if flags.judge:
             report["judged"] = {"prompts": flags.judge, "seeds": flags.seeds}
-            for name, found in accuracies({name: pipe for name in JUDGED}, flags.judge, flags.seeds).items():
+            for name, found in accuracies({name: pipes[name] for name in JUDGED if name in pipes}, flags.judge, flags.seeds).items():
                 rungs[name].update(found)
     keep(report, results)
     print(table(report))
