@@ -61,7 +61,7 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "steps": (10, 2, 20, 20),  # of the pictures that are measured
     },
     "06": {
-        "control": training("control", (100, 2, 100, 40), (1e-3, 1e-3, 1e-5, 1e-5), (8, 2, 4, 4)),
+        "control": training("control", (140, 2, 100, 40), (1.5e-3, 1e-3, 1e-5, 1e-5), (6, 2, 4, 4)),
         "scenes": (300, 8, 300, 300),  # pictures to train on
         "things": (12, 2, 12, 8),  # scenes to measure with
         "seeds": (3, 1, 1, 1),

@@ -15,6 +15,8 @@ IGNORED = {
     ("01_inference.ipynb", "from paidiff_lib.metrics import distance"): "distances in the titles; asserted there",
     ("01_inference.ipynb", "from paidiff_lib.metrics import prompt_following"): "rates; asserted there",
     ("02_img2img.ipynb", "from paidiff_lib.metrics import distance, interval, judge"): "intervals; asserted in the next cell",
+    ("03_lora.ipynb", "from paidiff_lib.draw import sample  # as draw, without its hint about a word that is now known"): "a trained picture: another rounding, another picture",
+    ("03_lora.ipynb", "plain = paidiff.load()"): "a trained picture: another rounding, another picture",
     ("03_lora.ipynb", "from paidiff_lib.metrics import interval, judge, prompt_following"): "intervals; asserted in the next cell",
     ("03_lora.ipynb", "def both(porcelain, kitten):"): "a trained picture: another rounding, another picture",
     ("03_lora.ipynb", "from paidiff_lib.metrics import distance"): "a trained picture: another rounding, another picture",

@@ -14,7 +14,7 @@ MINI = {  # what the stored outputs of the lessons were drawn with
     "03": {"lora": {"steps": 240, "lr": 3e-3, "batch": 4}, "kitten": {"steps": 60, "lr": 3e-3, "batch": 4}},
     "04": {"word": {"steps": 150, "lr": 2e-2, "batch": 4}},
     "05": {"whole": {"steps": 60, "lr": 5e-4, "batch": 4}},
-    "06": {"control": {"steps": 100, "lr": 1e-3, "batch": 8}},
+    "06": {"control": {"steps": 140, "lr": 1.5e-3, "batch": 6}},
     "07": {"food": {"steps": 200, "lr": 4e-4, "batch": 12}},
 }
 

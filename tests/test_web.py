@@ -76,7 +76,7 @@ def ask(client, task, *own, **wanted):
 
 def test_text_to_image_draws_what_the_library_draws_and_says_how(client, tiny):
     line, drawn = ask(client, "text2img", count=2)
-    alone = [paidiff.draw(tiny, "雪地里的企鹅", seed=seed, steps=2, guidance=3.0)[0] for seed in (5, 6)]  # two at once may round otherwise
+    alone = [paidiff.draw(tiny, "雪地里的企鹅", seed=seed, steps=2, guidance=3.0) for seed in (5, 6)]  # two at once may round otherwise
     assert [one.tobytes() for one in drawn] == [one.tobytes() for one in alone]
     assert settings_in(drawn[1]) | {"Seed": "6", "Steps": "2", "Prompt": "雪地里的企鹅"} == settings_in(drawn[1])
     assert "done: 2" in line
