@@ -29,7 +29,7 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 RESULTS = Path(__file__).with_name("seeds.json")
 SEEDS = (0, 1, 2)
 STEPS = 10  # where there are many pictures: the judge sees no difference from 20, see benchmarks/ladder.py
-REHEARSAL = 0.5  # lesson 7's share of old pictures
+REHEARSAL = 0.55  # lesson 7's share of old pictures
 PLACES = ["草地", "雪地", "沙滩", "白色背景"]
 THINGS = ["猫", "企鹅", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "西瓜", "帆船", "松树", "气球", "箱子"]
 NAMESAKES = [thing for thing in SUBJECTS if set(thing) & set("".join(DISHES))]  # rehearsed more, as in lesson 7
@@ -38,7 +38,7 @@ ALL = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(SUBJECTS)]
 
 def run(method, data, seed, **settings):
     """Train as the lesson does. settings: a training of the lesson's profile, and what else it gives."""
-    for _ in train(method, data, schedule="cosine", seed=seed, **{"dropout": 0, **settings}):
+    for _ in train(method, data, seed=seed, **{"schedule": "cosine", "dropout": 0, **settings}):
         pass
 
 
@@ -98,7 +98,7 @@ def food(seed, folder):
     for kind, data, training in (("base", None, None), ("with", Mixed(new, old, share=REHEARSAL), "food"), ("without", new, "careless")):
         pipe = paidiff.load()
         if data:
-            run(FullTuning(pipe), data, seed, cache=folder / "cache", **getattr(profile("07", pipe), training))
+            run(FullTuning(pipe), data, seed, schedule="constant", ema=0.95, cache=folder / "cache", **getattr(profile("07", pipe), training))
         for name, specs in (("dishes", dishes), ("old subjects", ALL)):  # one picture each: other ones for every training
             drawn = sample(pipe, [f"{s.subject},{s.background}" for s in specs], [1000 * seed + i for i in range(len(specs))], steps=STEPS)
             found[f"{kind}: {name}"] = prompt_following(drawn, specs)["subject"]

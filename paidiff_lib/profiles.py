@@ -68,8 +68,8 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "steps": (10, 2, 20, 20),  # of the pictures that are measured
     },
     "07": {
-        "food": training("full", (200, 2, 130, 50), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
-        "careless": training("full", (60, 2, 65, 25), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
+        "food": training("full", (140, 2, 130, 50), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
+        "careless": training("full", (50, 2, 65, 25), (4e-4, 1e-4, 1e-5, 1e-5), (12, 2, 4, 4)),
         "lora": training("lora", (100, 2, 60, 30), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "dishes": (240, 12, 240, 240),  # pictures to train on, of the dishes
         "known": (320, 8, 320, 320),  # of the old world

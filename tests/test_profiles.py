@@ -15,7 +15,7 @@ MINI = {  # what the stored outputs of the lessons were drawn with
     "04": {"word": {"steps": 150, "lr": 2e-2, "batch": 4}},
     "05": {"whole": {"steps": 60, "lr": 5e-4, "batch": 4}},
     "06": {"control": {"steps": 140, "lr": 1.5e-3, "batch": 6}},
-    "07": {"food": {"steps": 200, "lr": 4e-4, "batch": 12}},
+    "07": {"food": {"steps": 140, "lr": 4e-4, "batch": 12}},
 }
 
 
