@@ -219,6 +219,7 @@ import test_pretrain
 torch.distributed.init_process_group("gloo")
 model, record = test_pretrain.fit({str(tmp_path / "run")!r})
 torch.save((test_pretrain.weights(model), record), {str(tmp_path)!r} + f"/rank{{torch.distributed.get_rank()}}.pt")
+torch.distributed.destroy_process_group()
 """, encoding="utf-8")
     subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
                    check=True, timeout=120)

@@ -144,15 +144,25 @@ def test_controlnet(script, places, tiny_folder, tmp_path):
     assert script("train_controlnet", *more, *few).returncode == 0
 
 
-def test_two_processes_share_a_run(script, places):
+AT_EXIT = """
+import atexit, runpy, sys, torch
+atexit.register(lambda: print("joined" if torch.distributed.is_initialized() else "parted", flush=True))
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_two_processes_share_a_run_and_part(script, places, tmp_path):
     out, flags = places
+    (tmp_path / "at_exit.py").write_text(AT_EXIT)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}", tmp_path / "at_exit.py"]
     done = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=2", launcher=launcher, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written to") == 1
+    assert done.stdout.count("parted") == 2  # a process that ends while it is joined may abort
     assert json.loads((out / "checkpoint-2/run.json").read_text())["processes"] == 2
 
 

@@ -174,6 +174,8 @@ def main():
     run = Run(args.out, json.loads(args.config.read_text(encoding="utf-8")), args.start)
     for name in args.stage or STAGES:
         globals()[f"run_{name}"](run)
+    if "WORLD_SIZE" in os.environ:
+        torch.distributed.destroy_process_group()  # a process that ends with its threads still running may abort
 
 
 if __name__ == "__main__":
