@@ -115,7 +115,6 @@ def main(flags_class, make, save, captions=True):
 
 
 def run(flags, make, save, captions):
-    import torch
     from accelerate import PartialState
 
     from . import zoo
@@ -126,18 +125,15 @@ def run(flags, make, save, captions):
     pipe = zoo.load(flags.pretrained_model_name_or_path)
     data = flags.complete(pipe, data)
     method = make(pipe, flags)
-    try:
-        with closing(train(method, data, **flags.settings())) as steps:  # joins the other processes, if there are any
-            report = reporter(flags)
-            for step in steps:
-                report(step)
-        if PartialState().is_main_process:
-            save(method, Path(flags.output_dir))
-            _draw_last(method, data, flags)
-            print(f"完成,写到 {flags.output_dir} · done, written to {flags.output_dir}")
-    finally:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # a process that ends with its threads still running may abort
+    with closing(train(method, data, **flags.settings())) as steps:  # joins the other processes, if there are any
+        report = reporter(flags)
+        for step in steps:
+            report(step)
+    if PartialState().is_main_process:
+        save(method, Path(flags.output_dir))
+        _draw_last(method, data, flags)
+        print(f"完成,写到 {flags.output_dir} · done, written to {flags.output_dir}")
+    PartialState().destroy_process_group()  # a process that ends with its threads still running may abort
 
 
 def _import_the_rest():
