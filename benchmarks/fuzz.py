@@ -34,10 +34,10 @@ if "SCHEMATHESIS_HOOKS" in os.environ:
                     case.body[name] = small
 
 
-
 def main():
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     import conftest
+
     import paidiff_lib
     from paidiff_lib.serve import server
     from paidiff_lib.serve.app import Metrics

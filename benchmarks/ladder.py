@@ -51,7 +51,14 @@ LADDER = {  # name: (steps, rungs)
     "20, compiled": (20, [(faster.compiled,), DPM]),
     "4, distilled": (4, [(faster.few_step, MODELS / "paidiff-mini-zh-4-steps")]),
 }
-JUDGED = [PLAIN, "DPM++ 20", "DPM++ 10", "20, caching 2, guidance every 2", "15, caching 2, guidance every 2", "4, distilled"]
+JUDGED = [
+    PLAIN,
+    "DPM++ 20",
+    "DPM++ 10",
+    "20, caching 2, guidance every 2",
+    "15, caching 2, guidance every 2",
+    "4, distilled",
+]
 EXPORTED, DISTILLED, COMPILED = "20, exported", "4, distilled", "20, compiled"
 TIMES = ("seconds", "ratio", "cpu ratio")
 
@@ -104,7 +111,9 @@ def main():
             rungs[name]["distance"] = found
         if flags.judge:
             report["judged"] = {"prompts": flags.judge, "seeds": flags.seeds}
-            for name, found in accuracies({name: pipes[name] for name in JUDGED if name in pipes}, flags.judge, flags.seeds).items():
+            for name, found in accuracies(
+                {name: pipes[name] for name in JUDGED if name in pipes}, flags.judge, flags.seeds
+            ).items():
                 rungs[name].update(found)
     keep(report, results)
     print(table(report))
@@ -165,7 +174,9 @@ def distances(pipes):
     """The mean distance from the plain pipeline's pictures."""
     seeds = list(range(len(PROMPTS)))
     pictures = {name: drawn(pipe, name, PROMPTS, seeds) for name, pipe in pipes.items()}
-    return {name: round(float(np.mean(list(map(distance, pictures[PLAIN], found)))), 2) for name, found in pictures.items()}
+    return {
+        name: round(float(np.mean(list(map(distance, pictures[PLAIN], found)))), 2) for name, found in pictures.items()
+    }
 
 
 def accuracies(pipes, count, seeds):
@@ -182,7 +193,11 @@ def accuracies(pipes, count, seeds):
             rates.append(prompt_following(drawn(pipe, name, captions, starts), specs))
         by_seed = [float(np.mean([rate[head] for head in HEADS])) for rate in rates]
         heads = {head: round(float(np.mean([rate[head] for rate in rates])), 4) for head in HEADS}
-        found[name] = {"accuracy": round(float(np.mean(by_seed)), 4), "by_seed": [round(r, 4) for r in by_seed], "heads": heads}
+        found[name] = {
+            "accuracy": round(float(np.mean(by_seed)), 4),
+            "by_seed": [round(r, 4) for r in by_seed],
+            "heads": heads,
+        }
         print(name, found[name]["accuracy"], file=sys.stderr, flush=True)
     return found
 
@@ -217,7 +232,11 @@ def plot(report):
         axes.annotate(number, place, fontsize=8, xytext=(4, 4), textcoords="offset points")
     axes.legend(fontsize=7, loc="upper right", handlelength=1)
     axes.axvline(0.25, linestyle=":", color="gray")
-    axes.set(xscale="log", xlabel="占朴素管线时间的份额 · share of the plain pipeline's time", ylabel="与参考图的距离 · distance, grey levels")
+    axes.set(
+        xscale="log",
+        xlabel="占朴素管线时间的份额 · share of the plain pipeline's time",
+        ylabel="与参考图的距离 · distance, grey levels",
+    )
     axes.set_xticks([0.05, 0.1, 0.25, 0.5, 1], ["5 %", "10 %", "25 %", "50 %", "100 %"])
     axes.minorticks_off()
     axes.grid(alpha=0.3)

@@ -73,7 +73,9 @@ def profile(script, flags):
 
     clock.watch(zoo, load="load: model")
     clock.watch(dataset.Encoded, __init__="load: encode pictures and captions")
-    clock.watch(Run, __init__="load: prepare the run", _step="step: rest", _batch="step: batch", _update="step: optimizer")
+    clock.watch(
+        Run, __init__="load: prepare the run", _step="step: rest", _batch="step: batch", _update="step: optimizer"
+    )
     clock.watch(Run, _save="save: checkpoint")
     clock.watch(method.Method, loss="step: forward")
     clock.watch(controlnet.ControlNet, loss="step: forward")
@@ -112,7 +114,9 @@ def table(report):
     lines = ["| CPU seconds | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
     for part in sorted(set().union(*methods.values())):
         lines.append(f"| {part} | " + " | ".join(f"{found.get(part, 0):.2f}" for found in methods.values()) + " |")
-    return "\n".join([*lines, "| all | " + " | ".join(f"{sum(found.values()):.2f}" for found in methods.values()) + " |"])
+    return "\n".join(
+        [*lines, "| all | " + " | ".join(f"{sum(found.values()):.2f}" for found in methods.values()) + " |"]
+    )
 
 
 def main(names):

@@ -71,7 +71,7 @@ def starting(pipe):
             models["the same, exported"] = str(Path(folder) / "model")
         for index in range(PROCESS_REPEATS + 1):
             for name, model in models.items():
-                took = seconds(lambda: _process(model))
+                took = seconds(lambda model=model: _process(model))
                 times.setdefault(name, []).extend([took] if index else [])  # the first round warms up
     return {name: summary(took) for name, took in times.items()}
 
@@ -127,7 +127,17 @@ def _sample(pipe):
 
 def _process(model):
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "paidiff_lib.cli", "draw", PROMPT, "-o", str(Path(folder) / "p.png"), "--model", model]
+        command = [
+            sys.executable,
+            "-m",
+            "paidiff_lib.cli",
+            "draw",
+            PROMPT,
+            "-o",
+            str(Path(folder) / "p.png"),
+            "--model",
+            model,
+        ]
         subprocess.run(command, check=True, capture_output=True)
 
 

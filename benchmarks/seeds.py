@@ -57,7 +57,13 @@ def lora(seed, folder):
     specs = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(THINGS)]
     style = lambda drawn: float((judge().probability(drawn, "style", "青花瓷") > 0.5).mean())
     before, subject_before = following(pipe, specs, ",青花瓷")
-    run(LoRA(pipe, rank=8, layers=WIDE, seed=seed), CaptionFolder(DATA / "porcelain"), seed, dropout=0.15, **profile("03", pipe).lora)
+    run(
+        LoRA(pipe, rank=8, layers=WIDE, seed=seed),
+        CaptionFolder(DATA / "porcelain"),
+        seed,
+        dropout=0.15,
+        **profile("03", pipe).lora,
+    )
     after, subject = following(pipe, specs, ",青花瓷")
     return {"style before": style(before), "style": style(after), "subject before": subject_before, "subject": subject}
 
@@ -95,26 +101,52 @@ def food(seed, folder):
         write(folder / "known", [*known(320), *known(160, seed=1, subjects=NAMESAKES)])
     new, old = CaptionFolder(folder / "food"), CaptionFolder(folder / "known")
     dishes, found = [Spec(dish, place) for place in PLACES for dish in DISHES], {}
-    for kind, data, training in (("base", None, None), ("with", Mixed(new, old, share=REHEARSAL), "food"), ("without", new, "careless")):
+    for kind, data, training in (
+        ("base", None, None),
+        ("with", Mixed(new, old, share=REHEARSAL), "food"),
+        ("without", new, "careless"),
+    ):
         pipe = paidiff.load()
         if data:
-            run(FullTuning(pipe), data, seed, schedule="constant", ema=0.95, cache=folder / "cache", **getattr(profile("07", pipe), training))
-        for name, specs in (("dishes", dishes), ("old subjects", ALL)):  # one picture each: other ones for every training
-            drawn = sample(pipe, [f"{s.subject},{s.background}" for s in specs], [1000 * seed + i for i in range(len(specs))], steps=STEPS)
+            run(
+                FullTuning(pipe),
+                data,
+                seed,
+                schedule="constant",
+                ema=0.95,
+                cache=folder / "cache",
+                **getattr(profile("07", pipe), training),
+            )
+        for name, specs in (
+            ("dishes", dishes),
+            ("old subjects", ALL),
+        ):  # one picture each: other ones for every training
+            drawn = sample(
+                pipe,
+                [f"{s.subject},{s.background}" for s in specs],
+                [1000 * seed + i for i in range(len(specs))],
+                steps=STEPS,
+            )
             found[f"{kind}: {name}"] = prompt_following(drawn, specs)["subject"]
     return found
 
 
 def cleaning(seed, folder):
     if not (folder / "dirty").exists():
-        dirty.write(folder / "dirty", 480, seed=8, share=0.75, kinds=("blur", *["caption"] * 4, *dirty.KINDS))  # as in the lesson
+        dirty.write(
+            folder / "dirty", 480, seed=8, share=0.75, kinds=("blur", *["caption"] * 4, *dirty.KINDS)
+        )  # as in the lesson
     sets, chosen, found = {"base": None, "dirty": "dirty/metadata.jsonl", "clean": None}, held_out(100), {}
     sets["clean"] = curate(folder / "dirty").write()
     for kind, data in sets.items():
         pipe = paidiff.load()
         if data:
-            run(FullTuning(pipe), CaptionFolder(folder / data), seed, cache=folder / "cache", **profile("08", pipe).tune)
-        drawn = sample(pipe, [caption for _, caption in chosen], [1000 * seed + i for i in range(len(chosen))], steps=STEPS)
+            run(
+                FullTuning(pipe), CaptionFolder(folder / data), seed, cache=folder / "cache", **profile("08", pipe).tune
+            )
+        drawn = sample(
+            pipe, [caption for _, caption in chosen], [1000 * seed + i for i in range(len(chosen))], steps=STEPS
+        )
         rates = prompt_following(drawn, [spec for spec, _ in chosen])
         found |= {f"{kind}: {head}": rates[head] for head in ("subject", "background")}
         found[f"{kind}: sharpness"] = float(np.mean([sharpness(picture) for picture in drawn]))
@@ -134,7 +166,11 @@ def main(names):
         print(f"\n{name}: {len(SEEDS)} trainings, {time.time() - began:.0f} s")
         for key in rows[0]:
             values = [row[key] for row in rows]
-            results[name][key] = {"mean": round(float(np.mean(values)), 3), "low": round(min(values), 3), "high": round(max(values), 3)}
+            results[name][key] = {
+                "mean": round(float(np.mean(values)), 3),
+                "low": round(min(values), 3),
+                "high": round(max(values), 3),
+            }
             print("  {:32} {mean:.2f} ({low:.2f}-{high:.2f})".format(key, **results[name][key]), flush=True)
         RESULTS.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

@@ -38,7 +38,9 @@ def row(what, folder, size):
     pipe = zoo.load(folder)
     if what == "draw":
         began = time.perf_counter()
-        pipe("雾蒙蒙的日出在湖面上", num_inference_steps=2, width=size, height=size)  # on a GPU, ladder.py draws properly
+        pipe(
+            "雾蒙蒙的日出在湖面上", num_inference_steps=2, width=size, height=size
+        )  # on a GPU, ladder.py draws properly
     seconds = training(what, pipe, size) if what in TRAINED else time.perf_counter() - began
     on_gpu = torch.cuda.is_available()
     return {"seconds": seconds, "memory": torch.cuda.max_memory_allocated() if on_gpu else _peak()}
@@ -76,7 +78,9 @@ def main():
     if flags.one:
         return print(json.dumps(row(*flags.one, flags.size)))
     rows = flags.rows or ["draw", *(TRAINED[:-1] if torch.cuda.is_available() else [])]
-    print(f"{NAME}, {flags.size}x{flags.size}, {date.today()}, {machine()}\n\n| row | seconds | peak memory, GB |\n|---|---|---|")
+    print(
+        f"{NAME}, {flags.size}x{flags.size}, {date.today()}, {machine()}\n\n| row | seconds | peak memory, GB |\n|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as place:
         for what in ["write", "load", *rows]:
             command = [sys.executable, __file__, "--size", str(flags.size), "--one", what, f"{place}/model"]

@@ -30,10 +30,22 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("training.json")
 REPEATS = 3
 MODEL = ROOT / "data/models/paidiff-mini-zh"
-COMMON = [f"--pretrained_model_name_or_path={MODEL}", "--resolution=128", "--train_batch_size=1",
-          "--gradient_accumulation_steps=4", "--lr_warmup_steps=0", "--seed=0"]
+COMMON = [
+    f"--pretrained_model_name_or_path={MODEL}",
+    "--resolution=128",
+    "--train_batch_size=1",
+    "--gradient_accumulation_steps=4",
+    "--lr_warmup_steps=0",
+    "--seed=0",
+]
 CROPPED = ["--center_crop", "--random_flip", "--max_grad_norm=1"]
-BEAR = ["--instance_prompt=一只淼熊", "--center_crop", "--train_text_encoder", "--learning_rate=1e-04", "--lr_scheduler=constant"]
+BEAR = [
+    "--instance_prompt=一只淼熊",
+    "--center_crop",
+    "--train_text_encoder",
+    "--learning_rate=1e-04",
+    "--lr_scheduler=constant",
+]
 COLUMNS = ["--image_column=image", "--conditioning_image_column=conditioning_image", "--caption_column=text"]
 
 
@@ -52,18 +64,44 @@ class Pair:
 
 
 METHODS = {
-    "LoRA": Pair("text_to_image/train_text_to_image_lora.py", "porcelain",
-                 [*CROPPED, "--learning_rate=1e-03", "--lr_scheduler=cosine"], steps=(4, 34, 120)),
-    "Textual Inversion": Pair("textual_inversion/textual_inversion.py", "kitten",
-                              ["--learnable_property=object", "--placeholder_token=<小奶猫>", "--initializer_token=猫",
-                               "--learning_rate=5.0e-04", "--scale_lr", "--lr_scheduler=constant"]),
-    "full": Pair("text_to_image/train_text_to_image.py", "porcelain",
-                 [*CROPPED, "--use_ema", "--learning_rate=1e-05", "--lr_scheduler=constant"]),
+    "LoRA": Pair(
+        "text_to_image/train_text_to_image_lora.py",
+        "porcelain",
+        [*CROPPED, "--learning_rate=1e-03", "--lr_scheduler=cosine"],
+        steps=(4, 34, 120),
+    ),
+    "Textual Inversion": Pair(
+        "textual_inversion/textual_inversion.py",
+        "kitten",
+        [
+            "--learnable_property=object",
+            "--placeholder_token=<小奶猫>",
+            "--initializer_token=猫",
+            "--learning_rate=5.0e-04",
+            "--scale_lr",
+            "--lr_scheduler=constant",
+        ],
+    ),
+    "full": Pair(
+        "text_to_image/train_text_to_image.py",
+        "porcelain",
+        [*CROPPED, "--use_ema", "--learning_rate=1e-05", "--lr_scheduler=constant"],
+    ),
     "DreamBooth": Pair("dreambooth/train_dreambooth.py", "bear", BEAR, "--instance_data_dir"),
-    "DreamBooth LoRA": Pair("dreambooth/train_dreambooth_lora.py", "bear", [*BEAR, "--rank=16"], "--instance_data_dir",
-                            own="train_dreambooth.py"),
-    "ControlNet": Pair("controlnet/train_controlnet.py", "porcelain", ["--learning_rate=3e-04", "--lr_scheduler=constant"],
-                       theirs=COLUMNS, mine=("--center_crop",)),
+    "DreamBooth LoRA": Pair(
+        "dreambooth/train_dreambooth_lora.py",
+        "bear",
+        [*BEAR, "--rank=16"],
+        "--instance_data_dir",
+        own="train_dreambooth.py",
+    ),
+    "ControlNet": Pair(
+        "controlnet/train_controlnet.py",
+        "porcelain",
+        ["--learning_rate=3e-04", "--lr_scheduler=constant"],
+        theirs=COLUMNS,
+        mine=("--center_crop",),
+    ),
 }
 # There is no torchvision for the CPU build of torch that this project pins.
 TRANSFORMS = """
@@ -138,7 +176,9 @@ def _with_edges(pictures, folder):
         name = row.pop("file_name")
         row |= {"image_file_name": name, "conditioning_image_file_name": f"edges-{Path(name).stem}.png"}
         canny(Image.open(folder / name)).save(folder / row["conditioning_image_file_name"])
-    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    (folder / "metadata.jsonl").write_text(
+        "\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8"
+    )
 
 
 def ours(pair, folder, steps):
@@ -162,7 +202,10 @@ def _flags(pair, pictures, folder, steps):
 def take_turns(pair, seconds, folder, examples):
     """One run of each length and side, into {"ours": {4: [...], ...}, "diffusers": ...}."""
     for steps in pair.steps:
-        for who, command in {"ours": ours(pair, folder, steps), "diffusers": theirs(pair, folder, steps, examples)}.items():
+        for who, command in {
+            "ours": ours(pair, folder, steps),
+            "diffusers": theirs(pair, folder, steps, examples),
+        }.items():
             seconds[who][steps].append(run(command, folder))
             print(pair.script, who, steps, seconds[who][steps][-1], file=sys.stderr, flush=True)
 
@@ -172,7 +215,9 @@ def summed(seconds):
     report = {"repeats": len(next(iter(seconds["ours"].values())))}
     for kind in ("cpu", "clock"):
         found = {who: _parts(times, kind) for who, times in seconds.items()}
-        ratio = {part: round(found["diffusers"][part]["median"] / found["ours"][part]["median"], 2) for part in found["ours"]}
+        ratio = {
+            part: round(found["diffusers"][part]["median"] / found["ours"][part]["median"], 2) for part in found["ours"]
+        }
         report[kind] = {**found, "ratio": ratio}
     report["peak gb"] = {who: summary([run["gb"] for run in times[max(times)]]) for who, times in seconds.items()}
     return report
@@ -201,7 +246,13 @@ def run(command, folder):
     (folder / "sitecustomize.py").write_text(TELL_PEAK, encoding="utf-8")
     told, began = folder / "gpu-peak", time.perf_counter()
     told.unlink(missing_ok=True)
-    alone = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(folder), "GPU_PEAK": str(told)}
+    alone = {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HOME": str(folder / "cache"),
+        "PYTHONPATH": str(folder),
+        "GPU_PEAK": str(told),
+    }
     with open(folder / "errors", "w+", encoding="utf-8") as errors:
         command = [sys.executable, *map(str, command)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **alone})
@@ -218,12 +269,19 @@ def summary(values):
 
 
 def table(report):
-    lines = [", ".join(f"{k} {v}" for k, v in report["machine"].items()), "",
-             "| method | part | ours, CPU s | diffusers, CPU s | ratio | ratio by the clock |", "|---|---|---|---|---|---|"]
+    lines = [
+        ", ".join(f"{k} {v}" for k, v in report["machine"].items()),
+        "",
+        "| method | part | ours, CPU s | diffusers, CPU s | ratio | ratio by the clock |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, found in report["methods"].items():
         cpu, clock = found["cpu"], found["clock"]
         for part, ratio in cpu["ratio"].items():
-            sides = (f"{v['median']:.2f} ({v['low']:.2f}–{v['high']:.2f})" for v in (cpu["ours"][part], cpu["diffusers"][part]))
+            sides = (
+                f"{v['median']:.2f} ({v['low']:.2f}–{v['high']:.2f})"
+                for v in (cpu["ours"][part], cpu["diffusers"][part])
+            )
             lines.append(f"| {name} | {part} | {' | '.join(sides)} | {ratio:.1f} | {clock['ratio'][part]:.1f} |")
     return "\n".join(lines)
 

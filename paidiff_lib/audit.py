@@ -145,7 +145,9 @@ def audit(folder, model=None, captions=True):
     for fault in faults:
         eye.find(fault.kind, fault.where, fault.text, fault.entry)
     for path in _marked(folder):
-        eye.find("bom", path.name, "开头有 BOM,有些程序读不了 · starts with a byte order mark: some programs cannot read it")
+        eye.find(
+            "bom", path.name, "开头有 BOM,有些程序读不了 · starts with a byte order mark: some programs cannot read it"
+        )
     shortened = [fault.entry for fault in faults if fault.entry and fault.kind not in ("repeat", "collide")]
     for entry in tqdm(listed + shortened, disable=None, leave=False, unit="picture"):  # no bar outside a terminal
         eye.look(entry)
@@ -213,7 +215,11 @@ def _tokenizer(model):
 
 def _marked(folder):
     """The files with captions that start with a byte order mark."""
-    files = [folder] if folder.is_file() else sorted([*folder.glob("*.jsonl"), *folder.glob("*.tsv"), *folder.rglob("*.txt")])
+    files = (
+        [folder]
+        if folder.is_file()
+        else sorted([*folder.glob("*.jsonl"), *folder.glob("*.tsv"), *folder.rglob("*.txt")])
+    )
     for path in filter(Path.is_file, files):
         with open(path, "rb") as file:
             if file.read(3) == codecs.BOM_UTF8:

@@ -37,7 +37,9 @@ class Store:
         path = self.folder / name
         if not verifies(path):
             there = ", ".join(self.names()) or "-"
-            raise PaidiffError(f"没有完好的检查点 {name} · no intact checkpoint {name} in {self.folder}; 有 there are: {there}")
+            raise PaidiffError(
+                f"没有完好的检查点 {name} · no intact checkpoint {name} in {self.folder}; 有 there are: {there}"
+            )
         return path
 
     def save(self, step, write):

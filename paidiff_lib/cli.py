@@ -7,18 +7,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from . import __version__, doctor as doctor_room
+from . import __version__
+from . import doctor as doctor_room
 from .draw import STEPS, check_settings
 from .errors import PaidiffError
 from .exported import is_export
 from .family import short_name
 
 app = typer.Typer(
-    help="中文文生图 · Chinese text-to-image diffusion", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="中文文生图 · Chinese text-to-image diffusion",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
@@ -29,10 +33,12 @@ def draw(
     negative: Annotated[str, typer.Option(help="反向提示词 · what not to draw")] = "",
     seed: Annotated[int, typer.Option(help="种子 · same seed, same picture")] = 0,
     steps: Annotated[int, typer.Option(help="采样步数 · sampling steps")] = STEPS,
-    guidance: Annotated[Optional[float], typer.Option(help="引导强度 · guidance scale; 3 for mini, 5 for the published")] = None,
-    size: Annotated[Optional[str], typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
-    model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
-    lora: Annotated[Optional[Path], typer.Option(help="LoRA 的文件夹、文件或名字 · a LoRA folder, file or name")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="引导强度 · guidance scale; 3 for mini, 5 for the published")
+    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
+    model: Annotated[str | None, typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    lora: Annotated[Path | None, typer.Option(help="LoRA 的文件夹、文件或名字 · a LoRA folder, file or name")] = None,
 ):
     """画一张图 · draw a picture"""
     started = time.perf_counter()
@@ -79,10 +85,11 @@ def draw(
 def export(
     name: Annotated[str, typer.Argument(help="模型名或文件夹 · model name or folder")],
     output: Annotated[Path, typer.Option("-o", "--output", help="写到哪个文件夹 · the folder to write")],
-    lora: Annotated[Optional[Path], typer.Option(help="合进去的 LoRA · a LoRA to merge into it")] = None,
+    lora: Annotated[Path | None, typer.Option(help="合进去的 LoRA · a LoRA to merge into it")] = None,
 ):
     """导出成 ONNX:画得更快,不用 torch · export as ONNX, which draws faster and without torch"""
-    from . import export as room, zoo
+    from . import export as room
+    from . import zoo
 
     room.check_target(output)
     pipe = zoo.load(name)
@@ -103,15 +110,17 @@ def skeleton(
     from . import skeleton as room
 
     size = room.write(name, output, tiny, seed)
-    typer.echo(f"{output} · {room.known(name)} · {size / 1e6:,.1f} MB · 权重是随机的,只会画噪声 random weights: it draws noise")
+    typer.echo(
+        f"{output} · {room.known(name)} · {size / 1e6:,.1f} MB · 权重是随机的,只会画噪声 random weights: it draws noise"
+    )
 
 
 @app.command()
 def audit(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")],
     as_json: Annotated[bool, typer.Option("--json", help="写成 JSON · as JSON")] = False,
-    sheet: Annotated[Optional[Path], typer.Option(help="把有问题的图拼成一张 PNG · a contact sheet, a PNG file")] = None,
-    model: Annotated[Optional[str], typer.Option(help="谁来读说明文字 · the model that is to read the captions")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="把有问题的图拼成一张 PNG · a contact sheet, a PNG file")] = None,
+    model: Annotated[str | None, typer.Option(help="谁来读说明文字 · the model that is to read the captions")] = None,
 ):
     """检查训练图片,什么都不改 · look for faults in training pictures; changes nothing"""
     if sheet:
@@ -134,14 +143,18 @@ def audit(
 @app.command()
 def curate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")],
-    keep: Annotated[Optional[str], typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")] = "kept.jsonl",
-    clip: Annotated[Optional[str], typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
-    nsfw: Annotated[Optional[str], typer.Option(help="真的安全检查器,名字或文件夹 · the real safety checker")] = None,
+    keep: Annotated[str | None, typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")
+    ] = "kept.jsonl",
+    clip: Annotated[str | None, typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
+    nsfw: Annotated[str | None, typer.Option(help="真的安全检查器,名字或文件夹 · the real safety checker")] = None,
 ):
     """给图片打分,留下合格的;只写新清单,不动图片 · score pictures, keep the good ones: a new manifest, no file is moved"""
     if not output.endswith(".jsonl") or Path(output).name != output or output in ("metadata.jsonl", "scores.jsonl"):
-        raise PaidiffError(f"清单要叫别的 .jsonl 名字,放在图片旁边 · name it otherwise, .jsonl, beside the pictures: {output}")
+        raise PaidiffError(
+            f"清单要叫别的 .jsonl 名字,放在图片旁边 · name it otherwise, .jsonl, beside the pictures: {output}"
+        )
 
     from .curate import curate as choose
 
@@ -164,16 +177,18 @@ def doctor():
 def serve(
     host: Annotated[str, typer.Option(help="在哪里监听 · where to listen")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")] = 7860,
-    model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
-    lora: Annotated[Optional[Path], typer.Option(help="LoRA 的文件夹或文件 · a LoRA folder or file")] = None,
-    token: Annotated[Optional[str], typer.Option(envvar="PAIDIFF_TOKEN", help="令牌 · who asks must send it")] = None,
+    model: Annotated[str | None, typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    lora: Annotated[Path | None, typer.Option(help="LoRA 的文件夹或文件 · a LoRA folder or file")] = None,
+    token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌 · who asks must send it")] = None,
     queue: Annotated[int, typer.Option(help="最多几张图排队 · how many pictures may wait")] = 64,
 ):
     """HTTP 接口:WebUI 和 PAI-EAS 的写法 · an HTTP API in the WebUI's and PAI-EAS' shape"""
     try:
         from .serve import server
     except ModuleNotFoundError as error:
-        raise PaidiffError(f"缺 {error.name},装上它 · install it: pip install -c constraints.txt -e .[serve]") from error
+        raise PaidiffError(
+            f"缺 {error.name},装上它 · install it: pip install -c constraints.txt -e .[serve]"
+        ) from error
     server.run(host, port, model, lora, token, queue, say=typer.echo)
 
 
@@ -181,9 +196,11 @@ def serve(
 def web(
     host: Annotated[str, typer.Option(help="在哪里监听 · where to listen")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")] = 7861,
-    model: Annotated[Optional[str], typer.Option(help="模型名或文件夹 · model name or folder")] = None,
-    loras: Annotated[Optional[Path], typer.Option(metavar="DIR", help="放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings")] = None,
-    token: Annotated[Optional[str], typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
+    model: Annotated[str | None, typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    loras: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings")
+    ] = None,
+    token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
 ):
     """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
     try:
@@ -219,7 +236,7 @@ def _print(report):
 
 
 def _parse_size(size):
-    """"768x512" -> (768, 512); None -> None."""
+    """ "768x512" -> (768, 512); None -> None."""
     if size is None:
         return None
     match = re.fullmatch(r"(\d{1,6})[x×*](\d{1,6})", size.strip().lower())

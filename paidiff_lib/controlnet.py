@@ -1,10 +1,10 @@
 """ControlNet: a second, smaller network looks at a picture's edges and steers a frozen model (Zhang et al. 2023).
 
-    control = ControlNet(pipe)
-    for step in train(control, data, steps=500, lr=3e-4): ...
-    control.save("out/canny")                       # a folder that ControlNetModel.from_pretrained opens
-    pipe = load(task="controlnet", control="out/canny")
-    draw_along(pipe, "猫,草地", canny(picture))
+control = ControlNet(pipe)
+for step in train(control, data, steps=500, lr=3e-4): ...
+control.save("out/canny")                       # a folder that ControlNetModel.from_pretrained opens
+pipe = load(task="controlnet", control="out/canny")
+draw_along(pipe, "猫,草地", canny(picture))
 """
 
 from copy import deepcopy
@@ -98,10 +98,13 @@ def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance
     conditions = condition if isinstance(condition, list) else [condition] * len(prompts)
     check_settings(seed=0 if isinstance(seed, list) else seed, steps=steps, guidance=guidance)
     if len(conditions) != len(prompts):
-        raise PaidiffError(f"{len(prompts)} 句话要配 {len(prompts)} 张条件图 · needs a condition a prompt: {len(conditions)}")
+        raise PaidiffError(
+            f"{len(prompts)} 句话要配 {len(prompts)} 张条件图 · needs a condition a prompt: {len(conditions)}"
+        )
     for one in conditions:
         for picture in one if isinstance(one, tuple) else (one,):
             check_settings(size=picture.size)
-    pictures = sample(pipe, prompts, seed, steps, guidance, negative_prompt, images=conditions,
-                      controlnet_conditioning_scale=scale)
+    pictures = sample(
+        pipe, prompts, seed, steps, guidance, negative_prompt, images=conditions, controlnet_conditioning_scale=scale
+    )
     return pictures[0] if isinstance(prompt, str) else pictures

@@ -64,7 +64,9 @@ class Curated:
         staging = path.with_name(f".{path.name}.{os.getpid()}.part")
         with open(staging, "w", encoding="utf-8") as file:
             for i in np.flatnonzero(self.kept):
-                numbers = {key: round(float(values[i]), 4) for key, values in self.scores.items() if np.isfinite(values[i])}
+                numbers = {
+                    key: round(float(values[i]), 4) for key, values in self.scores.items() if np.isfinite(values[i])
+                }
                 row = {"file_name": self.items[i].name, "text": self.items[i].text, **numbers}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         os.replace(staging, path)

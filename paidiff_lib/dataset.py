@@ -1,8 +1,8 @@
 """Pictures with captions -> what the denoiser is trained on: latents and embeddings, made once and kept.
 
-    data = CaptionFolder("../data/porcelain", random_flip=True)
-    data.caption(0), data.picture(0, size=128)
-    encoded = Encoded(pipe, data, cache="out/cache")
+data = CaptionFolder("../data/porcelain", random_flip=True)
+data.caption(0), data.picture(0, size=128)
+encoded = Encoded(pipe, data, cache="out/cache")
 """
 
 import base64
@@ -248,7 +248,9 @@ def _from_line(folder, line, where, captions):
         row = json.loads(line)
         name, text = row["file_name"], row.get("text", "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Fault("line", where, f'要写成 · must be {{"file_name": ..., "text": ...}}: {line.strip()[:60]}') from error
+        raise Fault(
+            "line", where, f'要写成 · must be {{"file_name": ..., "text": ...}}: {line.strip()[:60]}'
+        ) from error
     path = inside(folder, name, where)
     entry = FilePicture(path, path.relative_to(folder).as_posix(), where, "")
     return _with_caption(entry, lambda: _caption(text, where, captions))
@@ -481,7 +483,9 @@ class Encoded:
             raise PaidiffError(
                 f"边长要是 {pipe.vae_scale_factor} 的倍数 · the size must be a multiple of {pipe.vae_scale_factor}: {self.size}"
             )
-        halves = filter(None, (pipe.vae.encoder, pipe.vae.quant_conv))  # a better decoder leaves the latents as they are
+        halves = filter(
+            None, (pipe.vae.encoder, pipe.vae.quant_conv)
+        )  # a better decoder leaves the latents as they are
         self._vae = _key(*map(digest_of, halves))
         self._encoder = digest_of(pipe.text_encoder) if text else None
         for index in range(len(data)):
@@ -522,7 +526,9 @@ def encode_picture(pipe, picture):
 
     vae, dtype = pipe.vae, next(pipe.vae.parameters()).dtype
     x = torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
-    cast = vae.to if dtype != torch.float32 else lambda _: vae  # to() takes a fifth of the time even if there is nothing to do
+    cast = (
+        vae.to if dtype != torch.float32 else lambda _: vae
+    )  # to() takes a fifth of the time even if there is nothing to do
     try:
         with torch.no_grad():
             moments = cast(torch.float32).encode(x.to(vae.device)).latent_dist

@@ -53,7 +53,7 @@ def _package(name):
 
 
 def _number(text):
-    """"2.13.0+cpu" -> (2, 13)."""
+    """ "2.13.0+cpu" -> (2, 13)."""
     return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in text.split(".")[:2])
 
 
@@ -115,5 +115,9 @@ def _model(name):
 
 
 def _network():
-    state = "允许下载 · downloads allowed" if hub.online() else "离线 · offline (HF_HUB_OFFLINE=0 允许下载 allows downloads)"
+    state = (
+        "允许下载 · downloads allowed"
+        if hub.online()
+        else "离线 · offline (HF_HUB_OFFLINE=0 允许下载 allows downloads)"
+    )
     return Finding(f"网络 · network: {state}")

@@ -43,7 +43,9 @@ def draw(pipe, prompt, seed=0, steps=STEPS, guidance=None, negative_prompt=None,
     return pictures[0] if isinstance(prompt, str) and n == 1 else pictures
 
 
-def sample(pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=None, size=None, n=1, images=None, **more):
+def sample(
+    pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=None, size=None, n=1, images=None, **more
+):
     """As draw, on a list of prompts, without checks and hints. Returns a list.
 
     seed, negative_prompt: one, or a list with one for each prompt. images: what an img2img or ControlNet pipeline starts from or is steered by, one for each prompt; a tuple for several

@@ -36,7 +36,9 @@ def class_pictures(pipe, prompt, folder, count=100, seed=0):
     folder = Path(folder)
     known = (folder / PROMPT).read_text(encoding="utf-8") if (folder / PROMPT).is_file() else None
     if known not in (None, prompt):
-        raise PaidiffError(f"{folder} 里是“{known}”的图,换一个文件夹 · holds pictures of {known}: choose another folder")
+        raise PaidiffError(
+            f"{folder} 里是“{known}”的图,换一个文件夹 · holds pictures of {known}: choose another folder"
+        )
     missing = [number for number in range(count) if not (folder / f"{number:04d}.png").is_file()]
     for start in range(0, len(missing), BATCH):
         part = missing[start : start + BATCH]

@@ -24,13 +24,39 @@ from .skeleton import new_folder
 
 TOLERANCE = 2  # grey levels of 255 that a pixel may differ by: rounding alone makes 1
 PROMPT, STEPS = "雪地里的两只企鹅", 4  # what is drawn to compare
-READ = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing", "steps_offset")
+READ = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "prediction_type",
+    "timestep_spacing",
+    "steps_offset",
+)
 SOLVER = "DPMSolverMultistepScheduler"
-KNOWN = {"solver_order": (2,), "solver_type": ("midpoint",),
-         "algorithm_type": ("dpmsolver++",), "final_sigmas_type": ("zero",), "prediction_type": ("epsilon", "v_prediction"),
-         "beta_schedule": ("linear", "scaled_linear"), "timestep_spacing": ("linspace", "leading", "trailing"),
-         **{name: (False, None) for name in ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas",
-            "use_flow_sigmas", "rescale_betas_zero_snr", "thresholding", "trained_betas", "euler_at_final")}}  # fmt: skip
+KNOWN = {
+    "solver_order": (2,),
+    "solver_type": ("midpoint",),
+    "algorithm_type": ("dpmsolver++",),
+    "final_sigmas_type": ("zero",),
+    "prediction_type": ("epsilon", "v_prediction"),
+    "beta_schedule": ("linear", "scaled_linear"),
+    "timestep_spacing": ("linspace", "leading", "trailing"),
+    **{
+        name: (False, None)
+        for name in (
+            "use_karras_sigmas",
+            "use_exponential_sigmas",
+            "use_beta_sigmas",
+            "use_lu_lambdas",
+            "use_flow_sigmas",
+            "rescale_betas_zero_snr",
+            "thresholding",
+            "trained_betas",
+            "euler_at_final",
+        )
+    },
+}
 
 
 def export(pipe, folder, source="", lora=None):
@@ -45,20 +71,30 @@ def export(pipe, folder, source="", lora=None):
         load_lora(pipe, lora, "exported")
     _check_scheduler(pipe.scheduler)
     if pipe.unet.dtype.itemsize != 4 or pipe.device.type != "cpu":
-        raise PaidiffError("导出要在 CPU 上用单精度 · export on a CPU, in single precision: pipe.to('cpu', torch.float32)")
-    bytes_of = sum(p.numel() * 4 for part in (pipe.unet, pipe.text_encoder, pipe.vae.decoder) for p in part.parameters())
+        raise PaidiffError(
+            "导出要在 CPU 上用单精度 · export on a CPU, in single precision: pipe.to('cpu', torch.float32)"
+        )
+    bytes_of = sum(
+        p.numel() * 4 for part in (pipe.unet, pipe.text_encoder, pipe.vae.decoder) for p in part.parameters()
+    )
     folder = Path(folder).absolute()
     aside = folder.with_name(f".{folder.name}-new-{os.getpid()}")  # an older export stays until the new one is whole
     with new_folder(aside, bytes_of) as staging:
         _write_graphs(pipe, staging)
         _write_words(pipe, staging)
         note = {
-            "format": FORMAT, "paidiff": __version__, "source": str(source), "guidance": guidance_of(pipe),
-            "size": pipe.unet.config.sample_size * pipe.vae_scale_factor, "scale": pipe.vae_scale_factor,
-            "channels": pipe.unet.config.in_channels, "tokens": pipe.tokenizer.model_max_length,
+            "format": FORMAT,
+            "paidiff": __version__,
+            "source": str(source),
+            "guidance": guidance_of(pipe),
+            "size": pipe.unet.config.sample_size * pipe.vae_scale_factor,
+            "scale": pipe.vae_scale_factor,
+            "channels": pipe.unet.config.in_channels,
+            "tokens": pipe.tokenizer.model_max_length,
             "at_once": BATCH if is_small(pipe) else 1,
-            "scheduler": {name: pipe.scheduler.config[name] for name in READ}, "tolerance": TOLERANCE,
-        }  # fmt: skip
+            "scheduler": {name: pipe.scheduler.config[name] for name in READ},
+            "tolerance": TOLERANCE,
+        }
         _json(staging / NOTE, note)
         found = _compare(pipe, Exported(staging))
         _json(staging / NOTE, {**note, "largest_difference": found})
@@ -103,19 +139,34 @@ def _write_graphs(pipe, folder):
     latents = torch.randn(2, pipe.unet.config.in_channels, 9, 13)
     words, size = torch.randn(2, length, width), {0: "batch", 2: "height", 3: "width"}
     parts = {
-        "text_encoder": (Words(), pipe.text_encoder, {"ids": torch.ones(2, length, dtype=torch.long)}, {"ids": {0: "batch"}}),
-        "unet": (Noise(), pipe.unet, {"latents": latents, "timestep": torch.tensor(500.0), "words": words},
-                 {"latents": size, "words": {0: "batch"}}),
+        "text_encoder": (
+            Words(),
+            pipe.text_encoder,
+            {"ids": torch.ones(2, length, dtype=torch.long)},
+            {"ids": {0: "batch"}},
+        ),
+        "unet": (
+            Noise(),
+            pipe.unet,
+            {"latents": latents, "timestep": torch.tensor(500.0), "words": words},
+            {"latents": size, "words": {0: "batch"}},
+        ),
         "decoder": (Picture(), pipe.vae, {"latents": latents[:1]}, {"latents": size}),
-    }  # fmt: skip
+    }
     for part, (graph, module, inputs, free) in parts.items():
         graph.add_module("module", module)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer names every size that it does follow
             torch.onnx.export(
-                graph.eval(), tuple(inputs.values()), folder / f"{part}.onnx", input_names=list(inputs),
-                output_names=["output"], dynamic_axes=free, opset_version=17, dynamo=False,
-            )  # fmt: skip
+                graph.eval(),
+                tuple(inputs.values()),
+                folder / f"{part}.onnx",
+                input_names=list(inputs),
+                output_names=["output"],
+                dynamic_axes=free,
+                opset_version=17,
+                dynamo=False,
+            )
 
 
 def _write_words(pipe, folder):

@@ -48,7 +48,9 @@ class Exported:
                 raise ValueError(f"format {self.note['format']}, {FORMAT} expected")
             self.guidance, self.scheduler = self.note["guidance"], self.note["scheduler"]
             self.tokenizer = Tokenizer(folder, self.note["tokens"])
-            self.text_encoder, self.unet, self.decoder = (_session(onnxruntime, folder / f"{part}.onnx") for part in PARTS)
+            self.text_encoder, self.unet, self.decoder = (
+                _session(onnxruntime, folder / f"{part}.onnx") for part in PARTS
+            )
         except Exception as error:  # the runtime's own errors are of a dozen kinds
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise PaidiffError(f"导出的模型读不出来 · cannot read the exported model {folder}: {reason}") from error
@@ -70,7 +72,9 @@ class Exported:
             return without + np.float32(guidance) * (along - without)
 
         latents = solve(self.scheduler, model, latents, steps)
-        pictures = np.concatenate([_run(self.decoder, part) for part in np.split(latents, len(latents))])  # little memory
+        pictures = np.concatenate(
+            [_run(self.decoder, part) for part in np.split(latents, len(latents))]
+        )  # little memory
         return [Image.fromarray(picture) for picture in (pictures * 255).round().astype(np.uint8)]
 
 

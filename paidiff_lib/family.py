@@ -4,7 +4,7 @@ Sizes are approximate and only for orientation: a download prints what the hub's
 is (its components, its prompt limit) is read from the loaded model.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 PAI_NOTICE = "apache-2.0 + 模型页上的 on its page: AIGC模型开源特别条款"
 TAIYI_NOTICE = "creativeml-openrail-m"  # from memory, not read on the hub: the model's page decides
@@ -16,7 +16,7 @@ class Model(NamedTuple):
     kind: str  # "base", "lora" or "controlnet"
     size: tuple  # native (width, height) in pixels
     gigabytes: float  # of a download, without the safety checker
-    modelscope: Optional[str] = None  # the id there, where one is known
+    modelscope: str | None = None  # the id there, where one is known
     notice: str = PAI_NOTICE
 
 
@@ -36,9 +36,7 @@ FAMILY = {
     "general-large": _pai("general-large-zh", "base", (512, 512)),
     "general-xlarge": _pai("general-xlarge-zh", "base", (768, 768)),
     # The same shape, all of it inferred: another Chinese Stable Diffusion with a BertTokenizer.
-    "taiyi": Model(
-        "IDEA-CCNL/Taiyi-Stable-Diffusion-1B-Chinese-v0.1", "base", (512, 512), 4.18, notice=TAIYI_NOTICE
-    ),
+    "taiyi": Model("IDEA-CCNL/Taiyi-Stable-Diffusion-1B-Chinese-v0.1", "base", (512, 512), 4.18, notice=TAIYI_NOTICE),
     "artist-large-lora-poem": _pai("artist-large-zh-lora-poem", "lora", (512, 512)),
     "artist-large-lora-25d": _pai("artist-large-zh-lora-25d", "lora", (512, 512)),
     "artist-large-controlnet-canny": _pai("artist-large-zh-controlnet-canny", "controlnet", (512, 512)),

@@ -66,7 +66,9 @@ def caching(pipe, every=2, depth=1):
     unet, state, kept = pipe.unet, {"again": False}, {}
     levels = len(unet.down_blocks)
     if every not in range(1, 1001) or depth not in range(1, levels):
-        raise PaidiffError(f"every 要不小于 1,depth 在 1 到 {levels - 1} 之间 · every: 1 or more, depth: 1 to {levels - 1}: {every}, {depth}")
+        raise PaidiffError(
+            f"every 要不小于 1,depth 在 1 到 {levels - 1} 之间 · every: 1 or more, depth: 1 to {levels - 1}: {every}, {depth}"
+        )
 
     def whole(forward):
         def run(sample, timestep, *inputs, **more):
@@ -139,8 +141,8 @@ def compiled(pipe):
 def few_step(pipe, folder):
     """A model distilled to a few steps, for a while; gives the settings that `draw` wants.
 
-        with faster.few_step(pipe, "mini-4-steps") as settings:
-            draw(pipe, "雪地里的两只企鹅", **settings)
+    with faster.few_step(pipe, "mini-4-steps") as settings:
+        draw(pipe, "雪地里的两只企鹅", **settings)
     """
     from .lora import scales, set_scales
 
@@ -182,7 +184,9 @@ def load_few_step(pipe, folder, name="few_step"):
 
 def first_order(pipe):
     """A scheduler that makes DDIM's steps, at any timesteps, down to the clean latents."""
-    return sampler(pipe.scheduler, "DPM++ 2M", algorithm_type="dpmsolver++", solver_order=1, timestep_spacing="trailing")
+    return sampler(
+        pipe.scheduler, "DPM++ 2M", algorithm_type="dpmsolver++", solver_order=1, timestep_spacing="trailing"
+    )
 
 
 def _sampling(more):

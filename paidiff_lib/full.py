@@ -1,8 +1,8 @@
 """Full fine-tuning: every weight of the UNet is trained, and of the text encoder where it is asked for.
 
-    tuning = FullTuning(pipe)
-    for step in train(tuning, CaptionFolder("pictures"), steps=300, lr=1e-4, ema=0.999): ...
-    tuning.save_model("out/food")        # a whole model that plain diffusers opens
+tuning = FullTuning(pipe)
+for step in train(tuning, CaptionFolder("pictures"), steps=300, lr=1e-4, ema=0.999): ...
+tuning.save_model("out/food")        # a whole model that plain diffusers opens
 """
 
 from .checkpoint import require_finite, written_whole

@@ -13,9 +13,10 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from . import safe
@@ -35,7 +36,7 @@ class File(NamedTuple):
     """What a listing says of a file; sha256 is None where it does not say."""
 
     size: int
-    sha256: Optional[str]
+    sha256: str | None
 
 
 class Source(NamedTuple):

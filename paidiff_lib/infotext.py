@@ -17,7 +17,9 @@ def infotext(prompt, negative, seed, settings, model, more=None):
     listed |= {"Size": f"{width}x{height}", "Model": model}
     listed |= {} if settings.strength is None else {"Denoising strength": f"{settings.strength:g}"}
     listed |= more or {}
-    return "\n".join([*lines, ", ".join(f"{key}: {_quoted(value)}" for key, value in listed.items() if value or value == 0)])
+    return "\n".join(
+        [*lines, ", ".join(f"{key}: {_quoted(value)}" for key, value in listed.items() if value or value == 0)]
+    )
 
 
 def parse(text):
@@ -45,8 +47,15 @@ def settings_in(picture):
         return parse(told["parameters"])
     if not str(told.get("software", "")).startswith("paidiff"):
         return {}
-    names = {"prompt": "Prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps",
-             "guidance": "CFG scale", "size": "Size", "model": "Model"}  # fmt: skip
+    names = {
+        "prompt": "Prompt",
+        "negative_prompt": "Negative prompt",
+        "seed": "Seed",
+        "steps": "Steps",
+        "guidance": "CFG scale",
+        "size": "Size",
+        "model": "Model",
+    }
     found = {name: told[key] for key, name in names.items() if key in told}
     return found | {"LoRA": [(re.split(r"[/\\]", told["lora"])[-1], "1")] if told.get("lora") else []}
 

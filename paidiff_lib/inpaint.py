@@ -9,7 +9,9 @@ from .draw import STEPS, check_settings, guidance_of, noise_of
 from .errors import PaidiffError
 
 
-def inpaint(pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=None, negative_prompt=None, watch=None):
+def inpaint(
+    pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=None, negative_prompt=None, watch=None
+):
     """Redraw the white part of `mask` from `prompt`; the black part stays as it is, to the pixel.
 
     pipe: an img2img pipeline, `load(task="img2img")`. picture, mask: PIL pictures; cut to the model's own square.

@@ -34,7 +34,9 @@ class Flags:
     resolution: int | None = flag(None, "边长,像素 · side in pixels; the model's own unless given")
     center_crop: bool = flag(False, "取正中的方块 · the middle square; else one of three squares by chance")
     random_flip: bool = flag(False, "随机左右翻转 · mirrored half of the time, unless the caption says 左 or 右")
-    skip_faults: bool = flag(False, "跳过有问题的图,并说跳过了什么 · leave out what is at fault, and say what was left out")
+    skip_faults: bool = flag(
+        False, "跳过有问题的图,并说跳过了什么 · leave out what is at fault, and say what was left out"
+    )
     train_batch_size: int = flag(1, "每批图片数 · pictures at once, on each device")
     gradient_accumulation_steps: int = flag(1, "几批更新一次 · batches to an update")
     max_train_steps: int = flag(1000, "更新多少次 · updates of the weights")

@@ -1,9 +1,9 @@
 """LoRA: a small matrix beside each chosen layer is trained, the model itself stays as it is (Hu et al. 2021).
 
-    lora = LoRA(pipe, rank=8)
-    for step in train(lora, data, steps=200, lr=1e-3): ...
-    lora.save("out/porcelain")            # a folder that plain diffusers loads
-    load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
+lora = LoRA(pipe, rank=8)
+for step in train(lora, data, steps=200, lr=1e-3): ...
+lora.save("out/porcelain")            # a folder that plain diffusers loads
+load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 """
 
 import logging
@@ -14,7 +14,8 @@ from pathlib import Path
 from .checkpoint import require_finite, written_whole
 from .errors import PaidiffError
 from .method import Method
-from .safe import LORA_NAMES as NAMES, read_weights
+from .safe import LORA_NAMES as NAMES
+from .safe import read_weights
 from .zoo import find, short_name
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -32,10 +33,17 @@ class LoRA(Method):
 
     caption_dropout = 0.1
 
-    def __init__(self, pipe, rank=4, alpha=None, layers=ATTENTION, text_encoder=False, dropout=0.0, seed=0, name="lora"):
+    def __init__(
+        self, pipe, rank=4, alpha=None, layers=ATTENTION, text_encoder=False, dropout=0.0, seed=0, name="lora"
+    ):
         super().__init__(pipe)
         self.name, self.trains_text = name, text_encoder
-        self.shape = {"rank": rank, "alpha": rank if alpha is None else alpha, "layers": list(layers), "dropout": dropout}
+        self.shape = {
+            "rank": rank,
+            "alpha": rank if alpha is None else alpha,
+            "layers": list(layers),
+            "dropout": dropout,
+        }
         if not isinstance(rank, int) or rank < 1:
             raise PaidiffError(f"rank 要是不小于 1 的整数 · rank must be a whole number, 1 or more: {rank}")
         if name in _adapters(pipe):
@@ -120,7 +128,9 @@ def load_lora(pipe, source, name="lora", scale=1.0):
     try:
         state = read_weights(path)
         old = _prefixed(state)
-        pipe.load_lora_weights(old or str(path.parent), adapter_name=name, **({} if old else {"weight_name": path.name}))
+        pipe.load_lora_weights(
+            old or str(path.parent), adapter_name=name, **({} if old else {"weight_name": path.name})
+        )
     except Exception as error:  # diffusers, peft, safetensors and pickle have a dozen ways to say that a file is wrong
         if not _adapters(pipe):
             pipe.unload_lora_weights()  # diffusers leaves its wrappers round the layers
@@ -143,7 +153,11 @@ def load_lora(pipe, source, name="lora", scale=1.0):
 
 def _require_same_sizes(path, error):
     """Raise PaidiffError if what torch says is that the layers are of other sizes."""
-    wrong = re.search(r"size mismatch for (\S+?)(?:\.lora_\w+)?(?:\.\w+)?\.weight:.*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)", str(error), re.S)
+    wrong = re.search(
+        r"size mismatch for (\S+?)(?:\.lora_\w+)?(?:\.\w+)?\.weight:.*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)",
+        str(error),
+        re.S,
+    )
     if wrong:
         what = " ".join(wrong.groups())
         raise PaidiffError(f"这个 LoRA 是给别的模型的 · this LoRA is for another model: {path}: {what}") from error
@@ -274,7 +288,9 @@ def _state(module, name, part):
     from peft.utils import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(module, adapter_name=name)
-    return {_with_prefix(f"{part}.{k}").removeprefix(f"{part}."): v.detach().cpu().contiguous() for k, v in state.items()}
+    return {
+        _with_prefix(f"{part}.{k}").removeprefix(f"{part}."): v.detach().cpu().contiguous() for k, v in state.items()
+    }
 
 
 def _adapters(pipe):

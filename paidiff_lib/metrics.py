@@ -2,6 +2,7 @@
 
 Every number comes with its ceiling (real pictures of the world) or its floor (shuffled prompts) where one exists.
 """
+
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -15,14 +16,26 @@ from .world.words import BACKGROUNDS, COLOURS, DISHES, FLAWS, HUELESS, KEPT_OUT_
 
 JUDGE = Path(__file__).parents[1] / "data/models/paidiff-judge"
 NONE = "无"
-CLASSES = {"subject": [*SUBJECTS, *DISHES, NONE], "background": [*BACKGROUNDS], "style": [*STYLES, *KEPT_OUT_STYLES],
-           "colour": [NONE, *COLOURS], "count": ["0", "1", "2", "3"], "flaw": [NONE, *FLAWS]}
+CLASSES = {
+    "subject": [*SUBJECTS, *DISHES, NONE],
+    "background": [*BACKGROUNDS],
+    "style": [*STYLES, *KEPT_OUT_STYLES],
+    "colour": [NONE, *COLOURS],
+    "count": ["0", "1", "2", "3"],
+    "flaw": [NONE, *FLAWS],
+}
 
 
 def truth(spec):
     """The classes a perfect picture of `spec` would get: {head: name}."""
-    return {"subject": spec.subject or NONE, "background": spec.background, "style": spec.style,
-            "colour": spec.colour or NONE, "count": str(spec.count), "flaw": spec.flaw or NONE}
+    return {
+        "subject": spec.subject or NONE,
+        "background": spec.background,
+        "style": spec.style,
+        "colour": spec.colour or NONE,
+        "count": str(spec.count),
+        "flaw": spec.flaw or NONE,
+    }
 
 
 class Block(nn.Module):
@@ -78,6 +91,7 @@ class Judge(nn.Module):
 def judge():
     """The shipped judge, in eval mode."""
     from safetensors.torch import load_file
+
     config = json.loads((JUDGE / "config.json").read_text(encoding="utf-8"))
     model = Judge(config["classes"], config["width"])
     model.load_state_dict(load_file(JUDGE / "model.safetensors"))
@@ -95,7 +109,9 @@ def prompt_following(pictures, specs, model=None):
     for i, spec in enumerate(specs):
         wanted = truth(spec)
         for head, hit in hits.items():
-            if (head == "colour" and (not spec.colour or spec.style in HUELESS)) or (head == "count" and not spec.subject):
+            if (head == "colour" and (not spec.colour or spec.style in HUELESS)) or (
+                head == "count" and not spec.subject
+            ):
                 continue
             hit.append(seen[head][i] == wanted[head])
     return {head: float(np.mean(hit)) if hit else float("nan") for head, hit in hits.items()}

@@ -1,8 +1,8 @@
 """A place to try things in a notebook: `paidiff.playground()` shows fields, a button, and every picture that was drawn.
 
-    paidiff.playground()                              # the small model
-    paidiff.playground(pipe)                          # a pipeline of the lesson, with the LoRAs that are in it
-    paidiff.playground("mini", loras="../out")        # and those in a folder
+paidiff.playground()                              # the small model
+paidiff.playground(pipe)                          # a pipeline of the lesson, with the LoRAs that are in it
+paidiff.playground("mini", loras="../out")        # and those in a folder
 """
 
 import html
@@ -72,7 +72,9 @@ class Playground:
         def field(kind, label, value, **more):
             return kind(value=value, description=label, style=style, layout=half(), **more)
 
-        self.prompt = w.Textarea(value="雪地里的两只企鹅", description="提示词 prompt", rows=2, style=style, layout=wide)
+        self.prompt = w.Textarea(
+            value="雪地里的两只企鹅", description="提示词 prompt", rows=2, style=style, layout=wide
+        )
         self.negative = field(w.Text, "不要 negative", "")
         self.model = field(w.Dropdown, "模型 model", self.studio.models[0], options=self.studio.models)
         self.lora = field(w.Dropdown, "LoRA", NONE, options=[NONE, *self.studio.loras()])

@@ -31,8 +31,12 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "seeds": (64, 6, 16, 8),  # pictures for each side of a comparison
         "steps": (4, 2, 10, 10),  # of their sampling
         "sweep": ([2, 5, 10, 20, 40], [1, 2, 4], [5, 10, 20, 50], [5, 10, 20, 50]),  # steps tried
-        "sizes": ([(96, 96), (128, 128), (192, 128), (128, 192)], [(64, 64), (96, 64)],
-                  [(384, 384), (512, 512), (768, 512), (512, 768)], [(576, 576), (768, 768), (1024, 768), (768, 1024)]),
+        "sizes": (
+            [(96, 96), (128, 128), (192, 128), (128, 192)],
+            [(64, 64), (96, 64)],
+            [(384, 384), (512, 512), (768, 512), (512, 768)],
+            [(576, 576), (768, 768), (1024, 768), (768, 1024)],
+        ),
         "gallery": (36, 6, 36, 36),  # pictures of it
         "schedulers": (12, 4, 20, 20),  # steps of each; PNDM wants four or more
         "many": (8, 2, 20, 20),  # steps where many pictures are drawn
@@ -93,7 +97,7 @@ LESSONS = {  # each row: mini, tiny, 512, 768
         "lora": training("lora", (120, 2, 150, 60), (3e-3, 1e-3, 2e-4, 2e-4), (4, 2, 4, 4)),
         "steps": (12, 2, 20, 20),
     },
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -149,7 +153,9 @@ def profile(lesson, pipe):
     told = []
     for name, row in LESSONS[lesson].items():
         if isinstance(row, dict):
-            told.append(_choose(found, name, {key: v if key == "method" else v[column] for key, v in row.items()}, pipe))
+            told.append(
+                _choose(found, name, {key: v if key == "method" else v[column] for key, v in row.items()}, pipe)
+            )
         else:
             found.values[name] = row[column]
     print(" · ".join([f"{kind} {found.size}x{found.size}", *told]))

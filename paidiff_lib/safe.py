@@ -149,7 +149,10 @@ def _require_stock(folder, safety_checker):
     import transformers
 
     old = ["CLIPFeatureExtractor"]  # what published folders call CLIPImageProcessor; diffusers knows
-    stock = {"diffusers": dir(diffusers), "transformers": {*transformers.__all__, *old}}  # its dir() takes half a second
+    stock = {
+        "diffusers": dir(diffusers),
+        "transformers": {*transformers.__all__, *old},
+    }  # its dir() takes half a second
     stock["stable_diffusion"] = ["StableDiffusionSafetyChecker"]  # how every Stable Diffusion names its checker
     pipeline = {"_class_name": ["diffusers", _json(folder / "model_index.json").get("_class_name")]}
     for part, value in {**pipeline, **components(folder, safety_checker)}.items():

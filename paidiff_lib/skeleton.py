@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from .errors import PaidiffError
@@ -20,18 +21,62 @@ from .family import FAMILY, short_name
 
 MARK = "skeleton.json"  # says that the weights are random, for whoever would judge its pictures
 WORDS, LIMIT = 21128, 32  # as the published vocabulary; tokens of a prompt, [CLS] and [SEP] included
-FULL = {"unet": (320, 640, 1280, 1280), "vae": (128, 256, 512, 512), "layers": 2, "width": 768, "depth": 12, "rank": 128,
-        "eye": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
-                "patch_size": 14, "projection_dim": 768}}  # fmt: skip
-TINY = {"unet": (32, 32, 64, 64), "vae": (32, 32, 32, 32), "layers": 1, "width": 32, "depth": 2, "rank": 4,
-        "eye": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
-                "patch_size": 14, "projection_dim": 16}}  # fmt: skip
-SCHEDULER = {"_class_name": "DPMSolverMultistepScheduler", "beta_start": 0.00085, "beta_end": 0.012,
-             "beta_schedule": "scaled_linear", "num_train_timesteps": 1000, "algorithm_type": "dpmsolver++", "solver_order": 2,
-             "prediction_type": "epsilon", "steps_offset": 1, "clip_sample": False}  # fmt: skip
-EYE = {"crop_size": 224, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True, "do_resize": True,
-       "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073],
-       "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": 224}  # fmt: skip
+FULL = {
+    "unet": (320, 640, 1280, 1280),
+    "vae": (128, 256, 512, 512),
+    "layers": 2,
+    "width": 768,
+    "depth": 12,
+    "rank": 128,
+    "eye": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+        "projection_dim": 768,
+    },
+}
+TINY = {
+    "unet": (32, 32, 64, 64),
+    "vae": (32, 32, 32, 32),
+    "layers": 1,
+    "width": 32,
+    "depth": 2,
+    "rank": 4,
+    "eye": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "patch_size": 14,
+        "projection_dim": 16,
+    },
+}
+SCHEDULER = {
+    "_class_name": "DPMSolverMultistepScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "algorithm_type": "dpmsolver++",
+    "solver_order": 2,
+    "prediction_type": "epsilon",
+    "steps_offset": 1,
+    "clip_sample": False,
+}
+EYE = {
+    "crop_size": 224,
+    "do_center_crop": True,
+    "do_convert_rgb": True,
+    "do_normalize": True,
+    "do_resize": True,
+    "feature_extractor_type": "CLIPFeatureExtractor",
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "resample": 3,
+    "size": 224,
+}
 
 
 def write(name, folder, tiny=False, seed=0):
@@ -64,11 +109,16 @@ def known(name):
 
 def _base(folder, shape, side, seed):
     """A whole pipeline."""
-    index = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.14.0", "requires_safety_checker": True,
-             "feature_extractor": ["transformers", "CLIPFeatureExtractor"], "scheduler": ["diffusers", SCHEDULER["_class_name"]],
-             "tokenizer": ["transformers", "BertTokenizer"]}  # fmt: skip
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.14.0",
+        "requires_safety_checker": True,
+        "feature_extractor": ["transformers", "CLIPFeatureExtractor"],
+        "scheduler": ["diffusers", SCHEDULER["_class_name"]],
+        "tokenizer": ["transformers", "BertTokenizer"],
+    }
     for number, (part, (make, library, file, old)) in enumerate(PARTS.items()):
-        module = _made(lambda: make(shape, side), seed + number)
+        module = _made(partial(make, shape, side), seed + number)
         index[part] = [library, type(module).__name__]
         _write_part(module, folder / part, file, old)
     _tokenizer(folder / "tokenizer")
@@ -173,7 +223,9 @@ def _old_vae(state):
 
 def _old_text(state):
     """`text_model.` before every key, and the numbers of the places, which transformers no longer keeps."""
-    return {f"text_model.{key}": value for key, value in state.items()} | {"text_model.embeddings.position_ids": _count(LIMIT)}
+    return {f"text_model.{key}": value for key, value in state.items()} | {
+        "text_model.embeddings.position_ids": _count(LIMIT)
+    }
 
 
 def _old_eye(state):
@@ -205,7 +257,12 @@ def _tokenizer(folder):
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("cls", "mask", "pad", "sep", "unk")}
     _json(folder / "special_tokens_map.json", special)
-    own = {"tokenizer_class": "BertTokenizer", "model_max_length": LIMIT, "do_lower_case": True, "tokenize_chinese_chars": True}
+    own = {
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": LIMIT,
+        "do_lower_case": True,
+        "tokenize_chinese_chars": True,
+    }
     _json(folder / "tokenizer_config.json", special | own)
 
 

@@ -203,7 +203,9 @@ class Studio:
     def _found(self, kind, name):
         there = shelf(self.folder)[kind]
         if name not in there:
-            raise PaidiffError(f"文件夹里没有 {one_line(name)} · not in the folder; 有 there are: {', '.join(there) or '-'}")
+            raise PaidiffError(
+                f"文件夹里没有 {one_line(name)} · not in the folder; 有 there are: {', '.join(there) or '-'}"
+            )
         return there[name]
 
     def _filled(self, wish):
@@ -214,7 +216,9 @@ class Studio:
             wish,
             model=self._name,
             guidance=guidance_of(self._pipe) if wish.guidance is None else wish.guidance,
-            size=(side, side) if wish.task == "inpaint" else wish.size or (side, side),  # inpaint cuts to the model's own
+            size=(side, side)
+            if wish.task == "inpaint"
+            else wish.size or (side, side),  # inpaint cuts to the model's own
             strength=strength if wish.strength is None or strength is None else wish.strength,
         )
 
@@ -228,7 +232,9 @@ class Studio:
         if task == "controlnet":
             net = self._control or zoo.load_control("canny", self._sources[self._name]).to(self._pipe.device)
             more["controlnet"] = self._control = net
-        pipe = getattr(diffusers, BESIDE["controlnet" if task == "controlnet" else "img2img"])(**self._pipe.components, **more)
+        pipe = getattr(diffusers, BESIDE["controlnet" if task == "controlnet" else "img2img"])(
+            **self._pipe.components, **more
+        )
         if task == "controlnet":
             zoo._check_controls(pipe)
         pipe.set_progress_bar_config(disable=True)
@@ -345,7 +351,9 @@ def _check(wish, picture, mask):
         raise PaidiffError("提示词是空的 · the prompt is empty")
     check_settings(wish.seed, wish.steps, wish.guidance, wish.size, wish.n)
     if wish.sampler and wish.sampler not in SAMPLERS:
-        raise PaidiffError(f"没有这个采样器 · no such sampler: {one_line(wish.sampler)}; 可选 choose from: {', '.join(SAMPLERS)}")
+        raise PaidiffError(
+            f"没有这个采样器 · no such sampler: {one_line(wish.sampler)}; 可选 choose from: {', '.join(SAMPLERS)}"
+        )
     if wish.task not in zoo.TASKS:
         raise PaidiffError(f"没有这个任务 · no task {wish.task}; 可选 choose from: {', '.join(zoo.TASKS)}")
     if wish.task == "text2img":

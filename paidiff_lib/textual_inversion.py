@@ -1,10 +1,10 @@
 """Textual Inversion: a new word is taught to a frozen model, a few numbers in all (Gal et al. 2022).
 
-    word = TextualInversion(pipe, "<小奶猫>", initializer="猫")
-    for step in train(word, CaptionFolder("../data/kitten", captions=False), steps=100, lr=5e-3): ...
-    draw(pipe, "一只<小奶猫>在草地上")
-    word.save("out/kitten")               # the embedding alone, some kilobytes
-    word.save_model("out/kitten-model")   # the whole model with the new word in it
+word = TextualInversion(pipe, "<小奶猫>", initializer="猫")
+for step in train(word, CaptionFolder("../data/kitten", captions=False), steps=100, lr=5e-3): ...
+draw(pipe, "一只<小奶猫>在草地上")
+word.save("out/kitten")               # the embedding alone, some kilobytes
+word.save_model("out/kitten-model")   # the whole model with the new word in it
 """
 
 import random
@@ -17,7 +17,17 @@ from .method import Method
 from .save import save_pipeline
 
 # {} is the new word. Only words that a small vocabulary is likely to have; 照片 may be new to it, and does no harm.
-OBJECT = ("{}", "一只{}", "一个{}", "一张{}的照片", "{}的照片", "{}的特写", "一张{}的图片", "{},高清", "一张好看的{}的照片")
+OBJECT = (
+    "{}",
+    "一只{}",
+    "一个{}",
+    "一张{}的照片",
+    "{}的照片",
+    "{}的特写",
+    "一张{}的图片",
+    "{},高清",
+    "一张好看的{}的照片",
+)
 STYLE = ("{}", "{}风格", "{}风格的画", "一幅{}风格的画", "一张{}风格的图片", "{}风格,高清", "好看的{}风格的画")
 TEMPLATES = {"object": OBJECT, "style": STYLE}
 FILE = "learned_embeds.safetensors"
@@ -50,7 +60,12 @@ class TextualInversion(Method):
         return {"vectors": self.vectors}
 
     def settings(self):
-        own = {"token": self.token, "initializer": self.initializer, "vectors": len(self.ids), "learnable": self.learnable}
+        own = {
+            "token": self.token,
+            "initializer": self.initializer,
+            "vectors": len(self.ids),
+            "learnable": self.learnable,
+        }
         return {**super().settings(), **own}
 
     def caption(self, text):
@@ -102,7 +117,9 @@ def load_embedding(pipe, source, token=None):
     Chinese or upper-case letters counts: that one would silently use the first only. Raises PaidiffError.
     """
     path = Path(source)
-    path = next((path / n for n in (FILE, "learned_embeds.bin") if (path / n).is_file()), path) if path.is_dir() else path
+    path = (
+        next((path / n for n in (FILE, "learned_embeds.bin") if (path / n).is_file()), path) if path.is_dir() else path
+    )
     name, vectors = read_embedding(path)
     token = token or name
     if not token:
@@ -141,7 +158,9 @@ def add_token(pipe, token, vectors):
 
 def _check_new(tokenizer, token, names):
     if not token.strip() or token != token.strip() or any(c.isspace() for c in token):
-        raise PaidiffError(f"占位词不能是空的,也不能有空格 · the placeholder must not be empty or hold spaces: {token!r}")
+        raise PaidiffError(
+            f"占位词不能是空的,也不能有空格 · the placeholder must not be empty or hold spaces: {token!r}"
+        )
     known = [name for name in names if name in tokenizer.get_vocab()]
     if known:
         raise PaidiffError(
@@ -156,7 +175,9 @@ def _one_token(tokenizer, word):
     if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
         return ids[0]
     if tokenizer.unk_token_id in ids or not ids:
-        raise PaidiffError(f"词表里没有初始词 · the initializer is not in the vocabulary: {word!r}; 试试 try 猫, 狗, 花")
+        raise PaidiffError(
+            f"词表里没有初始词 · the initializer is not in the vocabulary: {word!r}; 试试 try 猫, 狗, 花"
+        )
     parts = " ".join(tokenizer.convert_ids_to_tokens(ids))
     raise PaidiffError(
         f"初始词要正好是一个词元,{word} 有 {len(ids)} 个,用其中一个:{parts} · the initializer must be one token, "

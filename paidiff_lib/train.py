@@ -25,7 +25,16 @@ ROOM = 64 * 64  # latent cells in one pass: no more than a single picture of 512
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
 TOLD = 20  # lines about pictures that were left out
 SCHEDULES = ["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"]
-FREE = {"steps", "every", "keep", "resume", "cache", "sample_every", "prompts", "checkpointing"}  # may change on the way
+FREE = {
+    "steps",
+    "every",
+    "keep",
+    "resume",
+    "cache",
+    "sample_every",
+    "prompts",
+    "checkpointing",
+}  # may change on the way
 
 
 @dataclass
@@ -57,15 +66,28 @@ class Settings:
 
     def check(self):
         """Raise PaidiffError on a setting that cannot work."""
-        whole = {"steps": 1, "batch": 1, "accumulate": 1, "every": 1, "keep": 1, "warmup": 0, "sample_every": 0, "seed": 0}
+        whole = {
+            "steps": 1,
+            "batch": 1,
+            "accumulate": 1,
+            "every": 1,
+            "keep": 1,
+            "warmup": 0,
+            "sample_every": 0,
+            "seed": 0,
+        }
         for name, least in whole.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
-                raise PaidiffError(f"{name} 要是不小于 {least} 的整数 · must be a whole number, {least} or more: {value}")
+                raise PaidiffError(
+                    f"{name} 要是不小于 {least} 的整数 · must be a whole number, {least} or more: {value}"
+                )
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise PaidiffError(f"学习率要大于 0 · the learning rate must be above 0: {self.lr}")
         if self.schedule not in SCHEDULES:
-            raise PaidiffError(f"没有这种学习率曲线 · no schedule {self.schedule}; 可选 choose from: {', '.join(SCHEDULES)}")
+            raise PaidiffError(
+                f"没有这种学习率曲线 · no schedule {self.schedule}; 可选 choose from: {', '.join(SCHEDULES)}"
+            )
         if self.precision not in (None, "no", "fp16", "bf16"):
             raise PaidiffError(f"没有这种精度 · no precision {self.precision}; 可选 choose from: no, fp16, bf16")
 
@@ -120,7 +142,9 @@ class Run:
         self.method, self.data, self.settings, self.pipe = method, data, settings, method.pipe
         self.accelerator = _accelerator(settings.precision, self.pipe)
         self._say_what_is_skipped()
-        self.dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.accelerator.mixed_precision, torch.float32)
+        self.dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(
+            self.accelerator.mixed_precision, torch.float32
+        )
         self.noise = DDPMScheduler.from_config(self.pipe.scheduler.config)
         _check_prediction(self.noise)
         method.start(self.accelerator.device, self.dtype)
@@ -131,7 +155,9 @@ class Run:
                 network.enable_gradient_checkpointing()
         self.encoded = Encoded(self.pipe, data, settings.cache, not method.trains_text, [""], method.condition)
         self._make_optimizer()
-        self.batch, self.passes = joined(settings.batch, settings.accumulate, (self.encoded.size // self.pipe.vae_scale_factor) ** 2)
+        self.batch, self.passes = joined(
+            settings.batch, settings.accumulate, (self.encoded.size // self.pipe.vae_scale_factor) ** 2
+        )
         self.order = Order(len(data), settings.seed)
         self.random, self.signals = RandomState(settings.seed + self.accelerator.process_index), Signals()
         self.index = self.bad = self.skipped = 0
@@ -155,12 +181,7 @@ class Run:
         plain = torch.optim.AdamW(trained, s.lr, weight_decay=decay, fused=True)
         # Built on the plain optimizer, and advanced once an update: accelerate's wrapper would advance it once a process.
         self.schedule = get_scheduler(
-            s.schedule,
-            plain,
-            num_warmup_steps=s.warmup,
-            num_training_steps=s.steps,
-            num_cycles=s.cycles,
-            power=s.power,
+            s.schedule, plain, num_warmup_steps=s.warmup, num_training_steps=s.steps, num_cycles=s.cycles, power=s.power
         )
         self.optimizer = self.accelerator.prepare_optimizer(plain)
         self.average = None if s.ema is None else EMAModel(trained, decay=s.ema)
@@ -326,7 +347,9 @@ class Run:
                 f"stopped at step {done}, saved in {self.store.folder}; run it again to go on"
             )
         else:
-            print(f"停在第 {done} 步,没有存;给出 output= 才能接着训练 · stopped at step {done}, not saved: that needs output=")
+            print(
+                f"停在第 {done} 步,没有存;给出 output= 才能接着训练 · stopped at step {done}, not saved: that needs output="
+            )
 
     def identity(self):
         return {
@@ -445,8 +468,12 @@ def _accelerator(precision, pipe):
         # The device that the rest of the library uses; accelerate by itself would take others, and in a CPU's case alone.
         accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu")
     except ValueError as error:
-        raise PaidiffError(f"这台机器不能用 {precision} 精度 · this machine cannot compute in {precision}: {error}") from error
-    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate takes it and computes nonsense
+        raise PaidiffError(
+            f"这台机器不能用 {precision} 精度 · this machine cannot compute in {precision}: {error}"
+        ) from error
+    if (
+        accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu"
+    ):  # accelerate takes it and computes nonsense
         raise PaidiffError("CPU 不能用 fp16 精度,用 no 或 bf16 · a CPU cannot compute in fp16: use no or bf16")
     return accelerator
 
@@ -461,7 +488,9 @@ def _gather(accelerator, value):
 def _require_same(before, now, place):
     """Raise PaidiffError that names what differs between a checkpoint's run and this one."""
     flat = [{**d, **d["settings"], **d["method"]} for d in (before, json.loads(json.dumps(now)))]
-    names = {"data", "processes", *before["settings"], *before["method"], *now["settings"], *now["method"]} - {"settings"}
+    names = {"data", "processes", *before["settings"], *before["method"], *now["settings"], *now["method"]} - {
+        "settings"
+    }
     differ = [n for n in sorted(names) if flat[0].get(n) != flat[1].get(n)]
     if differ:
         shown = ", ".join(f"{n}: {str(flat[0].get(n))[:20]} -> {str(flat[1].get(n))[:20]}" for n in differ)

@@ -28,7 +28,8 @@ from .draw import SAMPLERS, STEPS  # noqa: E402
 from .edges import canny  # noqa: E402
 from .errors import PaidiffError, one_line  # noqa: E402
 from .infotext import png, settings_in  # noqa: E402
-from .paint import CSS as BRUSH_CSS, brush, mask_of, take  # noqa: E402
+from .paint import CSS as BRUSH_CSS  # noqa: E402
+from .paint import brush, mask_of, take
 from .serve.guard import Guard, answer  # noqa: E402
 from .serve.schemas import MAX_PICTURES, MAX_PROMPT, MAX_SCALE, MAX_SEED, MAX_SIDE, MAX_STEPS, first_seed  # noqa: E402
 from .serve.server import LAST_SECONDS, check, listen  # noqa: E402
@@ -143,11 +144,17 @@ def make_page(studio):
     side, guidance = studio.suits()
     hand = Hand(studio)
     theme = gr.themes.Default(primary_hue="teal", font=FONTS, font_mono=["ui-monospace", "monospace"])
-    with gr.Blocks(title="paidiff · 中文文生图", analytics_enabled=False, fill_width=True, delete_cache=(DAY, DAY)) as page:
-        gr.Markdown("# paidiff · 中文文生图\n提示词写中文,点 **画** · Write a prompt in Chinese, press **Draw**", elem_id="head")
+    with gr.Blocks(
+        title="paidiff · 中文文生图", analytics_enabled=False, fill_width=True, delete_cache=(DAY, DAY)
+    ) as page:
+        gr.Markdown(
+            "# paidiff · 中文文生图\n提示词写中文,点 **画** · Write a prompt in Chinese, press **Draw**", elem_id="head"
+        )
         with gr.Row(elem_id="top"):
             with gr.Column(elem_id="ask"):
-                prompt = gr.Textbox("雪地里的两只企鹅", label="提示词 · Prompt", lines=2, max_length=MAX_PROMPT, elem_id="prompt")
+                prompt = gr.Textbox(
+                    "雪地里的两只企鹅", label="提示词 · Prompt", lines=2, max_length=MAX_PROMPT, elem_id="prompt"
+                )
                 negative = gr.Textbox(
                     label="反向提示词 · Negative prompt", lines=1, max_length=MAX_PROMPT, elem_id="negative"
                 )
@@ -158,16 +165,29 @@ def make_page(studio):
                 stop = gr.Button("停 · Interrupt", variant="stop", elem_id="stop")
                 easel = gr.HTML(_line(EMPTY), elem_id="easel")
                 gallery = gr.Gallery(
-                    label="图 · Pictures", columns=2, height=420, object_fit="contain", format="png", elem_id="gallery",
-                    buttons=["download", "fullscreen"], interactive=False,
-                )  # fmt: skip
+                    label="图 · Pictures",
+                    columns=2,
+                    height=420,
+                    object_fit="contain",
+                    format="png",
+                    elem_id="gallery",
+                    buttons=["download", "fullscreen"],
+                    interactive=False,
+                )
                 told = gr.Textbox(
-                    label="这张图的设置,也在 PNG 里 · Its settings, in the PNG too", lines=3, buttons=["copy"], elem_id="told",
-                )  # fmt: skip
+                    label="这张图的设置,也在 PNG 里 · Its settings, in the PNG too",
+                    lines=3,
+                    buttons=["copy"],
+                    elem_id="told",
+                )
             with gr.Column(elem_id="how"):
                 with gr.Row():
-                    seed = gr.Number(-1, precision=0, label="种子,-1 任意 · Seed, -1 any", min_width=120, elem_id="seed")
-                    count = gr.Slider(1, MAX_PICTURES, 1, step=1, label="张数 · Pictures", min_width=120, elem_id="count")
+                    seed = gr.Number(
+                        -1, precision=0, label="种子,-1 任意 · Seed, -1 any", min_width=120, elem_id="seed"
+                    )
+                    count = gr.Slider(
+                        1, MAX_PICTURES, 1, step=1, label="张数 · Pictures", min_width=120, elem_id="count"
+                    )
                 steps = gr.Slider(1, MAX_STEPS, STEPS, step=1, label="步数 · Steps", elem_id="steps")
                 strong = gr.Slider(0, 20, guidance, step=0.5, label="引导强度 · Guidance", elem_id="guidance")
                 with gr.Row():
@@ -185,13 +205,21 @@ def make_page(studio):
                 again = gr.Button("再看一遍文件夹 · Look again", size="sm", elem_id="again")
             with gr.Column(min_width=280):
                 dropped = upload_box(label="取回设置 · Settings back", height=240, elem_id="dropped")
-                report = gr.HTML(_line("拖进画过的图,取回它的设置 · drop a picture to take its settings back"), elem_id="report")
-        with gr.Accordion("画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it", elem_id="prompts"):
+                report = gr.HTML(
+                    _line("拖进画过的图,取回它的设置 · drop a picture to take its settings back"), elem_id="report"
+                )
+        with gr.Accordion(
+            "画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it", elem_id="prompts"
+        ):
             ready = _prompts()
             shelf = gr.Dataset(
-                components=["textbox"], samples=[[one["prompt"]] for one in ready], type="index",
-                samples_per_page=len(ready), layout="gallery", show_label=False,
-            )  # fmt: skip
+                components=["textbox"],
+                samples=[[one["prompt"]] for one in ready],
+                type="index",
+                samples_per_page=len(ready),
+                layout="gallery",
+                show_label=False,
+            )
 
         shared = [prompt, negative, model, lora, scale, words, kind, seed, steps, strong, width, height, count]
         shows = [easel, gallery, told]
@@ -200,25 +228,56 @@ def make_page(studio):
             asked = shared + own[task]
             painted = take("inpaint-picture", len(asked) - 1) if task == "inpaint" else None
             button.click(hand.ready, None, easel, queue=False, **hidden).then(
-                hand.drawing(task), asked, shows, show_progress="hidden", concurrency_limit=1,
-                concurrency_id="pipe", api_name=API[task], js=painted,
-            )  # fmt: skip
+                hand.drawing(task),
+                asked,
+                shows,
+                show_progress="hidden",
+                concurrency_limit=1,
+                concurrency_id="pipe",
+                api_name=API[task],
+                js=painted,
+            )
         stop.click(hand.stop, None, None, queue=False, **hidden)
         page.unload(hand.stop)
         gallery.select(hand.choose, None, told, queue=False, **hidden)
-        shelf.click(lambda index: (ready[index]["prompt"], ready[index]["negative_prompt"]), shelf, [prompt, negative],
-                    queue=False, **hidden)  # fmt: skip
+        shelf.click(
+            lambda index: (ready[index]["prompt"], ready[index]["negative_prompt"]),
+            shelf,
+            [prompt, negative],
+            queue=False,
+            **hidden,
+        )
         for event in (again.click, page.load):
             event(hand.look, [lora, words], [lora, words], queue=False, **hidden)
         model.input(hand.suit, model, [strong, width, height, easel], **hidden)
         picture = own["controlnet"][0]
         picture.change(hand.edges, [picture, width, height], [edges, easel], **hidden)
         dropped.upload(
-            hand.restore, dropped,
-            [prompt, negative, model, lora, scale, words, kind, seed, steps, strong, width, height, count, tabs,
-             own["img2img"][1], own["inpaint"][1], own["controlnet"][1], report],
-            api_name="settings", show_progress="hidden",
-        )  # fmt: skip
+            hand.restore,
+            dropped,
+            [
+                prompt,
+                negative,
+                model,
+                lora,
+                scale,
+                words,
+                kind,
+                seed,
+                steps,
+                strong,
+                width,
+                height,
+                count,
+                tabs,
+                own["img2img"][1],
+                own["inpaint"][1],
+                own["controlnet"][1],
+                report,
+            ],
+            api_name="settings",
+            show_progress="hidden",
+        )
     return page, {"theme": theme, "css": CSS + BRUSH_CSS}
 
 
@@ -244,9 +303,14 @@ def _tabs():
         with gr.Row():
             start = _upload("原图 · Picture", "controlnet")
             edges = gr.Image(
-                label="轮廓 · Edges", height=260, interactive=False, format="png", buttons=[], elem_id="edges",
+                label="轮廓 · Edges",
+                height=260,
+                interactive=False,
+                format="png",
+                buttons=[],
+                elem_id="edges",
                 min_width=140,
-            )  # fmt: skip
+            )
         control = gr.Slider(0, 2, 1, step=0.05, label="轮廓管多少 · How strongly", elem_id="control")
         own["controlnet"] = [start, control]
         buttons["controlnet"] = gr.Button(DRAW, variant="primary", elem_id="draw-controlnet")
@@ -314,14 +378,16 @@ class Hand:
 
     def _wish(
         self, task, prompt, negative, model, lora, scale, words, kind, seed, steps, guidance, width, height, count, *own
-    ):  # fmt: skip
+    ):
         """(Wish, picture, mask). Raises PaidiffError on what only a page must refuse."""
         side, suits = self.studio.suits(model)
         size = (int(width or side), int(height or side))
         most = min(MAX_SIDE, MAX_SCALE * side)
         if max(size) > most:
             asked = f"{size[0]}x{size[1]}"
-            raise PaidiffError(f"这个模型宽和高最多 {most} · width and height are at most {most} with this model: {asked}")
+            raise PaidiffError(
+                f"这个模型宽和高最多 {most} · width and height are at most {most} with this model: {asked}"
+            )
         if max(len(prompt), len(negative)) > MAX_PROMPT:
             raise PaidiffError(f"提示词最多 {MAX_PROMPT} 字 · a prompt has at most {MAX_PROMPT} characters")
         if seed is not None and seed > MAX_SEED:
@@ -330,9 +396,20 @@ class Hand:
         picture = opened(start) if start else None
         mask = mask_of(paint[0], picture.size) if paint and picture else None
         wish = Wish(
-            prompt, negative, task, model, None if lora in (None, NONE) else lora, scale, tuple(words or ()),
-            None if kind in (None, ANY) else kind, first_seed(seed), int(steps), guidance, size, int(count),
-        )  # fmt: skip
+            prompt,
+            negative,
+            task,
+            model,
+            None if lora in (None, NONE) else lora,
+            scale,
+            tuple(words or ()),
+            None if kind in (None, ANY) else kind,
+            first_seed(seed),
+            int(steps),
+            guidance,
+            size,
+            int(count),
+        )
         more = {} if not own else {"control": strength} if task == "controlnet" else {"strength": strength}
         return replace(wish, **more), picture, mask
 
@@ -396,15 +473,23 @@ class Hand:
         task = "img2img" if task == "text2img" and "Denoising strength" in found else task
         size = found.get("Size", "x").split("x")
         values = [
-            found.get("Prompt", ""), found.get("Negative prompt", ""),
+            found.get("Prompt", ""),
+            found.get("Negative prompt", ""),
             gr.skip() if model in missed or not model else model,
-            NONE if lora in missed else lora, float(scale), [word for word in wanted if word in words],
-            ANY if kind in missed else kind, _number(found, "Seed", -1, int), _number(found, "Steps", STEPS, int),
+            NONE if lora in missed else lora,
+            float(scale),
+            [word for word in wanted if word in words],
+            ANY if kind in missed else kind,
+            _number(found, "Seed", -1, int),
+            _number(found, "Steps", STEPS, int),
             _number(found, "CFG scale", gr.skip()),
-            *(int(side) if side.isdecimal() else gr.skip() for side in size[:2]), 1,
-            gr.Tabs(selected=task if task in TABS else "text2img"), strength if task == "img2img" else gr.skip(),
-            strength if task == "inpaint" else gr.skip(), _number(found, "Control scale", 1.0),
-        ]  # fmt: skip
+            *(int(side) if side.isdecimal() else gr.skip() for side in size[:2]),
+            1,
+            gr.Tabs(selected=task if task in TABS else "text2img"),
+            strength if task == "img2img" else gr.skip(),
+            strength if task == "inpaint" else gr.skip(),
+            _number(found, "Control scale", 1.0),
+        ]
         return values, [one_line(name) for name in missed]
 
 

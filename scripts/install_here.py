@@ -41,7 +41,9 @@ def too_old(kept):
 def main():
     kept = pins()
     if too_old(kept):
-        raise SystemExit(f"这里的 {kept[0]} 太旧,要 2.10 以上;换一个新镜像 · is too old: 2.10 or newer is needed, choose a newer image")
+        raise SystemExit(
+            f"这里的 {kept[0]} 太旧,要 2.10 以上;换一个新镜像 · is too old: 2.10 or newer is needed, choose a newer image"
+        )
     if not kept:
         return subprocess.run(command(ROOT / "constraints.txt")).returncode
     with tempfile.TemporaryDirectory() as folder:

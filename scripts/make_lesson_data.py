@@ -1,4 +1,5 @@
 """Make the lessons' training sets and the img2img drawing in data/, from what pre-training never saw."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,17 +43,20 @@ def penguins(side=512):
     def oval(x, y, rx, ry, fill):
         draw.ellipse([(x - rx) * side, (y - ry) * side, (x + rx) * side, (y + ry) * side], fill)
 
-    draw.rectangle([0, .58 * side, side, side], (240, 246, 252))
-    for x in (.27, .73):
-        oval(x, .69, .115, .175, (40, 44, 60))
-        oval(x, .73, .075, .13, (250, 250, 250))
-        oval(x, .515, .082, .082, (40, 44, 60))
-        for eye in (-.03, .03):
-            oval(x + eye, .5, .02, .02, (250, 250, 250))
-            oval(x + eye, .503, .009, .01, (20, 20, 20))
-        draw.polygon([((x - .027) * side, .535 * side), ((x + .027) * side, .535 * side), (x * side, .575 * side)], (246, 160, 40))
-        for foot in (-.047, .047):
-            oval(x + foot, .862, .04, .017, (246, 160, 40))
+    draw.rectangle([0, 0.58 * side, side, side], (240, 246, 252))
+    for x in (0.27, 0.73):
+        oval(x, 0.69, 0.115, 0.175, (40, 44, 60))
+        oval(x, 0.73, 0.075, 0.13, (250, 250, 250))
+        oval(x, 0.515, 0.082, 0.082, (40, 44, 60))
+        for eye in (-0.03, 0.03):
+            oval(x + eye, 0.5, 0.02, 0.02, (250, 250, 250))
+            oval(x + eye, 0.503, 0.009, 0.01, (20, 20, 20))
+        draw.polygon(
+            [((x - 0.027) * side, 0.535 * side), ((x + 0.027) * side, 0.535 * side), (x * side, 0.575 * side)],
+            (246, 160, 40),
+        )
+        for foot in (-0.047, 0.047):
+            oval(x + foot, 0.862, 0.04, 0.017, (246, 160, 40))
     return picture
 
 

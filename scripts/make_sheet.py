@@ -1,4 +1,5 @@
 """Draw data/sheet.jpg, the first screen of the README: 64 prompts, one seed, nothing picked out afterwards."""
+
 from pathlib import Path
 
 import paidiff_lib as paidiff

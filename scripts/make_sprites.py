@@ -1,11 +1,12 @@
 """Draw the world's sprites once from Noto Color Emoji (Debian: fonts-noto-color-emoji) into data/world/sprites.png."""
+
 import sys
 from functools import partial
 from pathlib import Path
 
+from make_dishes import DISHES, dish
 from PIL import Image, ImageDraw, ImageFont
 
-from make_dishes import DISHES, dish
 from paidiff_lib.world.words import EMOJI
 
 FONT = sys.argv[1] if len(sys.argv) > 1 else "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"

@@ -1,6 +1,6 @@
 """Execute one lesson, a line for each cell, and write it to build/lessons/ as .ipynb and .html.
 
-    python scripts/run_lesson.py 01
+python scripts/run_lesson.py 01
 """
 
 import sys

@@ -45,11 +45,18 @@ def main(address, root=ROOT):
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         notebook(path, address)
     for path in (root / "README.md", root / "README.zh-CN.md"):
-        text = re.sub(r"^git clone \S.* paidiff && cd paidiff", f"git clone {address} paidiff && cd paidiff",
-                      path.read_text(encoding="utf-8"), flags=re.M)  # fmt: skip
+        text = re.sub(
+            r"^git clone \S.* paidiff && cd paidiff",
+            f"git clone {address} paidiff && cd paidiff",
+            path.read_text(encoding="utf-8"),
+            flags=re.M,
+        )
         path.write_text(text, encoding="utf-8")
     here = root / "scripts/set_address.py"
-    here.write_text(re.sub(r'^ADDRESS = ".*"', f'ADDRESS = "{address}"', here.read_text(encoding="utf-8"), flags=re.M), encoding="utf-8")
+    here.write_text(
+        re.sub(r'^ADDRESS = ".*"', f'ADDRESS = "{address}"', here.read_text(encoding="utf-8"), flags=re.M),
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

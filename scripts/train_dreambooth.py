@@ -22,13 +22,19 @@ from paidiff_lib.lora import WIDE, LoRA
 class DreamBoothFlags(Flags):
     """DreamBooth: 用几张图教模型认识一个东西 · teach a model one particular thing from a few pictures"""
 
-    instance_prompt: str | None = flag(None, "每张图的说明,默认用文件夹里的 · every picture's caption; the folder's own unless given")
-    with_prior_preservation: bool = flag(False, "同时练模型自己画的同类图 · the model's own pictures of the class beside")
+    instance_prompt: str | None = flag(
+        None, "每张图的说明,默认用文件夹里的 · every picture's caption; the folder's own unless given"
+    )
+    with_prior_preservation: bool = flag(
+        False, "同时练模型自己画的同类图 · the model's own pictures of the class beside"
+    )
     class_prompt: str | None = flag(None, "同类叫什么 · what the class is called")
     class_data_dir: str | None = flag(None, "同类图放在哪里,没有就画 · where the class pictures are; drawn if missing")
     num_class_images: int = flag(100, "同类图几张 · number of class pictures")
     prior_loss_weight: float = flag(1.0, "同类图的分量 · weight of the class pictures against the thing's")
-    train_text_encoder: bool = flag(False, "文本编码器也练,才分得清生僻字 · the text encoder too, to tell the rare word apart")
+    train_text_encoder: bool = flag(
+        False, "文本编码器也练,才分得清生僻字 · the text encoder too, to tell the rare word apart"
+    )
     rank: int | None = flag(None, "只练这个秩的 LoRA · a LoRA of this rank instead of all weights")
 
     def data(self, captions=True):

@@ -47,7 +47,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         self.driver.get(url)
         for part in ("#prompt textarea", "#seed input", "#dropped input[type=file]", "#lora input", "#prompts button"):
-            self.wait(lambda: self.find(part))  # they come one by one
+            self.wait(lambda part=part: self.find(part))  # they come one by one
         self.wait(lambda: "pictures" in self.text("#easel"))
 
     def find(self, css):
@@ -92,6 +92,7 @@ class Browser:
 
     def tab(self, text):
         """A tab; on a phone some are in the overflow menu."""
+
         def shown():
             found = self.all("button[role=tab], .overflow-dropdown button")
             return [e for e in found if text in e.get_attribute("textContent")]

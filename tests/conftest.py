@@ -212,7 +212,9 @@ def warm(tmp_path_factory):
         request = dict(arguments=arguments, environment={**os.environ, **environment}, cwd=str(Path(cwd).resolve()))
         print(json.dumps({**request, "out": str(out), "error": str(error)}), file=process.stdin, flush=True)
         code = int(process.stdout.readline())
-        return subprocess.CompletedProcess(arguments, code, *(path.read_text(encoding="utf-8") for path in (out, error)))
+        return subprocess.CompletedProcess(
+            arguments, code, *(path.read_text(encoding="utf-8") for path in (out, error))
+        )
 
     yield run
     process.stdin.close()

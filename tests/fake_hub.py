@@ -117,7 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status, body, extra=None):
         self.send_response(status)
-        for key, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **(extra or {})}.items():
+        for key, value in {
+            "Content-Length": str(len(body)),
+            "Content-Type": "application/json",
+            **(extra or {}),
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(body)

@@ -27,7 +27,6 @@ from paidiff_lib.lora import LoRA
 from paidiff_lib.textual_inversion import TextualInversion
 from paidiff_lib.train import train
 
-
 METHODS = {
     "lora": lambda pipe: LoRA(pipe, rank=2, alpha=3, dropout=0.1, text_encoder=True),
     "textual_inversion": lambda pipe: TextualInversion(pipe, "<小奶猫>", "猫", vectors=2),
@@ -137,4 +136,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)  # before any fork
     METHODS[given.method](paidiff_lib.load(given.model))  # imports once what every child needs
     killed = compare(given.method, given.model, given.pictures, given.kills, given.steps, given.seed)
-    print(f"{given.method}: {killed['in a save']} kills in a save, {killed['elsewhere']} elsewhere: the same weights, bit for bit")
+    print(
+        f"{given.method}: {killed['in a save']} kills in a save, {killed['elsewhere']} elsewhere: the same weights, bit for bit"
+    )

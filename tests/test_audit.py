@@ -39,8 +39,14 @@ FRAMES = dict(save_all=True, append_images=[noise(8, (200, 160))])
 
 def png_header(width, height, *chunks):
     """A PNG that claims a size and holds next to nothing."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), *chunks, (b"IDAT", zlib.compress(b"\0" * 99))]
-    parts = [struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        *chunks,
+        (b"IDAT", zlib.compress(b"\0" * 99)),
+    ]
+    parts = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
@@ -56,7 +62,11 @@ FILES = {
     "a text": ("x.png", "不是图片".encode(), "unreadable"),
     "a web page": ("x.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "unreadable"),
     "an error message": ("x.webp", b'{"error": "not found"}', "unreadable"),
-    "a pointer of Git LFS": ("x.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "unreadable"),
+    "a pointer of Git LFS": (
+        "x.png",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "unreadable",
+    ),
     "base64": ("x.png", base64.b64encode(PNG), "unreadable"),
     "random bytes": ("x.png", np.random.RandomState(0).bytes(5000), "unreadable"),
     "nothing but zeros": ("x.jpg", b"\0" * 5000, "unreadable"),
@@ -186,8 +196,12 @@ def check(folder, kind):
     found = [finding for finding in report.findings if finding.kind != "bom"]
     assert [finding.kind for finding in found] == [kind], [finding.line() for finding in report.findings]
     line = found[0].line()
-    assert line.isprintable() and " · " in line and "Traceback" not in line and " at 0x" not in line and len(line) < 6000
-    assert found[0].fault == (kind in FAULTS) and report.pictures == len(GOOD) + (kind not in ("repeat", "collide") or 1)
+    assert (
+        line.isprintable() and " · " in line and "Traceback" not in line and " at 0x" not in line and len(line) < 6000
+    )
+    assert found[0].fault == (kind in FAULTS) and report.pictures == len(GOOD) + (
+        kind not in ("repeat", "collide") or 1
+    )
     data = CaptionFolder(folder, skip_faults=True)
     assert [fault.kind for fault in data.skipped] == [kind] * found[0].fault
     usable = {data.caption(i): data.picture(i, 32).size for i in range(len(data))}
@@ -271,7 +285,10 @@ ROWS = {
 @pytest.mark.parametrize("case", ROWS)
 def test_lines_of_a_tsv(folder, case):
     row, kind = ROWS[case]
-    good = [b"%d\t%s\t%s" % (i, text.encode(), base64.b64encode(raw(noise(i), "PNG"))) for i, text in enumerate(GOOD.values())]
+    good = [
+        b"%d\t%s\t%s" % (i, text.encode(), base64.b64encode(raw(noise(i), "PNG")))
+        for i, text in enumerate(GOOD.values())
+    ]
     (folder / "train.tsv").write_bytes(b"\n".join([*good[:2], row, good[2]]))
     check(folder, kind)
 
@@ -359,14 +376,20 @@ def test_json(warm_paidiff, everything):
     assert "9 [red]x.jpg" in table.file.getvalue() and "怎么了" in table.file.getvalue()
     found = json.loads(done.stdout)
     assert done.returncode == 1 and set(found) == {"folder", "pictures", "good", "counts", "faults", "hints"}
-    assert set(found["counts"]) <= {*FAULTS, *HINTS} and sum(found["counts"].values()) == len(found["faults"] + found["hints"])
+    assert set(found["counts"]) <= {*FAULTS, *HINTS} and sum(found["counts"].values()) == len(
+        found["faults"] + found["hints"]
+    )
     assert all(set(entry) == {"kind", "where", "text"} for entry in found["faults"])
 
 
 def test_a_sound_folder_and_refusals(warm_paidiff, folder, tmp_path):
     write_manifest(folder)
     done = warm_paidiff("audit", folder, "--sheet", tmp_path / "sheet.png")
-    assert (done.returncode, done.stderr) == (0, "") and "3 张可用 good · 0" in done.stdout and not (tmp_path / "sheet.png").exists()
+    assert (
+        (done.returncode, done.stderr) == (0, "")
+        and "3 张可用 good · 0" in done.stdout
+        and not (tmp_path / "sheet.png").exists()
+    )
     (tmp_path / "model").mkdir()
     (tmp_path / "model/model_index.json").write_text("{}")
     refused = {

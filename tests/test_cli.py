@@ -17,8 +17,24 @@ def assert_one_clear_line(done, code=1):
 def test_draw_writes_a_picture_with_its_settings(paidiff, tiny_folder, tmp_path):
     target = tmp_path / "p.png"
     start = time.perf_counter()
-    done = paidiff("draw", PROMPT, "--negative", "模糊", "--seed", 7, "--steps", 3, "--guidance", 5, "--size", "72x64",
-                   "--model", tiny_folder, "-o", target)
+    done = paidiff(
+        "draw",
+        PROMPT,
+        "--negative",
+        "模糊",
+        "--seed",
+        7,
+        "--steps",
+        3,
+        "--guidance",
+        5,
+        "--size",
+        "72x64",
+        "--model",
+        tiny_folder,
+        "-o",
+        target,
+    )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "72x64" in done.stdout and "seed 7" in done.stdout and done.stdout.count("\n") == 1
     picture = Image.open(target)

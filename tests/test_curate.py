@@ -32,10 +32,32 @@ RULES = {
     "width / width > 0": [1, 1, 0],
 }
 REFUSED = [
-    "", "clip", "clip >", "clip > 'a'", "1", "nothing > 1", "clip > True", "clip + 1", "not clip", "clip and width", "clip & width",
-    "clip > 1 if width else 2", "__import__('os').system('x')", "clip.real > 1", "clip[0] > 1", "(lambda: 1)() > 0", "clip ** 9 > 1",
-    "clip in width", "(clip := 1) > 0", "[clip] > 1", "(" * 500 + "clip", "clip > 1; 2", "clip > 1\nwidth", "clip > 1j", "-(clip > 1) > 0",
-]  # fmt: skip
+    "",
+    "clip",
+    "clip >",
+    "clip > 'a'",
+    "1",
+    "nothing > 1",
+    "clip > True",
+    "clip + 1",
+    "not clip",
+    "clip and width",
+    "clip & width",
+    "clip > 1 if width else 2",
+    "__import__('os').system('x')",
+    "clip.real > 1",
+    "clip[0] > 1",
+    "(lambda: 1)() > 0",
+    "clip ** 9 > 1",
+    "clip in width",
+    "(clip := 1) > 0",
+    "[clip] > 1",
+    "(" * 500 + "clip",
+    "clip > 1; 2",
+    "clip > 1\nwidth",
+    "clip > 1j",
+    "-(clip > 1) > 0",
+]
 
 
 @pytest.mark.parametrize("text", RULES)
@@ -72,7 +94,9 @@ def hashes(folder):
 
 def test_the_same_world_makes_the_same_dirt(made, tmp_path):
     assert dirty.write(tmp_path, 60, seed=3) == made[1] and hashes(tmp_path) == hashes(made[0])
-    assert set(made[1].values()) == {"", *dirty.KINDS} and dirty.write(tmp_path / "x", 20, 4) != dict(list(made[1].items())[:20])
+    assert set(made[1].values()) == {"", *dirty.KINDS} and dirty.write(tmp_path / "x", 20, 4) != dict(
+        list(made[1].items())[:20]
+    )
 
 
 def test_a_new_manifest_and_nothing_moved(folder):
@@ -84,7 +108,9 @@ def test_a_new_manifest_and_nothing_moved(folder):
     assert all(row["clip"] > 0 and row["watermark"] < 0.5 and row.get("near", 9) > 3.4 for row in rows)
     assert set(rows[-1]) == {"file_name", "text", "aesthetic", "near", *room.SCORED}
     assert hashes(folder) == before and (folder / "metadata.jsonl").read_bytes() == manifest
-    assert set(found.dropped) == {"clip > 0", "watermark < 0.5", "near > 3.4"} and f"kept {len(data)}" in found.summary()
+    assert (
+        set(found.dropped) == {"clip > 0", "watermark < 0.5", "near > 3.4"} and f"kept {len(data)}" in found.summary()
+    )
     assert len(CaptionFolder(folder)) == 60  # the old manifest still counts
 
 
@@ -146,8 +172,11 @@ def test_the_command(warm_paidiff, folder, tmp_path):
     done = warm_paidiff("curate", folder, "--keep", "watermark < 0.5", "-o", "clean.jsonl")
     assert done.returncode == 0 and done.stderr == "" and "fail" in done.stdout, done.stderr
     assert 0 < len(CaptionFolder(folder / "clean.jsonl")) < 60
-    for arguments, words in {("--keep", "clip > os"): "scores: clip", ("-o", "metadata.jsonl"): "metadata.jsonl",
-                             ("-o", "../x.jsonl"): "beside"}.items():
+    for arguments, words in {
+        ("--keep", "clip > os"): "scores: clip",
+        ("-o", "metadata.jsonl"): "metadata.jsonl",
+        ("-o", "../x.jsonl"): "beside",
+    }.items():
         done = warm_paidiff("curate", folder, *arguments)
         assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
     (tmp_path / "t").mkdir()
@@ -191,7 +220,9 @@ def test_the_real_safety_checker(tmp_path, pictures):
     from transformers import CLIPConfig, CLIPImageProcessor
 
     torch.manual_seed(0)
-    model = StableDiffusionSafetyChecker(CLIPConfig(vision_config=dict(SHAPE, image_size=32, patch_size=8), projection_dim=16))
+    model = StableDiffusionSafetyChecker(
+        CLIPConfig(vision_config=dict(SHAPE, image_size=32, patch_size=8), projection_dim=16)
+    )
     for name in ("concept_embeds", "special_care_embeds"):
         getattr(model, name).data.normal_()
         getattr(model, f"{name}_weights").data.fill_(0.1)
@@ -213,7 +244,9 @@ def test_the_real_safety_checker(tmp_path, pictures):
 
 def test_the_shipped_filters_are_right_nine_times_in_ten():
     table = json.loads((FOLDER / "filters.json").read_text(encoding="utf-8"))
-    assert set(table) == set(dirty.KINDS) and all(min(row["precision"], row["recall"]) >= 0.9 for row in table.values()), table
+    assert set(table) == set(dirty.KINDS) and all(
+        min(row["precision"], row["recall"]) >= 0.9 for row in table.values()
+    ), table
     now = school.measure(500)
     assert all(min(row["precision"], row["recall"]) >= 0.8 for row in now.values()), now  # some 40 pictures of a kind
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from paidiff_lib import PaidiffError
-from paidiff_lib import dataset
+from paidiff_lib import PaidiffError, dataset
 from paidiff_lib.dataset import Cache, CaptionFolder, Encoded, encode_captions, encode_picture, read_picture, square
 
 RED = (255, 0, 0)

@@ -35,7 +35,12 @@ def test_the_noise_of_a_seed_is_torchs(seed, shape):
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("steps", [1, 2, 10, 20, 37])
 def test_the_sampler_is_diffusers(steps, kind, spacing):
-    settings = {"beta_schedule": "scaled_linear", "prediction_type": kind, "timestep_spacing": spacing, "steps_offset": 1}
+    settings = {
+        "beta_schedule": "scaled_linear",
+        "prediction_type": kind,
+        "timestep_spacing": spacing,
+        "steps_offset": 1,
+    }
     scheduler = DPMSolverMultistepScheduler(**settings)
     scheduler.set_timesteps(steps)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -114,7 +119,9 @@ def test_another_picture_is_not_saved_and_an_older_export_stays(tiny, folder, tm
     export(tiny, target)
     before = {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()}
     real = exported.Exported.sample
-    monkeypatch.setattr(exported.Exported, "sample", lambda self, p, u, seeds, *rest: real(self, p, u, [9] * len(p), *rest))
+    monkeypatch.setattr(
+        exported.Exported, "sample", lambda self, p, u, seeds, *rest: real(self, p, u, [9] * len(p), *rest)
+    )
     refused(["not saved", "/ 255"], lambda: export(tiny, target))
     assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

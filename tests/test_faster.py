@@ -118,7 +118,9 @@ def test_a_controlnet_loses_its_unconditional_half_too(mini):
     whole, all_work = drawn(pipe, prompts=PROMPTS[:1], images=[edges])
     assert batches == [2] * 8
     batches.clear()
-    pictures, work = drawn(pipe, rungs=[(faster.caching, 2), (faster.guidance_every, 2)], prompts=PROMPTS[:1], images=[edges])
+    pictures, work = drawn(
+        pipe, rungs=[(faster.caching, 2), (faster.guidance_every, 2)], prompts=PROMPTS[:1], images=[edges]
+    )
     assert batches == [2, 1] * 4
     assert work < 0.6 * all_work and furthest(pictures, whole) < 10
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 
+import conftest
 import pytest
 import torch
-import conftest
 from fake_hub import FakeHub
 
 import paidiff_lib
@@ -285,7 +285,15 @@ def test_the_servers_listing_reads_the_same_through_the_hubs_own_library(network
     assert json.loads(done.stdout) == {path: list(file) for path, file in mirror.files().items()}
 
 
-WHERE = ["unet/../../x.json", "/etc/x.json", "unet/..", "unet/.hidden.json", "unet/a\\b.json", "other/x.json", "unet/x.py"]
+WHERE = [
+    "unet/../../x.json",
+    "/etc/x.json",
+    "unet/..",
+    "unet/.hidden.json",
+    "unet/a\\b.json",
+    "other/x.json",
+    "unet/x.py",
+]
 
 
 @pytest.mark.parametrize("path", WHERE)

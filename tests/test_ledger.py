@@ -17,7 +17,17 @@ def rows():
 
 def files():
     """Every file of data/ that git has or would take; all of them where there is no git."""
-    command = ["git", "-c", "core.quotePath=off", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "data"]
+    command = [
+        "git",
+        "-c",
+        "core.quotePath=off",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "data",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     listed = [ROOT / name for name in done.stdout.split("\0") if name]
     return sorted({p.relative_to(DATA).as_posix() for p in listed or DATA.rglob("*") if p.is_file()})

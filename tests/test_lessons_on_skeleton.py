@@ -7,7 +7,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SAVED = {  # what a lesson leaves in its folder
-    "03": ["porcelain/pytorch_lora_weights.safetensors", "porcelain_webui.safetensors", "article/pytorch_lora_weights.safetensors"],
+    "03": [
+        "porcelain/pytorch_lora_weights.safetensors",
+        "porcelain_webui.safetensors",
+        "article/pytorch_lora_weights.safetensors",
+    ],
     "04": ["word/learned_embeds.safetensors", "model/model_index.json", "article/model_index.json"],
     "05": ["lora/pytorch_lora_weights.safetensors", "model/skeleton.json", "script/model_index.json"],
     "06": ["canny/config.json", "script/config.json"],
@@ -27,8 +31,12 @@ def test_a_lesson_runs_on_a_skeleton(path, skeletons, tmp_path, warm):
     (tmp_path / "notebooks").mkdir()
     for name in ("data", "scripts", "paidiff_lib"):
         (tmp_path / name).symlink_to(ROOT / name)
-    done = warm("-c", RUN, path, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT))
+    done = warm(
+        "-c", RUN, path, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT)
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "tiny 64x64" in done.stdout and "picture" in done.stdout and "128x128" not in done.stdout.split("tiny 64x64")[0]
+    assert (
+        "tiny 64x64" in done.stdout and "picture" in done.stdout and "128x128" not in done.stdout.split("tiny 64x64")[0]
+    )
     number = path.name[:2]
     assert [name for name in SAVED.get(number, []) if not (tmp_path / "out" / number / name).is_file()] == []

@@ -47,7 +47,9 @@ def test_a_new_lora_changes_nothing_yet(tiny):
 
 def test_the_start_depends_on_the_seed_only(tiny_folder):
     first, again, other = (LoRA(paidiff_lib.load(tiny_folder), seed=seed).parameters() for seed in (1, 1, 2))
-    assert all(torch.equal(first[n], again[n]) for n in first) and not all(torch.equal(first[n], other[n]) for n in first)
+    assert all(torch.equal(first[n], again[n]) for n in first) and not all(
+        torch.equal(first[n], other[n]) for n in first
+    )
 
 
 def test_the_file_tells_nothing_about_this_machine(tiny, tiny_folder, tmp_path):
@@ -113,7 +115,9 @@ def test_kohya_export_has_the_same_deltas_and_the_same_picture(tiny, tiny_folder
     assert {k.split(".", 1)[1] for k in keys} == {"lora_down.weight", "lora_up.weight", "alpha"}
     assert {k for k in keys if k.startswith("lora_te_")} == {
         f"lora_te_text_model_encoder_layers_0_self_attn_{part}_proj.{end}"
-        for part in ("q", "k", "v", "out") for end in ("lora_down.weight", "lora_up.weight", "alpha") if text_encoder
+        for part in ("q", "k", "v", "out")
+        for end in ("lora_down.weight", "lora_up.weight", "alpha")
+        if text_encoder
     }
     assert keys["lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0.alpha"] == 5
     fresh = paidiff_lib.load(tiny_folder)
@@ -140,8 +144,14 @@ def test_the_hubs_old_files_take_effect(tiny, tiny_folder, tmp_path, name):
     plain = picture(tiny)
     made(tiny).save(tmp_path)
     state = load_file(tmp_path / "pytorch_lora_weights.safetensors")
-    old = {k.removeprefix("unet.").replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up."): v for k, v in state.items()}
-    old = {k.replace(".to_", ".processor.to_").replace("to_out.0", "to_out").replace(".lora.", "_lora."): v for k, v in old.items()}
+    old = {
+        k.removeprefix("unet.").replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up."): v
+        for k, v in state.items()
+    }
+    old = {
+        k.replace(".to_", ".processor.to_").replace("to_out.0", "to_out").replace(".lora.", "_lora."): v
+        for k, v in old.items()
+    }
     assert "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight" in old
     path = tmp_path / name
     path.parent.mkdir()
@@ -157,7 +167,10 @@ def test_a_published_lora_equals_itself_in_todays_layout(skeletons, tmp_path):
     pipe, plain = (paidiff_lib.load(skeletons / "artist") for _ in range(2))
     before = picture(pipe)
     old = torch.load(skeletons / "poem/pytorch_lora_weights.bin", weights_only=True)
-    new = {f"unet.{k}".replace(".processor.to_out_lora", ".to_out.0_lora").replace(".processor", ""): v for k, v in old.items()}
+    new = {
+        f"unet.{k}".replace(".processor.to_out_lora", ".to_out.0_lora").replace(".processor", ""): v
+        for k, v in old.items()
+    }
     new = {k.replace("_lora.down", ".lora_A").replace("_lora.up", ".lora_B"): v.contiguous() for k, v in new.items()}
     assert "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0.lora_A.weight" in new
     save_file(new, tmp_path / "poem.safetensors")
@@ -176,7 +189,9 @@ def test_a_lora_of_another_model_is_refused_and_leaves_nothing(tiny, skeletons, 
     made(paidiff_lib.load(skeletons / "artist"), rank=2).save(tmp_path)
     state = load_file(tmp_path / "pytorch_lora_weights.safetensors")
     extra = {k.replace("down_blocks.0", "down_blocks.7"): v.clone() for k, v in state.items() if "down_blocks.0" in k}
-    save_file(state | extra, tmp_path / "pytorch_lora_weights.safetensors")  # a deeper model's: diffusers takes what fits
+    save_file(
+        state | extra, tmp_path / "pytorch_lora_weights.safetensors"
+    )  # a deeper model's: diffusers takes what fits
     pipe = paidiff_lib.load(skeletons / "artist")
     plain = picture(pipe)
     with pytest.raises(PaidiffError, match="belongs to another one: 80 / 88"):

@@ -1,11 +1,12 @@
 """Measurements that measure: each is tried on pictures whose answer is known."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from paidiff_lib.metrics import CLASSES, distance, interval, judge, prompt_following, sharpness, similarity, truth
+from paidiff_lib.metrics import distance, interval, judge, prompt_following, sharpness, similarity, truth
 from paidiff_lib.pretrain.evaluate import held_out
 from paidiff_lib.world import Spec, render
 
@@ -25,7 +26,10 @@ def test_prompt_following_tells_right_from_wrong(scenes):
 
 def test_colour_counts_only_where_it_was_asked_for(scenes):
     assert np.isnan(prompt_following(*scenes)["colour"])
-    red = [Spec(subject, "草地", colour="红色") for subject in ("猫", "企鹅", "大象", "茶壶", "帆船", "松树", "熊猫", "兔子")]
+    red = [
+        Spec(subject, "草地", colour="红色")
+        for subject in ("猫", "企鹅", "大象", "茶壶", "帆船", "松树", "熊猫", "兔子")
+    ]
     assert prompt_following([render(spec, np.random.RandomState(i)) for i, spec in enumerate(red)], red)["colour"] > 0.7
 
 
@@ -64,7 +68,11 @@ def test_interval_holds_the_mean_and_narrows():
 
 def test_similarity_tells_a_thing_it_was_never_taught_in_other_places():
     """The kitten of lesson 4, whose class the judge does not have."""
-    shown = lambda name, places: [render(Spec(name, place, size=.75, grid=True), np.random.RandomState(1)) for place in places]
+    shown = lambda name, places: [
+        render(Spec(name, place, size=0.75, grid=True), np.random.RandomState(1)) for place in places
+    ]
     references = shown("小奶猫", ("雪地", "沙滩", "森林"))
-    kitten, cat, car = (similarity(shown(name, ("草地", "沙发", "湖面")), references) for name in ("小奶猫", "猫", "汽车"))
+    kitten, cat, car = (
+        similarity(shown(name, ("草地", "沙发", "湖面")), references) for name in ("小奶猫", "猫", "汽车")
+    )
     assert kitten.shape == (3,) and kitten.min() > 0.8 and max(cat.max(), car.max()) < 0.6

@@ -137,8 +137,15 @@ def test_another_size(pipe):
     assert sample(pipe, ["两棵椰子树,沙滩"], steps=4, size=(192, 128))[0].size == (192, 128)
 
 
-WEBUI = ["EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler",
-         "DPMSolverMultistepScheduler", "DDIMScheduler", "DDPMScheduler", "PNDMScheduler"]
+WEBUI = [
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "PNDMScheduler",
+]
 
 
 @pytest.mark.parametrize("name", WEBUI)
@@ -179,7 +186,10 @@ def test_it_follows_prompts_that_it_never_saw(pipe):
 @pytest.mark.parametrize("style", ["像素画", "油画"])
 def test_fine_texture_survives_the_autoencoder(pipe, style):
     """What the decoder smooths away no UNet can draw."""
-    specs = [Spec(subject, "草地", style, size=.75, grid=True) for subject in ("猫", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "帆船", "企鹅")]
+    specs = [
+        Spec(subject, "草地", style, size=0.75, grid=True)
+        for subject in ("猫", "汽车", "茶壶", "蘑菇", "房子", "熊猫", "帆船", "企鹅")
+    ]
     pixels = vae.to_tensor([np.asarray(render(spec, np.random.RandomState(i))) for i, spec in enumerate(specs)])
     with torch.no_grad():
         through = pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mode()).sample
@@ -235,14 +245,24 @@ def test_the_readmes_benchmarks_are_the_measured_ones(name):
         for rung in ladder["rungs"].values()
         if "accuracy" in rung
     ]
-    starts = [f"{times['seconds'][part]['median']:.1f}" for part in ("paidiff draw, whole process", "the same, exported")]
+    starts = [
+        f"{times['seconds'][part]['median']:.1f}" for part in ("paidiff draw, whole process", "the same, exported")
+    ]
     means = {key: value["mean"] for key, value in seeds["cleaning"].items()}
-    cleaned = [f"{means[f'{kind}: {head}']:.0%}".replace("%", " %") for head in ("subject", "background") for kind in ("clean", "dirty")]
+    cleaned = [
+        f"{means[f'{kind}: {head}']:.0%}".replace("%", " %")
+        for head in ("subject", "background")
+        for kind in ("clean", "dirty")
+    ]
     for method, measured in training["methods"].items():
         update, *whole = measured["cpu"]["ratio"].items()
         runs = ", ".join(f"{name.split()[0]}: {ratio:.1f}" for name, ratio in whole)
         rows.append(f"| {method} | {update[1]:.1f} | {runs} |")
-    served = [f"**{load['ratio']:.1f}", *(str(load[key]) for key in ("MB before", "MB at most")), f"{load['answers']['200']} "]
+    served = [
+        f"**{load['ratio']:.1f}",
+        *(str(load[key]) for key in ("MB before", "MB at most")),
+        f"{load['answers']['200']} ",
+    ]
     wanted = [*rows, *starts, *cleaned, str(curated["pictures per second"]), *served]
     assert load["answers"] == {"200": load["requests"]}
     missing = [text for text in wanted if text not in readme(name)]

@@ -36,7 +36,20 @@ def test_a_click_draws_what_the_library_draws(room, tiny):
 
 
 def test_only_what_the_task_does_not_need_is_hidden(room):
-    fields = ("negative", "model", "lora", "scale", "words", "seed", "n", "steps", "guidance", "width", "height", "task")
+    fields = (
+        "negative",
+        "model",
+        "lora",
+        "scale",
+        "words",
+        "seed",
+        "n",
+        "steps",
+        "guidance",
+        "width",
+        "height",
+        "task",
+    )
     for task, hidden in (("text2img", {"strength", "control"}), ("img2img", {"control"}), ("controlnet", {"strength"})):
         room.task.value = task
         shown = {name: getattr(room, name).layout.display for name in (*fields, "strength", "control")}
@@ -122,7 +135,9 @@ def test_a_loaded_pipeline_is_used_with_its_own_loras_and_left_as_it_was(tiny, l
 
 def test_without_widgets_it_says_how_to_draw(monkeypatch, capsys):
     real = builtins.__import__
-    missing = lambda name, *rest: (_ for _ in ()).throw(ImportError(name)) if name == "ipywidgets" else real(name, *rest)
+    missing = lambda name, *rest: (
+        (_ for _ in ()).throw(ImportError(name)) if name == "ipywidgets" else real(name, *rest)
+    )
     monkeypatch.setattr(builtins, "__import__", missing)
     assert paidiff.playground() is None
     assert "paidiff.draw(" in capsys.readouterr().out

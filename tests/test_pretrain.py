@@ -128,7 +128,9 @@ def test_a_step_depends_on_its_generator_only(made, stage):
         loss = judge.objective(judge.build().eval(), pictures, judge.labels(specs), 2)
     else:
         latents, text = torch.randn(8, 8, 16, 16), torch.randn(8, 2, 32, 192)
-        loss = unet.objective(unet.build([32, 32]), latents, text, text[:1, 0], torch.rand(8, 16, 16), torch.zeros(8), 10, 2)
+        loss = unet.objective(
+            unet.build([32, 32]), latents, text, text[:1, 0], torch.rand(8, 16, 16), torch.zeros(8), 10, 2
+        )
     with torch.no_grad():
         torch.manual_seed(1)
         first = loss(9, torch.Generator().manual_seed(5))[0]
@@ -188,7 +190,9 @@ def small_task(stop=None, bad=()):
 
 def fit(folder, steps=12, **task):
     model, loss = small_task(**task)
-    return loop.train("task", model, loss, folder, steps, lr=1e-2, batch=16, warmup=2, ema=0.9, report=lambda line: None)
+    return loop.train(
+        "task", model, loss, folder, steps, lr=1e-2, batch=16, warmup=2, ema=0.9, report=lambda line: None
+    )
 
 
 def weights(model):
@@ -212,7 +216,8 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, monkeypatch):
 def test_two_processes_train_one_model(tmp_path):
     """Each on its own batches; both end with the same weights, which one process alone would not have."""
     script = tmp_path / "two.py"
-    script.write_text(f"""
+    script.write_text(
+        f"""
 import sys, torch
 sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
 import test_pretrain
@@ -220,9 +225,14 @@ torch.distributed.init_process_group("gloo")
 model, record = test_pretrain.fit({str(tmp_path / "run")!r})
 torch.save((test_pretrain.weights(model), record), {str(tmp_path)!r} + f"/rank{{torch.distributed.get_rank()}}.pt")
 torch.distributed.destroy_process_group()
-""", encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
-                   check=True, timeout=120)
+""",
+        encoding="utf-8",
+    )
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
+        check=True,
+        timeout=120,
+    )
     (first, record), (second, _) = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert torch.equal(first, second) and record["pictures"] == 2 * 12 * 16
     alone, _ = fit(tmp_path / "alone")
@@ -280,5 +290,7 @@ def test_a_path_of_the_teacher_ends_in_its_picture():
     assert points.shape == (2, 5, 8, 16, 16) and captions[0] == distill.caption(distill.SEED)
     assert torch.equal(points[:, 0], distill.paths(pipe, 0, 2)[1][:, 0])
     noise = torch.randn((1, 8, 16, 16), generator=noise_of(distill.SEED))
-    latents = pipe(captions[0], latents=noise, num_inference_steps=8, guidance_scale=GUIDANCE, output_type="latent").images
+    latents = pipe(
+        captions[0], latents=noise, num_inference_steps=8, guidance_scale=GUIDANCE, output_type="latent"
+    ).images
     assert (latents[0] - points[0, -1].float()).abs().max() < 0.02

@@ -30,11 +30,18 @@ def published():
 
     def make(side):
         with torch.device("meta"):
-            parts = {name: skeleton.PARTS[name][0](skeleton.FULL, side).half() for name in ("unet", "vae", "text_encoder")}
+            parts = {
+                name: skeleton.PARTS[name][0](skeleton.FULL, side).half() for name in ("unet", "vae", "text_encoder")
+            }
         tokenizer = paidiff_lib.load("mini").tokenizer
         tokenizer.name_or_path = "somewhere/tokenizer"
         return StableDiffusionPipeline(
-            **parts, tokenizer=tokenizer, scheduler=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            **parts,
+            tokenizer=tokenizer,
+            scheduler=None,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         )
 
     return {side: make(side) for side in (512, 768)}
@@ -101,7 +108,9 @@ def test_a_small_card_trains_on_as_many_pictures_an_update_and_says_what_was_cha
     with pytest.raises(PaidiffError, match="does not fit the memory: whole .* GB"):
         found.whole
     told = capsys.readouterr().out
-    assert told.startswith("768 768x768 · lora 60 步 steps, lr 0.0002, batch ") and "gradient checkpointing (2 GB" in told
+    assert (
+        told.startswith("768 768x768 · lora 60 步 steps, lr 0.0002, batch ") and "gradient checkpointing (2 GB" in told
+    )
     assert "whole 放不下 does not fit" in told and told.count("\n") == 1
 
 

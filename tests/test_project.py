@@ -29,7 +29,9 @@ def script(path):
 
 def requirements():
     extras = PROJECT["optional-dependencies"]
-    listed = PROJECT["dependencies"] + [line for name in ("notebooks", "serve", "web", "export", "dev") for line in extras[name]]
+    listed = PROJECT["dependencies"] + [
+        line for name in ("notebooks", "serve", "web", "export", "dev") for line in extras[name]
+    ]
     return [line for line in listed if not line.startswith("paidiff[")]
 
 
@@ -97,7 +99,9 @@ def test_a_lesson_runs_with_a_line_for_each_cell(tmp_path, capsys):
     book = write_book(tmp_path / "07_x.ipynb", *sources)
     assert lesson.run(book, tmp_path / "out") is None
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:7] for line in lines] == ["[ 1/3] ", "[ 2/3] ", "[ 3/3] "] and all(line.endswith(" s") for line in lines)
+    assert [line[:7] for line in lines] == ["[ 1/3] ", "[ 2/3] ", "[ 3/3] "] and all(
+        line.endswith(" s") for line in lines
+    )
     done = nbformat.read(tmp_path / "out/07_x.ipynb", as_version=4)
     assert done.cells[1].outputs[0].data["text/plain"] == "42"
     assert done.cells[2].outputs[0].text.strip() == str(tmp_path)  # a lesson runs where it lies
@@ -162,5 +166,8 @@ def test_the_profile_counts_every_moment_once():
     clock.parts.append("import torch")
     packages = ("numpy.core", "torch.fx", "torch._dynamo.utils", "transformers.utils")
     assert [clock.package(module, None) for module in packages] == [
-        "import torch", "import torch", "import torch._dynamo", "import transformers"
+        "import torch",
+        "import torch",
+        "import torch._dynamo",
+        "import transformers",
     ]

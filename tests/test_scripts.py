@@ -24,12 +24,31 @@ from paidiff_lib.textual_inversion import load_embedding
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = [str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes=1"]
 LORA = ["--resolution=64", "--center_crop", "--random_flip", "--train_batch_size=1", "--gradient_accumulation_steps=4"]
-LORA += ["--max_train_steps=4", "--learning_rate=1e-01", "--max_grad_norm=1", "--lr_scheduler=cosine", "--lr_warmup_steps=0"]
+LORA += [
+    "--max_train_steps=4",
+    "--learning_rate=1e-01",
+    "--max_grad_norm=1",
+    "--lr_scheduler=cosine",
+    "--lr_warmup_steps=0",
+]
 WORD = ["--learnable_property=object", "--placeholder_token=<小奶猫>", "--initializer_token=猫", "--resolution=64"]
 WORD += ["--train_batch_size=1", "--gradient_accumulation_steps=4", "--max_train_steps=4", "--learning_rate=5.0e-02"]
 WORD += ["--scale_lr", "--lr_scheduler=constant", "--lr_warmup_steps=0"]
-FULL = ["--use_ema", "--resolution=64", "--center_crop", "--random_flip", "--train_batch_size=1", "--gradient_accumulation_steps=4"]
-FULL += ["--gradient_checkpointing", "--max_train_steps=4", "--learning_rate=1e-02", "--max_grad_norm=1", "--lr_scheduler=constant"]
+FULL = [
+    "--use_ema",
+    "--resolution=64",
+    "--center_crop",
+    "--random_flip",
+    "--train_batch_size=1",
+    "--gradient_accumulation_steps=4",
+]
+FULL += [
+    "--gradient_checkpointing",
+    "--max_train_steps=4",
+    "--learning_rate=1e-02",
+    "--max_grad_norm=1",
+    "--lr_scheduler=constant",
+]
 
 
 @pytest.fixture
@@ -112,7 +131,9 @@ def test_full_fine_tuning_as_in_the_tutorial(script, places, tiny_folder):
     assert picture(paidiff_lib.load(out), "一只猫") != before
     if not torch.cuda.is_available():
         refused = script("train_text_to_image", *flags[:-1], out / "half", *FULL, "--mixed_precision=fp16")
-        assert refused.returncode == 1 and "cannot compute in fp16" in refused.stderr and "Traceback" not in refused.stderr
+        assert (
+            refused.returncode == 1 and "cannot compute in fp16" in refused.stderr and "Traceback" not in refused.stderr
+        )
 
 
 @pytest.mark.parametrize("rank", [None, 2])
@@ -120,7 +141,13 @@ def test_dreambooth(script, places, tiny_folder, rank, tmp_path):
     out, (*flags, _, _) = places
     flags = [*flags[:2], "--instance_data_dir", flags[3], "--output_dir", out, *(["--rank", rank] if rank else [])]
     flags += ["--resolution=64", "--max_train_steps=2", "--learning_rate=1e-2", "--train_batch_size=2"]
-    flags += ["--instance_prompt=一只红猫", "--with_prior_preservation", "--class_prompt=一只猫", "--num_class_images=2", "--train_text_encoder"]
+    flags += [
+        "--instance_prompt=一只红猫",
+        "--with_prior_preservation",
+        "--class_prompt=一只猫",
+        "--num_class_images=2",
+        "--train_text_encoder",
+    ]
     assert "needs --class_prompt, --class_data_dir" in script("train_dreambooth", *flags).stderr
     done = script("train_dreambooth", *flags, "--class_data_dir", tmp_path / "class")
     assert done.returncode == 0, done.stderr
@@ -158,8 +185,17 @@ def test_two_processes_share_a_run_and_part(script, places, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}", tmp_path / "at_exit.py"]
-    done = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=2", launcher=launcher, CUDA_VISIBLE_DEVICES="")
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        f"--master_port={port}",
+        tmp_path / "at_exit.py",
+    ]
+    done = script(
+        "train_text_to_image_lora", *flags, *LORA, "--max_train_steps=2", launcher=launcher, CUDA_VISIBLE_DEVICES=""
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written to") == 1
     assert done.stdout.count("parted") == 2  # a process that ends while it is joined may abort

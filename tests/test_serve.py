@@ -27,7 +27,8 @@ from typer.main import get_command
 import paidiff_lib as paidiff
 from paidiff_lib import PaidiffError, cli
 from paidiff_lib.draw import sample
-from paidiff_lib.serve import guard, schemas, server, worker as worker_room
+from paidiff_lib.serve import guard, schemas, server
+from paidiff_lib.serve import worker as worker_room
 from paidiff_lib.serve.app import Metrics
 from paidiff_lib.serve.worker import Job, Settings, Worker
 
@@ -110,21 +111,25 @@ def client(service):
 
 
 def test_webuiapi_draws_what_the_library_draws(client, tiny):
-    drawn = client.txt2img(prompt="雪地里的企鹅", negative_prompt="模糊", seed=5, steps=3, cfg_scale=4, width=72, height=64,
-                           batch_size=2)  # fmt: skip
+    drawn = client.txt2img(
+        prompt="雪地里的企鹅", negative_prompt="模糊", seed=5, steps=3, cfg_scale=4, width=72, height=64, batch_size=2
+    )
     tiny.scheduler = diffusers.EulerAncestralDiscreteScheduler.from_config(tiny.scheduler.config)  # its default
     expected = sample(tiny, ["雪地里的企鹅"], 5, 3, 4, "模糊", (72, 64), n=2)
     assert len(drawn.images) == 2 and all(map(close_to, drawn.images, expected))
     assert not close_to(*drawn.images)
     assert drawn.info["all_seeds"] == [5, 6] and drawn.parameters["steps"] == 3
     written = drawn.image.info["parameters"]
-    assert written.startswith("雪地里的企鹅\nNegative prompt: 模糊\nSteps: 3, Sampler: Euler a, CFG scale: 4, Seed: 5, Size: 72x64")
+    assert written.startswith(
+        "雪地里的企鹅\nNegative prompt: 模糊\nSteps: 3, Sampler: Euler a, CFG scale: 4, Seed: 5, Size: 72x64"
+    )
 
 
 def test_webuiapi_draws_from_a_picture(client, tiny_folder):
     start = Image.open(io.BytesIO(base64.b64decode(noise(100, 80))))
-    drawn = client.img2img([start], prompt="猫", seed=5, steps=4, denoising_strength=0.5, width=64, height=64,
-                           sampler_name="DPM++ 2M")  # fmt: skip
+    drawn = client.img2img(
+        [start], prompt="猫", seed=5, steps=4, denoising_strength=0.5, width=64, height=64, sampler_name="DPM++ 2M"
+    )
     pipe = paidiff.load(tiny_folder, task="img2img")
     start = start.resize((64, 64), Image.Resampling.LANCZOS)
     expected = sample(pipe, ["猫"], 5, 4, 7.0, "", images=[start], strength=0.5)[0]
@@ -147,8 +152,10 @@ def test_what_a_client_asks_for_at_start(client, service):
 
 @pytest.mark.parametrize("name", schemas.SAMPLERS)
 def test_every_sampler_draws_and_depends_on_the_seed(service, name):
-    drawn = [post(service, prompt="猫", steps=steps, seed=seed, sampler_name=name) for steps, seed in
-             ((3, 1), (3, 1), (3, 2), (1, 1))]  # fmt: skip
+    drawn = [
+        post(service, prompt="猫", steps=steps, seed=seed, sampler_name=name)
+        for steps, seed in ((3, 1), (3, 1), (3, 2), (1, 1))
+    ]
     first, again, other, quick = (answer.json()["images"] for answer in drawn)
     assert first == again != other and quick != first
 
@@ -254,7 +261,9 @@ def test_a_client_that_goes_away_is_forgotten_and_its_neighbour_is_not(service, 
     def ask(**wanted):
         body = json.dumps(wanted).encode()
         sent = socket.create_connection(("127.0.0.1", service.port))
-        sent.sendall(b"POST /sdapi/v1/txt2img HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        sent.sendall(
+            b"POST /sdapi/v1/txt2img HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        )
         return sent
 
     first = ask(**QUICK)
@@ -311,7 +320,17 @@ def guarded(tiny_folder):
 
 
 BASIC = base64.b64encode(f"me:{TOKEN}".encode()).decode()
-WRONG = [None, "", "Bearer", "Bearer wrong", TOKEN[:-1], f"Bearer {TOKEN}x", "Basic !!!", "Basic bWU6eA==", "Bearer 令牌"]
+WRONG = [
+    None,
+    "",
+    "Bearer",
+    "Bearer wrong",
+    TOKEN[:-1],
+    f"Bearer {TOKEN}x",
+    "Basic !!!",
+    "Basic bWU6eA==",
+    "Bearer 令牌",
+]
 
 
 @pytest.mark.parametrize("header", [f"Bearer {TOKEN}", TOKEN, f"Basic {BASIC}"])
@@ -336,8 +355,9 @@ def test_webuiapi_with_a_token(guarded):
         webuiapi.WebUIApi(port=guarded.port).txt2img(prompt="猫")
 
 
-@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"},
-                                     {"origin": "http://["}])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://["}]
+)
 def test_without_a_token_only_this_machine(service, headers):
     assert WEB.get(service.url + "/sdapi/v1/options", headers=headers).status_code == 403
     own = {"origin": service.url}
@@ -368,8 +388,19 @@ def test_unsafe_settings_do_not_start(settings, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("host, near", [("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("localhost", True),
-                                        ("0.0.0.0", False), ("::", False), ("192.168.1.2", False), ("", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    "host, near",
+    [
+        ("127.0.0.1", True),
+        ("127.8.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.2", False),
+        ("", False),
+    ],
+)
 def test_what_is_loopback(host, near):
     assert guard.is_loopback(host) is near
 
@@ -397,6 +428,7 @@ def test_the_command_serves_and_stops(tiny_folder):
 
 def png(width, height, *, body=b"", more=b""):
     """A PNG by hand, whose header may lie."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -514,10 +546,19 @@ def test_hostile_pictures(service, name):
     assert_refused(service, post(service, "/sdapi/v1/img2img", init_images=[PICTURES[name]], **QUICK))
 
 
-@pytest.mark.parametrize("wanted", [{}, {"init_images": []}, {"init_images": "x"}, {"init_images": [noise()] * 2},
-                                    {"init_images": [5]}, {"init_images": [noise()], "denoising_strength": 0},
-                                    {"init_images": [noise()], "denoising_strength": 0.1},
-                                    {"init_images": [noise()], "mask": noise()}])  # fmt: skip
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"init_images": []},
+        {"init_images": "x"},
+        {"init_images": [noise()] * 2},
+        {"init_images": [5]},
+        {"init_images": [noise()], "denoising_strength": 0},
+        {"init_images": [noise()], "denoising_strength": 0.1},
+        {"init_images": [noise()], "mask": noise()},
+    ],
+)
 def test_hostile_img2img(service, wanted):
     assert_refused(service, post(service, "/sdapi/v1/img2img", **QUICK, **wanted))
 
@@ -535,10 +576,21 @@ def test_large_bodies(service, name):
     assert_refused(service, answer)
 
 
-@pytest.mark.parametrize("method, path", [("GET", "/sdapi/v1/txt2img"), ("PUT", "/sdapi/v1/txt2img"), ("BREW", "/"),
-                                          ("DELETE", "/sdapi/v1/options"), ("GET", "/../../etc/passwd"), ("GET", "/docs"),
-                                          ("GET", "/tasks/%2e%2e%2fpasswd"), ("GET", "/file=/etc/passwd"),
-                                          ("POST", "/sdapi/v1/reload-checkpoint"), ("DELETE", "/tasks/none")])  # fmt: skip
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("GET", "/sdapi/v1/txt2img"),
+        ("PUT", "/sdapi/v1/txt2img"),
+        ("BREW", "/"),
+        ("DELETE", "/sdapi/v1/options"),
+        ("GET", "/../../etc/passwd"),
+        ("GET", "/docs"),
+        ("GET", "/tasks/%2e%2e%2fpasswd"),
+        ("GET", "/file=/etc/passwd"),
+        ("POST", "/sdapi/v1/reload-checkpoint"),
+        ("DELETE", "/tasks/none"),
+    ],
+)
 def test_wrong_methods_and_paths(service, method, path):
     assert_refused(service, WEB.request(method, service.url + path))
     assert WEB.put(service.url + "/sdapi/v1/options").headers["allow"] == "GET, POST"
@@ -610,7 +662,9 @@ def test_no_file_and_no_link_is_opened(service):
 
 def test_the_description_is_whole(service):
     described = WEB.get(service.url + "/openapi.json").json()
-    assert {"/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/", "/tasks/{name}", "/health", "/metrics"} <= set(described["paths"])
+    assert {"/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/", "/tasks/{name}", "/health", "/metrics"} <= set(
+        described["paths"]
+    )
     wanted = described["components"]["schemas"]["Txt2Img"]["properties"]
     assert wanted["prompt"]["maxLength"] == schemas.MAX_PROMPT
     assert wanted["steps"]["anyOf"][0]["maximum"] == schemas.MAX_STEPS

@@ -28,7 +28,11 @@ def run(*command, cwd):
 def course(tmp_path):
     """A repository as small as can be: a library, an install script that leaves a mark, a folder of notebooks."""
     folder = tmp_path / "origin"
-    for name, text in {"paidiff_lib/__init__.py": "", "scripts/install_here.py": "open('installed', 'w')", "notebooks/x": ""}.items():
+    for name, text in {
+        "paidiff_lib/__init__.py": "",
+        "scripts/install_here.py": "open('installed', 'w')",
+        "notebooks/x": "",
+    }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     git = ["git", "-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false"]
@@ -81,7 +85,12 @@ def test_a_torch_that_is_not_safe_is_refused(kept, expected):
 
 def copy(tmp_path):
     """The files that the address is written into."""
-    for name in ("README.md", "README.zh-CN.md", "scripts/set_address.py", *(f"notebooks/{path.name}" for path in NOTEBOOKS)):
+    for name in (
+        "README.md",
+        "README.zh-CN.md",
+        "scripts/set_address.py",
+        *(f"notebooks/{path.name}" for path in NOTEBOOKS),
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -101,7 +110,9 @@ def test_one_command_writes_the_address_everywhere(tmp_path):
         assert f"git clone {GITHUB} paidiff && cd paidiff" in (root / name).read_text(encoding="utf-8")
     assert script(root / "scripts/set_address.py").ADDRESS == GITHUB
     after = nbformat.read(root / "notebooks/01_inference.ipynb", as_version=4)
-    assert [c.get("outputs") for c in before.cells] == [c.get("outputs") for c in after.cells]  # nothing else has changed
+    assert [c.get("outputs") for c in before.cells] == [
+        c.get("outputs") for c in after.cells
+    ]  # nothing else has changed
     assert [c.source for c in before.cells[2:]] == [c.source for c in after.cells[2:]]
 
 

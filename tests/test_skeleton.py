@@ -13,12 +13,22 @@ import paidiff_lib
 from paidiff_lib import PaidiffError, cli, skeleton
 
 LAYOUT = {
-    "feature_extractor/preprocessor_config.json", "model_index.json", "safety_checker/config.json",
-    "safety_checker/pytorch_model.bin", "scheduler/scheduler_config.json", "skeleton.json", "text_encoder/config.json",
-    "text_encoder/pytorch_model.bin", "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json",
-    "tokenizer/vocab.txt", "unet/config.json", "unet/diffusion_pytorch_model.bin", "vae/config.json",
+    "feature_extractor/preprocessor_config.json",
+    "model_index.json",
+    "safety_checker/config.json",
+    "safety_checker/pytorch_model.bin",
+    "scheduler/scheduler_config.json",
+    "skeleton.json",
+    "text_encoder/config.json",
+    "text_encoder/pytorch_model.bin",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.txt",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.bin",
+    "vae/config.json",
     "vae/diffusion_pytorch_model.bin",
-}  # fmt: skip
+}
 
 
 def files(folder):
@@ -31,7 +41,11 @@ def weights(path):
 
 def test_the_layout_is_the_published_one(skeletons):
     assert files(skeletons / "artist") == LAYOUT
-    assert files(skeletons / "artist-controlnet-canny") == {"config.json", "diffusion_pytorch_model.bin", "skeleton.json"}
+    assert files(skeletons / "artist-controlnet-canny") == {
+        "config.json",
+        "diffusion_pytorch_model.bin",
+        "skeleton.json",
+    }
     assert files(skeletons / "poem") == {"pytorch_lora_weights.bin", "skeleton.json"}
     index = json.loads((skeletons / "artist/model_index.json").read_text())
     assert index["tokenizer"] == ["transformers", "BertTokenizer"] and index["requires_safety_checker"] is True
@@ -41,7 +55,9 @@ def test_the_layout_is_the_published_one(skeletons):
 def test_old_names_inside_the_files(skeletons):
     text = weights(skeletons / "artist/text_encoder/pytorch_model.bin")
     assert all(key.startswith("text_model.") for key in text) and "text_model.embeddings.position_ids" in text
-    assert "encoder.mid_block.attentions.0.proj_attn.weight" in weights(skeletons / "artist/vae/diffusion_pytorch_model.bin")
+    assert "encoder.mid_block.attentions.0.proj_attn.weight" in weights(
+        skeletons / "artist/vae/diffusion_pytorch_model.bin"
+    )
     lora = weights(skeletons / "poem/pytorch_lora_weights.bin")
     assert "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight" in lora
     assert {value.dtype for value in [*text.values(), *lora.values()]} == {torch.float32, torch.int64}
@@ -62,7 +78,13 @@ def test_plain_diffusers_loads_every_weight(skeletons):
 def test_the_vocabulary(skeletons):
     words = (skeletons / "artist/tokenizer/vocab.txt").read_text(encoding="utf-8").split()
     assert len(words) == len(set(words)) == 21128
-    assert {i: words[i] for i in (0, 100, 101, 102, 103)} == {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
+    assert {i: words[i] for i in (0, 100, 101, 102, 103)} == {
+        0: "[PAD]",
+        100: "[UNK]",
+        101: "[CLS]",
+        102: "[SEP]",
+        103: "[MASK]",
+    }
     pipe = paidiff_lib.load(skeletons / "artist")
     assert paidiff_lib.tokens(pipe.tokenizer, "雪地里的小奶猫") == ["[CLS]", *"雪地里的小奶猫", "[SEP]"]
     assert pipe.tokenizer.model_max_length == pipe.text_encoder.config.max_position_embeddings == 32
@@ -77,7 +99,9 @@ def test_it_draws_and_seeds_words_loras_and_edges_count(skeletons):
     paidiff_lib.load_lora(pipe, skeletons / "poem")
     assert len({p.tobytes() for p in (first, word, seed, paidiff_lib.draw(pipe, "猫", 1, steps=4))}) == 4
     control = paidiff_lib.load(skeletons / "artist", task="controlnet", control=skeletons / "artist-controlnet-canny")
-    along = [paidiff_lib.draw_along(control, "猫", paidiff_lib.canny(seed), steps=4, scale=scale) for scale in (0.0, 1.0)]
+    along = [
+        paidiff_lib.draw_along(control, "猫", paidiff_lib.canny(seed), steps=4, scale=scale) for scale in (0.0, 1.0)
+    ]
     assert along[0].tobytes() != along[1].tobytes()
 
 
@@ -89,13 +113,20 @@ def test_the_seed_decides_and_nothing_else_is_disturbed(skeletons, tmp_path):
     skeleton.write("artist-large", tmp_path / "other", tiny=True, seed=1)
     assert torch.rand(1) == expected
     for part, (_, _, file, _) in skeleton.PARTS.items():
-        one, same, other = (weights(f / part / file) for f in (skeletons / "artist", tmp_path / "again", tmp_path / "other"))
-        assert all(torch.equal(one[key], same[key]) for key in one) and any(not torch.equal(one[key], other[key]) for key in one)
+        one, same, other = (
+            weights(f / part / file) for f in (skeletons / "artist", tmp_path / "again", tmp_path / "other")
+        )
+        assert all(torch.equal(one[key], same[key]) for key in one) and any(
+            not torch.equal(one[key], other[key]) for key in one
+        )
 
 
 def test_full_size_is_that_of_the_published_files(tmp_path):
     with torch.device("meta"):
-        count = {part: sum(p.numel() for p in make(skeleton.FULL, 512).parameters()) for part, (make, *_) in skeleton.PARTS.items()}
+        count = {
+            part: sum(p.numel() for p in make(skeleton.FULL, 512).parameters())
+            for part, (make, *_) in skeleton.PARTS.items()
+        }
     bytes_ = {part: round(4 * n / 1e9, 2) for part, n in count.items()}
     assert bytes_ == {"unet": 3.44, "vae": 0.33, "text_encoder": 0.41, "safety_checker": 1.22}
     assert skeleton._size(skeleton._control, skeleton.FULL, 512) == pytest.approx(1.45e9, rel=0.01)
@@ -140,7 +171,16 @@ def test_refusals(skeletons, tmp_path, monkeypatch):
 def test_the_command_and_a_disk_that_fills_up_on_the_way(tmp_path, capsys):
     cli.app(["skeleton", "food-large", "-o", str(tmp_path / "food"), "--tiny"], standalone_mode=False)
     assert "food · food-large · 11.3 MB · " in capsys.readouterr().out and files(tmp_path / "food") == LAYOUT
-    command = [sys.executable, "-m", "paidiff_lib.cli", "skeleton", "food-large", "-o", str(tmp_path / "other"), "--tiny"]
+    command = [
+        sys.executable,
+        "-m",
+        "paidiff_lib.cli",
+        "skeleton",
+        "food-large",
+        "-o",
+        str(tmp_path / "other"),
+        "--tiny",
+    ]
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode == 1 and done.stderr.startswith("paidiff: ") and done.stderr.count("\n") == 1, done.stderr

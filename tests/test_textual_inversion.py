@@ -133,7 +133,12 @@ assert not [m for m in sys.modules if m.startswith("paidiff")]
 def test_plain_diffusers_opens_the_whole_model(tiny, tmp_path, vectors):
     learnt(tiny, vectors=vectors).save_model(tmp_path / "model")
     folder = tmp_path / "model"
-    assert {p.name for p in folder.iterdir()} >= {"model_index.json", "learned_embeds.safetensors", "words.json", "unet"}
+    assert {p.name for p in folder.iterdir()} >= {
+        "model_index.json",
+        "learned_embeds.safetensors",
+        "words.json",
+        "unet",
+    }
     assert all(key.startswith("text_model.") for key in load_file(folder / "text_encoder/model.safetensors"))
     assert not list(tmp_path.glob(".*"))
     again = paidiff_lib.load(folder)

@@ -69,7 +69,11 @@ def test_only_what_is_trained_changes(tiny, pictures):
     before = {n: p.clone() for part in (tiny.unet, tiny.vae, tiny.text_encoder) for n, p in part.state_dict().items()}
     method = lora(tiny)
     list(train(method, pictures, steps=2, lr=1e-2))
-    after = {n.replace(".base_layer", ""): p for part in (tiny.unet, tiny.vae, tiny.text_encoder) for n, p in part.state_dict().items()}
+    after = {
+        n.replace(".base_layer", ""): p
+        for part in (tiny.unet, tiny.vae, tiny.text_encoder)
+        for n, p in part.state_dict().items()
+    }
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from conftest import refused
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
@@ -17,12 +18,22 @@ from paidiff_lib import web
 from paidiff_lib.infotext import infotext, parse, png, settings_in
 from paidiff_lib.paint import PNG
 from paidiff_lib.studio import Studio, Wish
-from conftest import refused
 
 ASK = dict(
-    prompt="雪地里的企鹅", negative="", model=None, lora=web.NONE, scale=1.0, words=[], kind=web.ANY, seed=5, steps=2,
-    guidance=3.0, width=64, height=64, count=1,
-)  # fmt: skip
+    prompt="雪地里的企鹅",
+    negative="",
+    model=None,
+    lora=web.NONE,
+    scale=1.0,
+    words=[],
+    kind=web.ANY,
+    seed=5,
+    steps=2,
+    guidance=3.0,
+    width=64,
+    height=64,
+    count=1,
+)
 TOKEN = "correct-horse-battery"
 
 
@@ -76,7 +87,9 @@ def ask(client, task, *own, **wanted):
 
 def test_text_to_image_draws_what_the_library_draws_and_says_how(client, tiny):
     line, drawn = ask(client, "text2img", count=2)
-    alone = [paidiff.draw(tiny, "雪地里的企鹅", seed=seed, steps=2, guidance=3.0) for seed in (5, 6)]  # two at once may round otherwise
+    alone = [
+        paidiff.draw(tiny, "雪地里的企鹅", seed=seed, steps=2, guidance=3.0) for seed in (5, 6)
+    ]  # two at once may round otherwise
     assert [one.tobytes() for one in drawn] == [one.tobytes() for one in alone]
     assert settings_in(drawn[1]) | {"Seed": "6", "Steps": "2", "Prompt": "雪地里的企鹅"} == settings_in(drawn[1])
     assert "done: 2" in line
@@ -112,28 +125,34 @@ def test_inpainting_leaves_what_was_not_painted(client, tmp_path):
     assert [drawn.crop(half).tobytes() == start.crop(half).tobytes() for half in halves] == [True, False]
 
 
-@pytest.mark.parametrize("paint, said", [
-    ("", "先在图上涂出要重画的地方"),
-    (painted(Image.new("RGBA", (64, 64))), "先在图上涂出要重画的地方"),
-    (painted(Image.new("RGBA", (5000, 5000), "white")), "涂的读不出来"),
-    (painted(Image.new("RGBA", (64, 64)))[:60], "涂的读不出来"),
-    (PNG + "%", "涂的读不出来"),
-    (PNG + "A" * 2**21, "涂的读不出来"),
-    ("file:///etc/passwd", "涂的读不出来"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "paint, said",
+    [
+        ("", "先在图上涂出要重画的地方"),
+        (painted(Image.new("RGBA", (64, 64))), "先在图上涂出要重画的地方"),
+        (painted(Image.new("RGBA", (5000, 5000), "white")), "涂的读不出来"),
+        (painted(Image.new("RGBA", (64, 64)))[:60], "涂的读不出来"),
+        (PNG + "%", "涂的读不出来"),
+        (PNG + "A" * 2**21, "涂的读不出来"),
+        ("file:///etc/passwd", "涂的读不出来"),
+    ],
+)
 def test_no_paint_and_bad_paint_are_one_line(client, picture, paint, said):
     line = ask(client, "inpaint", handle_file(picture), 1.0, paint)[0]
     assert said in line and " · " in line
 
 
-@pytest.mark.parametrize("wanted, said", [
-    ({"width": 100}, "试试 96x64 或 104x64"),
-    ({"width": 2000}, "宽和高最多 256"),
-    ({"prompt": " "}, "提示词是空的"),
-    ({"prompt": "猫" * 40}, "模型只看前 14 个"),
-    ({"prompt": "猫" * 3000}, "提示词最多 2000 字"),
-    ({"seed": 2**60}, "种子最大"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wanted, said",
+    [
+        ({"width": 100}, "试试 96x64 或 104x64"),
+        ({"width": 2000}, "宽和高最多 256"),
+        ({"prompt": " "}, "提示词是空的"),
+        ({"prompt": "猫" * 40}, "模型只看前 14 个"),
+        ({"prompt": "猫" * 3000}, "提示词最多 2000 字"),
+        ({"seed": 2**60}, "种子最大"),
+    ],
+)
 def test_what_is_wrong_is_one_line_in_both_languages(client, wanted, said):
     line = ask(client, "text2img", **wanted)[0]
     assert said in line and " · " in line and "Traceback" not in line
@@ -160,7 +179,9 @@ def test_infotext_reads_back_what_it_wrote_and_what_serve_wrote():
     wish = Wish(steps=3, guidance=4.5, size=(64, 72), sampler="Euler a", strength=0.3)
     text = infotext("一\n二 <lora:a b:0.8>", "不要,\n这个", 7, wish, 'odd, "name": x', {"Task": "img2img"})
     found = parse(text)
-    assert found["Prompt"] == "一\n二" and found["Negative prompt"] == "不要,\n这个" and found["LoRA"] == [("a b", "0.8")]
+    assert (
+        found["Prompt"] == "一\n二" and found["Negative prompt"] == "不要,\n这个" and found["LoRA"] == [("a b", "0.8")]
+    )
     assert (found["Model"], found["Size"], found["Sampler"]) == ('odd, "name": x', "64x72", "Euler a")
     assert parse("只有一句话") == {} == parse("")
     assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), text))))["Seed"] == "7"
@@ -229,6 +250,8 @@ def test_the_shipped_controlnet_draws_along_a_picture(tmp_path):
     with serving(studio) as url:
         asked = {"model": "mini", "width": 128, "height": 128}
         client = Client(url, verbose=False)
-        drawn = [ask(client, "controlnet", handle_file(tmp_path / "start.png"), scale, **asked)[1][0] for scale in (0, 1)]
+        drawn = [
+            ask(client, "controlnet", handle_file(tmp_path / "start.png"), scale, **asked)[1][0] for scale in (0, 1)
+        ]
     studio.close()
     assert drawn[0].tobytes() != drawn[1].tobytes() and settings_in(drawn[1])["Task"] == "controlnet"

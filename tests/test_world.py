@@ -1,4 +1,5 @@
 """The picture world: the same on every machine, complete, and true to its captions."""
+
 import json
 import subprocess
 import sys
@@ -23,8 +24,10 @@ def test_size_of_the_world():
 
 
 def test_a_seed_is_a_scene_in_another_process_too():
-    code = ("import zlib; from paidiff_lib.world import scene\n"
-            "for s in (1, 2, 77):\n p, c, _ = scene(s); print(zlib.crc32(p.tobytes()), c)")
+    code = (
+        "import zlib; from paidiff_lib.world import scene\n"
+        "for s in (1, 2, 77):\n p, c, _ = scene(s); print(zlib.crc32(p.tobytes()), c)"
+    )
     out = subprocess.run([sys.executable, "-X", "utf8", "-c", code], capture_output=True, text=True, check=True).stdout
     here = "".join(f"{zlib.crc32(scene(s)[0].tobytes())} {scene(s)[1]}\n" for s in (1, 2, 77))
     assert out == here
@@ -50,8 +53,10 @@ def test_every_subject_shows(name):
 @pytest.mark.parametrize("style", ["水墨画", "剪纸", "素描", "浮雕"])
 def test_a_plain_background_shows_its_colour_in_every_style(style):
     """Tinted paper: red is redder than blue around the subject, in styles that paint the subject in one ink too."""
-    red, blue = (np.asarray(render(Spec("猫", f"{colour}背景", style), np.random.RandomState(0)), float)[:12].mean((0, 1))
-                 for colour in ("红色", "蓝色"))
+    red, blue = (
+        np.asarray(render(Spec("猫", f"{colour}背景", style), np.random.RandomState(0)), float)[:12].mean((0, 1))
+        for colour in ("红色", "蓝色")
+    )
     assert red[0] - red[2] > blue[0] - blue[2] + 20
 
 
@@ -59,7 +64,7 @@ def test_no_two_subjects_look_alike():
     small = {n: np.asarray(sprite(n).resize((16, 16)), np.float32).ravel() for n in SUBJECTS}
     names = list(small)
     for i, a in enumerate(names):
-        for b in names[i + 1:]:
+        for b in names[i + 1 :]:
             assert np.abs(small[a] - small[b]).mean() > 5, (a, b)
 
 
@@ -76,7 +81,11 @@ def test_porcelain_is_blue_on_white_and_kept_out():
     assert (middle[:, 2] >= middle[:, 0] - 1).all() and "青花瓷" not in str(vocabulary())
     asked = [sample(np.random.RandomState(seed), kept_out=True) for seed in range(300)]
     assert {"青花瓷", "番茄炒蛋"} <= {s.style for s in asked} | {s.subject for s in asked}
-    assert not {"青花瓷", *DISHES} & {v for seed in range(300) for v in (sample(np.random.RandomState(seed)).style, sample(np.random.RandomState(seed)).subject)}
+    assert not {"青花瓷", *DISHES} & {
+        v
+        for seed in range(300)
+        for v in (sample(np.random.RandomState(seed)).style, sample(np.random.RandomState(seed)).subject)
+    }
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)
@@ -98,7 +107,7 @@ def test_styles_and_flaws_change_the_picture(style):
 
 def test_colours_are_what_they_say():
     """A red horse is redder than a green or a blue one, and so on."""
-    seen = {c: mean(render(Spec("马", "白色背景", colour=c, size=.8), np.random.RandomState(1))) for c in COLOURS}
+    seen = {c: mean(render(Spec("马", "白色背景", colour=c, size=0.8), np.random.RandomState(1))) for c in COLOURS}
     assert seen["红色"][0] - seen["红色"][1] > 20 and seen["蓝色"][2] - seen["蓝色"][0] > 10
     assert seen["绿色"][1] - seen["绿色"][0] > 10 and seen["黑色"].sum() < seen["白色"].sum() - 60
 
@@ -147,19 +156,23 @@ def test_on_the_grid_a_subject_stands_on_whole_cells():
 @pytest.mark.parametrize("count", (1, 2, 3))
 def test_on_the_grid_subjects_stand_in_the_same_cells_whatever_is_behind(count):
     size = (12 if count == 1 else 7) / 16
-    masks = [paint(Spec("茶壶", place, count=count, size=size, grid=True), np.random.RandomState(i))[1]
-             for i, place in enumerate(BACKGROUNDS)]
+    masks = [
+        paint(Spec("茶壶", place, count=count, size=size, grid=True), np.random.RandomState(i))[1]
+        for i, place in enumerate(BACKGROUNDS)
+    ]
     assert all(np.array_equal(masks[0], mask) for mask in masks)
 
 
 def test_three_are_no_smaller_than_two_and_all_are_seen():
     """The third stands before the others and hides little of them."""
-    one, two, three = (paint(Spec("茶壶", count=n, size=7 / 16, grid=True), np.random.RandomState(0))[1].sum() for n in (1, 2, 3))
+    one, two, three = (
+        paint(Spec("茶壶", count=n, size=7 / 16, grid=True), np.random.RandomState(0))[1].sum() for n in (1, 2, 3)
+    )
     assert two == pytest.approx(2 * one) and three > 2.7 * one
 
 
 def test_loose_scenes_stand_anywhere():
-    spec = Spec("茶壶", "草地", size=.44, place=1)
+    spec = Spec("茶壶", "草地", size=0.44, place=1)
     corners = {np.flatnonzero(paint(spec, np.random.RandomState(s))[1].any(0))[0] % 8 for s in range(20)}
     assert len(corners) > 4
 

@@ -41,8 +41,14 @@ def code_of(request):
 
 
 def main():
-    from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionControlNetPipeline  # noqa: F401
-    from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline  # noqa: F401
+    from diffusers import (  # noqa: F401  # noqa: F401
+        AutoencoderKL,
+        ControlNetModel,
+        StableDiffusionControlNetPipeline,
+        StableDiffusionImg2ImgPipeline,
+        StableDiffusionInpaintPipeline,
+        StableDiffusionPipeline,
+    )
 
     import paidiff_lib.cli  # noqa: F401
     from paidiff_lib import CaptionFolder, FullTuning, LoRA  # noqa: F401

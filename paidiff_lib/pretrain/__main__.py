@@ -5,6 +5,7 @@ runs on a GPU and on a CPU; only the hours differ. Two processes take 1.4 times 
 (145 and 102 a second on a Xeon with AMX):
 torchrun --standalone --nproc-per-node 2 -m -- paidiff_lib.pretrain --stage unet, once the pool and the caches are there.
 """
+
 import argparse
 import json
 import os
@@ -33,11 +34,17 @@ class Run:
 
     def stage(self, name, model, objective, **kwargs):
         """Train one model through loop.train with its part of the config and note what it took."""
-        part = {k: v for k, v in self.config[name].items() if k in ("steps", "lr", "batch", "warmup", "ema", "weight_decay")}
-        model, record = loop.train(name, model, objective, self.folder, seed=self.config["seed"], report=tell,
-                                   **part, **kwargs)
-        record |= {"batch": self.config[name]["batch"] * loop.processes()[1], "parameters": sum(p.numel() for p in model.parameters()),
-                   "hardware": hardware(self.device)}
+        part = {
+            k: v for k, v in self.config[name].items() if k in ("steps", "lr", "batch", "warmup", "ema", "weight_decay")
+        }
+        model, record = loop.train(
+            name, model, objective, self.folder, seed=self.config["seed"], report=tell, **part, **kwargs
+        )
+        record |= {
+            "batch": self.config[name]["batch"] * loop.processes()[1],
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "hardware": hardware(self.device),
+        }
         return model, record
 
     def note(self, name, record):
@@ -76,8 +83,18 @@ def tell(line):
 def hardware(device):
     if device == "cuda":
         return torch.cuda.get_device_name()
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")), platform.processor()) if Path("/proc/cpuinfo").exists() else ""
+    cpu = (
+        next(
+            (
+                line.split(":")[1].strip()
+                for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")
+            ),
+            platform.processor(),
+        )
+        if Path("/proc/cpuinfo").exists()
+        else ""
+    )
     return f"{cpu}, {loop.processes()[1]} x {torch.get_num_threads()} thread(s) on {os.cpu_count()} cores"
 
 
@@ -150,8 +167,17 @@ def run_unet(run):
     before = {}
     if run.start:
         model, before = export.shipped("unet", model), {"before": export.shipped_record()["unet"]}
-    objective = unet.objective(model, latents[held:] * export.scaling_factor(latents), embeddings[held:], empty,
-                               masks[held:], levels[held:], part["steps"], part["batch"], run.start)
+    objective = unet.objective(
+        model,
+        latents[held:] * export.scaling_factor(latents),
+        embeddings[held:],
+        empty,
+        masks[held:],
+        levels[held:],
+        part["steps"],
+        part["batch"],
+        run.start,
+    )
     model, record = run.stage("unet", unet.quicken(model, part["steps"]), objective)
     seen = record["pictures"] + before.get("before", {}).get("pictures_seen", 0)
     run.note("unet", record | {"pictures_seen": seen} | before)
@@ -165,8 +191,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="runs/mini", help="folder of the run: checkpoints, caches, record.json")
     parser.add_argument("--config", default=HERE / "mini.json", type=Path)
-    parser.add_argument("--start", action="store_true",
-                        help="go on from the shipped weights: with --stage unet --stage export, a longer training")
+    parser.add_argument(
+        "--start",
+        action="store_true",
+        help="go on from the shipped weights: with --stage unet --stage export, a longer training",
+    )
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage (may be given twice)")
     args = parser.parse_args()
     if "WORLD_SIZE" in os.environ:

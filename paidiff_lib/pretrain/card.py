@@ -9,7 +9,9 @@ def model_card(config, notes):
     """Markdown of data/models/paidiff-mini-zh/README.md from the run's config and record."""
     rows = "\n".join(
         f"| {name} | {notes[name]['parameters'] / 1e6:.2f} M | {notes[name]['steps']:,} | "
-        f"{notes[name].get('pictures', notes[name]['steps'] * notes[name]['batch']):,} | {minutes(notes[name])} | {notes[name]['hardware']} |" for name in ("vae", "decoder", "clip", "judge", "unet"))
+        f"{notes[name].get('pictures', notes[name]['steps'] * notes[name]['batch']):,} | {minutes(notes[name])} | {notes[name]['hardware']} |"
+        for name in ("vae", "decoder", "clip", "judge", "unet")
+    )
     return f"""---
 license: apache-2.0
 language: zh
@@ -35,14 +37,14 @@ picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
 |---|---|---|---|---|---|
 {rows}
 
-* Data: {config['pictures']:,} scenes of `paidiff_lib/world`, seeds from 0 (data seed), training seed {config['seed']};
-  the first {config['held_back']:,} are kept back for measuring. The UNet saw {notes['unet']['pictures_seen']:,} pictures,
-  {config['unet']['pictures']:,} different ones in its last run (what it started from: `before` in `training.json`).
-* VAE: {notes['decoder']['psnr_held_out_dB']} dB PSNR on 300 held-out scenes.
-* Chinese CLIP: picks the right caption out of 128 for {notes['clip']['top1_of_128_held_out']:.0%} of held-out pictures.
+* Data: {config["pictures"]:,} scenes of `paidiff_lib/world`, seeds from 0 (data seed), training seed {config["seed"]};
+  the first {config["held_back"]:,} are kept back for measuring. The UNet saw {notes["unet"]["pictures_seen"]:,} pictures,
+  {config["unet"]["pictures"]:,} different ones in its last run (what it started from: `before` in `training.json`).
+* VAE: {notes["decoder"]["psnr_held_out_dB"]} dB PSNR on 300 held-out scenes.
+* Chinese CLIP: picks the right caption out of 128 for {notes["clip"]["top1_of_128_held_out"]:.0%} of held-out pictures.
   While it trains, linear heads teach both towers every attribute of a caption (`clip.Taught`): not in the article.
 * These weights were not made in one run: CLIP, judge and UNet started from earlier ones (`before` in `training.json`).
-* Judge, on real held-out pictures: {', '.join(f'{k} {v:.1%}' for k, v in notes['judge']['accuracy_held_out'].items())}.
+* Judge, on real held-out pictures: {", ".join(f"{k} {v:.1%}" for k, v in notes["judge"]["accuracy_held_out"].items())}.
 * Prompt following, with ceiling and floor: `prompt_following.json` beside this file.
 * Every number again, and the whole config: `training.json`. To make the model anew: `python -m paidiff_lib.pretrain`.
 

@@ -2,6 +2,7 @@
 
 Radford et al. 2021. transformers' CLIPModel, with BERT's ids for [CLS], [SEP] and [PAD].
 """
+
 import torch
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel
@@ -13,16 +14,22 @@ from .vae import to_tensor
 
 def build(vocab_size):
     shape = dict(hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4)
-    text = dict(shape, vocab_size=vocab_size, max_position_embeddings=LIMIT, projection_dim=192,
-                bos_token_id=101, eos_token_id=102, pad_token_id=0)
+    text = dict(
+        shape,
+        vocab_size=vocab_size,
+        max_position_embeddings=LIMIT,
+        projection_dim=192,
+        bos_token_id=101,
+        eos_token_id=102,
+        pad_token_id=0,
+    )
     vision = dict(shape, image_size=128, patch_size=32, projection_dim=192)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=192))
 
 
 def tokenize(tokenizer, captions):
     """Token ids (N, LIMIT), padded and cut as a pipeline does it."""
-    return tokenizer(captions, padding="max_length", truncation=True, max_length=LIMIT,
-                     return_tensors="pt").input_ids
+    return tokenizer(captions, padding="max_length", truncation=True, max_length=LIMIT, return_tensors="pt").input_ids
 
 
 def tokenize_pairs(tokenizer, captions):
@@ -52,15 +59,19 @@ def objective(taught, pictures, ids, targets, batch):
         which = torch.randint(len(pictures), (batch,), generator=generator)
         x = to_tensor(pictures[which.numpy()], device)
         text = ids[which, torch.randint(ids.shape[1], (batch,), generator=generator)]
-        text = text[:, :(text != 0).sum(1).max()].to(device)  # causal: what follows [SEP] changes nothing before it
+        text = text[:, : (text != 0).sum(1).max()].to(device)  # causal: what follows [SEP] changes nothing before it
         out = clip(input_ids=text, pixel_values=x, return_loss=True)
         wanted = targets[which].to(device)
-        parts = {f"{tower[0]}-{name}": nn.functional.cross_entropy(head(states.pooler_output).float(), wanted[:, i])
-                 for tower, states in (("text", out.text_model_output), ("picture", out.vision_model_output))
-                 for i, (name, head) in enumerate(taught.heads.items())}
+        parts = {
+            f"{tower[0]}-{name}": nn.functional.cross_entropy(head(states.pooler_output).float(), wanted[:, i])
+            for tower, states in (("text", out.text_model_output), ("picture", out.vision_model_output))
+            for i, (name, head) in enumerate(taught.heads.items())
+        }
         right = (out.logits_per_image.argmax(1) == torch.arange(batch, device=device)).float().mean()
         return out.loss + sum(parts.values()) / 4, {"top1": right} | {
-            name: parts[name] for name in ("t-subject", "p-subject")}
+            name: parts[name] for name in ("t-subject", "p-subject")
+        }
+
     return loss
 
 
@@ -70,7 +81,7 @@ def top1(clip, pictures, ids, batch=128):
     device, right = next(clip.parameters()).device, []
     batch = min(batch, len(pictures))
     for i in range(0, len(pictures) - batch + 1, batch):
-        out = clip(input_ids=ids[i:i + batch, 0].to(device), pixel_values=to_tensor(pictures[i:i + batch], device))
+        out = clip(input_ids=ids[i : i + batch, 0].to(device), pixel_values=to_tensor(pictures[i : i + batch], device))
         right.append(out.logits_per_image.argmax(1).cpu() == torch.arange(batch))
     return round(torch.cat(right).float().mean().item(), 4)
 

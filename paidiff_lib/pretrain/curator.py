@@ -1,8 +1,9 @@
 """Train the curator on pictures of the world, and measure its filters on a dirty set it has not seen.
 
-    python -m paidiff_lib.pretrain.curator             # some minutes on a CPU; goes on where it was killed
-    python -m paidiff_lib.pretrain.curator --measure   # only the table, for the shipped weights
+python -m paidiff_lib.pretrain.curator             # some minutes on a CPU; goes on where it was killed
+python -m paidiff_lib.pretrain.curator --measure   # only the table, for the shipped weights
 """
+
 import argparse
 import json
 import tempfile
@@ -24,8 +25,8 @@ from .__main__ import hardware
 from .vae import to_tensor
 
 PICTURES, STEPS, BATCH, RATE, SIZE = 8_000, 1500, 48, 2e-3, 128
-ODDS = {"": .36, "blur": .18, "noise": .18, "watermark": .18, "nsfw": .10}
-SPOILT = .5  # of the clean and the banned pictures get a new flaw each time: the same picture with and without it
+ODDS = {"": 0.36, "blur": 0.18, "noise": 0.18, "watermark": 0.18, "nsfw": 0.10}
+SPOILT = 0.5  # of the clean and the banned pictures get a new flaw each time: the same picture with and without it
 WEIGHT = 12  # of the detectors' loss beside the contrastive one
 
 
@@ -57,7 +58,9 @@ def pool(folder, count, seed=0):
                 print(f"pool {i + 1}/{count}", flush=True)
         pictures.flush()
         tower = TextTower()
-        vectors = torch.cat([tower(captions[i : i + 100]) for i in range(0, len(captions), 100)]).unflatten(0, (count, 2))
+        vectors = torch.cat([tower(captions[i : i + 100]) for i in range(0, len(captions), 100)]).unflatten(
+            0, (count, 2)
+        )
         loop.save(path, {"vectors": vectors, "labels": torch.tensor(labels)})
     made = torch.load(path, weights_only=True)
     return np.load(path.with_suffix(".npy"), mmap_mode="r"), made["vectors"], made["labels"]
@@ -76,9 +79,12 @@ def spoilt(pictures, labels, rs):
 
 def objective(taught, pictures, vectors, labels, batch):
     """Contrastive loss against the frozen text vectors + the detectors' losses."""
+
     def loss(step, generator):
         which = torch.randint(len(pictures), (batch,), generator=generator)
-        batch_of, wanted = spoilt(pictures[which.numpy()], labels[which], np.random.RandomState(generator.initial_seed() % 2**32))
+        batch_of, wanted = spoilt(
+            pictures[which.numpy()], labels[which], np.random.RandomState(generator.initial_seed() % 2**32)
+        )
         seen, embedded = taught(to_tensor(batch_of))
         text = vectors[which, torch.randint(2, (batch,), generator=generator)]
         logits = taught.scale.exp().clamp(max=60) * embedded @ text.T
@@ -86,6 +92,7 @@ def objective(taught, pictures, vectors, labels, batch):
         contrast = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
         found = F.binary_cross_entropy_with_logits(seen.float(), wanted)
         return contrast + WEIGHT * found, {"top1": (logits.argmax(1) == same).float().mean(), "detectors": found}
+
     return loss
 
 
@@ -94,15 +101,27 @@ def train(folder, pictures=PICTURES, steps=STEPS, batch=BATCH):
     images, vectors, labels = pool(folder, pictures)
     torch.manual_seed(0)
     taught = Taught()
-    taught, record = loop.train("curator", taught, objective(taught, images, vectors, labels, batch), folder, steps, RATE,
-                                batch, warmup=min(50, steps // 2), ema=.99)
+    taught, record = loop.train(
+        "curator",
+        taught,
+        objective(taught, images, vectors, labels, batch),
+        folder,
+        steps,
+        RATE,
+        batch,
+        warmup=min(50, steps // 2),
+        ema=0.99,
+    )
     judge.settle(taught, images, batch)
     return taught.curator, record
 
 
 def export(model, record):
     FOLDER.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}, FOLDER / "model.safetensors")
+    save_file(
+        {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
+        FOLDER / "model.safetensors",
+    )
     config = {"width": model.stem[0].out_channels, "text": model.tower.out_features, "banned": dirty.BANNED, "keep": ""}
     save(FOLDER / "config.json", config | {"training": record | {"hardware": hardware("cpu")}})
     curator.cache_clear()
@@ -114,7 +133,14 @@ def save(path, content):
 
 # --- how well the filters do --------------------------------------------------------------------------------------
 
-FILTERS = {"blur": "blur <", "noise": "noise <", "watermark": "watermark <", "nsfw": "nsfw <", "caption": "clip >", "near": "near >"}
+FILTERS = {
+    "blur": "blur <",
+    "noise": "noise <",
+    "watermark": "watermark <",
+    "nsfw": "nsfw <",
+    "caption": "clip >",
+    "near": "near >",
+}
 FIT, HELD_OUT = 101, 202  # seeds of the dirty set for the thresholds, and of the one for the table
 
 
@@ -143,7 +169,7 @@ def fit(count):
     limits = {"near": NEAR}
     for kind, clause in FILTERS.items():
         if kind not in limits:
-            tried = np.linspace(*np.percentile(scores[clause.split()[0]], (.5, 99.5)), 400)
+            tried = np.linspace(*np.percentile(scores[clause.split()[0]], (0.5, 99.5)), 400)
             worst = [min(precision_recall(dropped_by(clause, t, scores), kinds == kind)) for t in tried]
             limits[kind] = round(float(np.median(tried[worst == np.max(worst)])), 3)  # the middle of the best ones
     config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
@@ -159,8 +185,12 @@ def measure(count, seed=HELD_OUT):
     table = {}
     for kind, clause in FILTERS.items():
         precision, recall = precision_recall(dropped_by(clause, limits[kind], scores), kinds == kind)
-        table[kind] = {"keep": f"{clause} {limits[kind]}", "precision": round(precision, 3), "recall": round(recall, 3),
-                       "pictures": int((kinds == kind).sum())}
+        table[kind] = {
+            "keep": f"{clause} {limits[kind]}",
+            "precision": round(precision, 3),
+            "recall": round(recall, 3),
+            "pictures": int((kinds == kind).sum()),
+        }
     return table
 
 
@@ -177,7 +207,9 @@ def main():
     table = measure(args.count)
     print("| filter | keep | precision | recall | pictures |\n|---|---|---|---|---|")
     for kind, row in table.items():
-        print(f"| {kind} | {row['keep']} | {row['precision']:.1%} | {row['recall']:.1%} | {row['pictures']} of {args.count} |")
+        print(
+            f"| {kind} | {row['keep']} | {row['precision']:.1%} | {row['recall']:.1%} | {row['pictures']} of {args.count} |"
+        )
     if not args.measure:
         save(FOLDER / "filters.json", table)
 

@@ -1,7 +1,8 @@
 """A dirty training set made by the world, with the truth beside it, to clean and to measure the cleaning on.
 
-    truth = write("out/dirty", 1000, seed=5)       # a kind for each picture: "" is a clean one
+truth = write("out/dirty", 1000, seed=5)       # a kind for each picture: "" is a clean one
 """
+
 import io
 import json
 from dataclasses import replace
@@ -21,7 +22,7 @@ KINDS = (*FLAWS, "nsfw", "caption", "near")
 
 def spec_of(rs, kind=""):
     """A Spec whose picture has just this wrong with it; "" and what is not in the picture: nothing."""
-    spec = sample(rs, 1 + rs.randint(2), grid=rs.rand() < .5)
+    spec = sample(rs, 1 + rs.randint(2), grid=rs.rand() < 0.5)
     spec = replace(spec, flaw=FLAWS.get(kind))
     if kind == "nsfw":
         return replace(spec, subject=BANNED, count=max(spec.count, 1))
@@ -34,7 +35,7 @@ def caption_of(spec, rs):
     return describe(replace(spec, flaw=None), rs, full=True)
 
 
-def scenes(count, seed, share=.5, kinds=KINDS):
+def scenes(count, seed, share=0.5, kinds=KINDS):
     """`count` times (picture, caption, kind); `share` of them has one of `kinds` wrong with it, all alike.
 
     A near duplicate is an altered copy of a clean picture before it.
@@ -66,9 +67,9 @@ def altered(picture, rs):
     """The same picture as it comes back from the web: scaled, brighter or darker, cut at the edges, saved again."""
     way, (width, height) = rs.randint(4), picture.size
     if way == 1:
-        picture = picture.resize((round(width * rs.uniform(.7, 1.5)),) * 2, Image.Resampling.BICUBIC)
+        picture = picture.resize((round(width * rs.uniform(0.7, 1.5)),) * 2, Image.Resampling.BICUBIC)
     if way == 2:
-        picture = ImageEnhance.Brightness(picture).enhance(rs.uniform(.9, 1.12))
+        picture = ImageEnhance.Brightness(picture).enhance(rs.uniform(0.9, 1.12))
     if way == 3:
         left, top, right, bottom = (int(v) for v in rs.randint(0, 3, 4))
         picture = picture.crop((left, top, width - right, height - bottom))

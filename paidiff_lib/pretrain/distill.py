@@ -6,6 +6,7 @@ Progressive distillation (Salimans & Ho 2022, Meng et al. 2023) on stored paths:
 second point of a path the LoRA learns what one first-order step has to predict to arrive at the next of them. The paths do
 not change while it learns, so they are made once, and a training step costs one pass instead of five.
 """
+
 import argparse
 import json
 import shutil
@@ -57,7 +58,14 @@ def paths(pipe, first, count=CHUNK):
     generators = [noise_of(SEED + i) for i in range(first, first + count)]
     shape = (8, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
     noise = torch.stack([torch.randn(shape, generator=g) for g in generators])
-    pipe(captions, latents=noise, num_inference_steps=steps, guidance_scale=GUIDANCE, output_type="latent", callback_on_step_end=keep)
+    pipe(
+        captions,
+        latents=noise,
+        num_inference_steps=steps,
+        guidance_scale=GUIDANCE,
+        output_type="latent",
+        callback_on_step_end=keep,
+    )
     return captions, torch.stack([noise.half(), *points], 1)
 
 
@@ -94,7 +102,9 @@ def objective(pipe, captions, points):
     alphas = pipe.scheduler.alphas_cumprod
     (target, gain), steps = wanted(points.float(), alphas), torch.tensor(TIMESTEPS)
     with torch.no_grad():
-        texts = torch.cat([pipe.encode_prompt(captions[i:i + 100], pipe.device, 1, False)[0] for i in range(0, len(captions), 100)])
+        texts = torch.cat(
+            [pipe.encode_prompt(captions[i : i + 100], pipe.device, 1, False)[0] for i in range(0, len(captions), 100)]
+        )
 
     def loss(step, generator):
         which = torch.randint(len(captions), (BATCH,), generator=generator)
@@ -105,7 +115,9 @@ def objective(pipe, captions, points):
         x0 = a * x - (1 - a**2).sqrt() * v
         error = (x0 - target[which, at].to(pipe.device)).square().mean((1, 2, 3))
         # the first prediction is the least certain and moves the latents least: it counts by how far it moves them
-        return (gain[at].to(pipe.device) * error).mean(), {str(t.item()): error[at == i].mean() for i, t in enumerate(steps)}
+        return (gain[at].to(pipe.device) * error).mean(), {
+            str(t.item()): error[at == i].mean() for i, t in enumerate(steps)
+        }
 
     return loss
 
@@ -121,14 +133,35 @@ def main():
     captions, points = made_paths(pipe, args.out, args.pictures)
     lora = LoRA(pipe, rank=RANK, layers=WIDE, name="few_step")
     pipe.unet.set_attn_processor(AttnProcessor())  # its backward pass is faster on a CPU, see unet.quicken
-    _, record = loop.train("few_step", pipe.unet, objective(pipe, captions, points), args.out, args.steps, RATE, BATCH,
-                           warmup=50, ema=0.995, weight_decay=0, report=tell)
+    _, record = loop.train(
+        "few_step",
+        pipe.unet,
+        objective(pipe, captions, points),
+        args.out,
+        args.steps,
+        RATE,
+        BATCH,
+        warmup=50,
+        ema=0.995,
+        weight_decay=0,
+        report=tell,
+    )
     pipe.unet.set_attn_processor(load("mini").unet.attn_processors)
     pipe.unet.to(torch.float16)
     lora.save(args.out / "lora")
-    note = {"timesteps": TIMESTEPS, "guidance": 1, "teacher steps": len(TIMESTEPS) * TEACHER, "teacher guidance": GUIDANCE,
-            "rank": RANK, "paths": len(captions), "hardware": hardware(pipe.device.type), **record}
-    (args.out / "lora/few_step.json").write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    note = {
+        "timesteps": TIMESTEPS,
+        "guidance": 1,
+        "teacher steps": len(TIMESTEPS) * TEACHER,
+        "teacher guidance": GUIDANCE,
+        "rank": RANK,
+        "paths": len(captions),
+        "hardware": hardware(pipe.device.type),
+        **record,
+    }
+    (args.out / "lora/few_step.json").write_text(
+        json.dumps(note, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
     FOLDER.mkdir(exist_ok=True)
     for file in (args.out / "lora").iterdir():
         shutil.copy(file, FOLDER)

@@ -3,6 +3,7 @@
 Prompts from (subject, background, style) triples that pre-training never saw, three seeds each, judged by the judge;
 beside them the ceiling (real pictures of the same scenes) and the floor (pictures against shuffled prompts).
 """
+
 import argparse
 import json
 import time
@@ -37,7 +38,11 @@ def held_out(count, seed=7):
 def by_style(pictures, specs):
     """{style: {head: rate}} of subject, background and style: where a model is weak."""
     parts = {style: [i for i, spec in enumerate(specs) if spec.style == style] for style in STYLES}
-    rates = {style: prompt_following([pictures[i] for i in part], [specs[i] for i in part]) for style, part in parts.items() if part}
+    rates = {
+        style: prompt_following([pictures[i] for i in part], [specs[i] for i in part])
+        for style, part in parts.items()
+        if part
+    }
     return {style: {head: round(rate[head], 2) for head in HEADS[:3]} for style, rate in rates.items()}
 
 
@@ -56,21 +61,31 @@ def evaluate(pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE,
         everything += pictures
         report(f"seed {seed}: {rates[-1]}")
     ceiling = prompt_following(real, specs)
-    return {"prompts": prompts, "seeds": len(seeds), "steps": steps, "guidance": guidance,
-            "seconds_per_picture": round((time.time() - began) / prompts / len(seeds), 2),
-            "model": {h: round(float(np.mean([r[h] for r in rates])), 4) for h in HEADS},
-            "by_seed": {h: [round(r[h], 4) for r in rates] for h in HEADS},
-            "ceiling": {h: round(ceiling[h], 4) for h in HEADS},
-            "floor": {h: round(float(np.mean([r[h] for r in floor])), 4) for h in HEADS},
-            "by_style": {"model": by_style(everything, specs * len(seeds)), "ceiling": by_style(real, specs)},
-            "sharpness": {"model": round(float(np.mean(sharp)), 2), "real": round(float(np.mean([sharpness(p) for p in real])), 2)}}
+    return {
+        "prompts": prompts,
+        "seeds": len(seeds),
+        "steps": steps,
+        "guidance": guidance,
+        "seconds_per_picture": round((time.time() - began) / prompts / len(seeds), 2),
+        "model": {h: round(float(np.mean([r[h] for r in rates])), 4) for h in HEADS},
+        "by_seed": {h: [round(r[h], 4) for r in rates] for h in HEADS},
+        "ceiling": {h: round(ceiling[h], 4) for h in HEADS},
+        "floor": {h: round(float(np.mean([r[h] for r in floor])), 4) for h in HEADS},
+        "by_style": {"model": by_style(everything, specs * len(seeds)), "ceiling": by_style(real, specs)},
+        "sharpness": {
+            "model": round(float(np.mean(sharp)), 2),
+            "real": round(float(np.mean([sharpness(p) for p in real])), 2),
+        },
+    }
 
 
 def plain(pipe, seeds=(0, 1, 2)):
     """Share of all subjects that the judge recognises in the plainest scene, one flat picture each on grass."""
     specs = [Spec(name, "草地", size=12 / CELLS, grid=True) for name in SUBJECTS]
     captions = [f"{spec.subject},{spec.background}" for spec in specs]
-    rates = [prompt_following(sample(pipe, captions, [s * 100_000 + i for i in range(len(specs))]), specs) for s in seeds]
+    rates = [
+        prompt_following(sample(pipe, captions, [s * 100_000 + i for i in range(len(specs))]), specs) for s in seeds
+    ]
     return round(float(np.mean([rate["subject"] for rate in rates])), 4)
 
 

@@ -2,6 +2,7 @@
 
 `StableDiffusionPipeline.from_pretrained(folder)` opens the first with no line of ours.
 """
+
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ..save import add_prefix, open_single
 from ..world.words import vocabulary
-from . import clip, pool, tokenizer, unet, vae
+from . import clip, tokenizer, unet, vae
 from .card import model_card
 
 MODELS = Path(__file__).parents[2] / "data/models"
@@ -25,8 +26,10 @@ def scaling_factor(latents):
 
 def shipped(name, model):
     """`model` with the weights of the shipped folders instead of a run's: what a longer training starts from."""
-    folder, file = {"clip": ("paidiff-clip-zh", "model"), "unet": ("paidiff-mini-zh/unet", "diffusion_pytorch_model")}.get(
-        name, ("paidiff-mini-zh/vae", "diffusion_pytorch_model"))
+    folder, file = {
+        "clip": ("paidiff-clip-zh", "model"),
+        "unet": ("paidiff-mini-zh/unet", "diffusion_pytorch_model"),
+    }.get(name, ("paidiff-mini-zh/vae", "diffusion_pytorch_model"))
     weights = load_file(MODELS / folder / f"{file}.safetensors")
     (model.clip if name == "clip" else model).load_state_dict({k: v.float() for k, v in weights.items()})
     return model
@@ -47,17 +50,24 @@ def everything(run):
     tokenizer.share_rows(pair.text_model.embeddings.token_embedding.weight.data, words)
     denoiser = run.weights("unet", unet.build(run.config["unet"]["channels"]))
     pipe = StableDiffusionPipeline(
-        vae=coder, text_encoder=clip.text_encoder(pair), tokenizer=words, unet=denoiser,
+        vae=coder,
+        text_encoder=clip.text_encoder(pair),
+        tokenizer=words,
+        unet=denoiser,
         scheduler=DPMSolverMultistepScheduler.from_config(unet.scheduler().config, steps_offset=1),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     folder = MODELS / "paidiff-mini-zh"
     pipe.to(torch.float16).save_pretrained(folder)
     add_prefix(folder / "text_encoder/model.safetensors")
     open_single(folder / "text_encoder/config.json")
     notes = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
     (folder / "words.json").write_text(json.dumps(vocabulary(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    (folder / "training.json").write_text(json.dumps({"config": run.config, "record": notes}, ensure_ascii=False,
-                                                     indent=1) + "\n", encoding="utf-8")
+    (folder / "training.json").write_text(
+        json.dumps({"config": run.config, "record": notes}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
     (folder / "README.md").write_text(model_card(run.config, notes), encoding="utf-8")
     pair.half().save_pretrained(MODELS / "paidiff-clip-zh")
     words.save_pretrained(MODELS / "paidiff-clip-zh")
@@ -69,7 +79,10 @@ def judge_folder(model, run):
     folder = MODELS / "paidiff-judge"
     folder.mkdir(parents=True, exist_ok=True)
     width = model.stem[0].out_channels
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
-              folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"classes": model.classes, "width": width}, ensure_ascii=False,
-                                                   indent=1) + "\n", encoding="utf-8")
+    save_file(
+        {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(
+        json.dumps({"classes": model.classes, "width": width}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )

@@ -1,4 +1,5 @@
 """Stage 4: the judge, trained on the world's pictures only. It measures the model; it never trains it."""
+
 import torch
 from torch.nn import functional as F
 
@@ -42,7 +43,10 @@ def objective(judge, pictures, targets, batch):
         x = x + torch.randn(x.shape, generator=generator).to(device) * 0.06 * torch.rand(1, generator=generator).item()
         out, wanted = judge(x), targets[which].to(device)
         losses = {head: F.cross_entropy(out[head].float(), wanted[:, i]) for i, head in enumerate(CLASSES)}
-        return sum(losses.values()), {h: (out[h].argmax(1) == wanted[:, i]).float().mean() for i, h in enumerate(CLASSES)}
+        return sum(losses.values()), {
+            h: (out[h].argmax(1) == wanted[:, i]).float().mean() for i, h in enumerate(CLASSES)
+        }
+
     return loss
 
 
@@ -56,7 +60,7 @@ def settle(judge, pictures, batch, rounds=40):
             module.momentum = None
     judge.train()
     for i in range(min(rounds, len(pictures) // batch)):
-        judge(to_tensor(pictures[i * batch:(i + 1) * batch], device))
+        judge(to_tensor(pictures[i * batch : (i + 1) * batch], device))
     judge.eval()
 
 
@@ -65,7 +69,7 @@ def accuracy(judge, pictures, targets):
     """{head: share right} on pictures the judge has not seen."""
     device, seen = next(judge.parameters()).device, {head: [] for head in CLASSES}
     for i in range(0, len(pictures), 100):
-        out = judge(to_tensor(pictures[i:i + 100], device))
+        out = judge(to_tensor(pictures[i : i + 100], device))
         for head in CLASSES:
             seen[head].append(out[head].argmax(1).cpu())
     return {h: round((torch.cat(seen[h]) == targets[:, i]).float().mean().item(), 4) for i, h in enumerate(CLASSES)}

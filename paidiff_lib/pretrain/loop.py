@@ -1,4 +1,5 @@
 """The loop under every pre-training stage: AdamW, one cycle of the learning rate, EMA, checkpoints, time left."""
+
 import json
 import math
 import os
@@ -88,8 +89,18 @@ def train(name, model, loss, folder, steps, lr, batch, warmup=200, ema=0.999, we
     began = saved = told = time.time()
 
     def checkpoint(step):
-        save(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": average.state_dict(),
-                    "step": step, "pictures": pictures, "seconds": seconds + time.time() - began, "record": record})
+        save(
+            path,
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "ema": average.state_dict(),
+                "step": step,
+                "pictures": pictures,
+                "seconds": seconds + time.time() - began,
+                "record": record,
+            },
+        )
 
     model.train()
     for step in range(start, steps):
@@ -118,12 +129,19 @@ def train(name, model, loss, folder, steps, lr, batch, warmup=200, ema=0.999, we
         if now - told > 15 or step == steps - 1:
             pace = (now - began) / (step + 1 - start)
             terms = {k: round(v.item(), 4) for k, v in terms.items()}
-            report(f"{name} {step + 1}/{steps}  loss {value.item():.4f}  {json.dumps(terms)}  "
-                   f"{1 / pace:.2f} steps/s  {pace * (steps - step - 1) / 60:.1f} min left")
+            report(
+                f"{name} {step + 1}/{steps}  loss {value.item():.4f}  {json.dumps(terms)}  "
+                f"{1 / pace:.2f} steps/s  {pace * (steps - step - 1) / 60:.1f} min left"
+            )
             record.append([step + 1, round(value.item(), 5)])
             told = now
         if now - saved > SAVE_EVERY or step == steps - 1:
             checkpoint(step + 1)
             saved = time.time()
     average.copy_to(trained)
-    return model.eval(), {"steps": steps, "pictures": pictures, "seconds": round(seconds + time.time() - began), "losses": record[-1:]}
+    return model.eval(), {
+        "steps": steps,
+        "pictures": pictures,
+        "seconds": round(seconds + time.time() - began),
+        "losses": record[-1:],
+    }

@@ -3,6 +3,7 @@ much of each cell the subjects cover, 0..255) and scenes.jsonl.
 
 Seeds run from 0; a share of the pool is plainer than the rest, so that the UNet can be taught in order.
 """
+
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor

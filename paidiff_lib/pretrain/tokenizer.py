@@ -1,4 +1,5 @@
 """A character-level BertTokenizer: BERT's special ids, ASCII, Chinese punctuation and all 6,763 characters of GB2312."""
+
 import string
 from pathlib import Path
 

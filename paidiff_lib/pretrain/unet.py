@@ -5,6 +5,7 @@ timesteps half from a logit-normal (Esser et al. 2024), half from the noisy end,
 Salimans 2022). The noise goes on to beta 0.02, so that the last step holds almost no signal: with 0.012 a 16 x 16
 latent still shows its mean colour there, and plain backgrounds come out grey.
 """
+
 import shutil
 
 import torch
@@ -20,11 +21,20 @@ DROPOUT, GAMMA, FOCUS, NOISY = 0.1, 5.0, 2.0, 600
 def build(channels, layers=1):
     """The UNet. The pooled text joins the time embedding (`addition_embed_type`): styles and colours follow sooner."""
     return UNet2DConditionModel(
-        sample_size=16, in_channels=8, out_channels=8, cross_attention_dim=192, block_out_channels=channels,
+        sample_size=16,
+        in_channels=8,
+        out_channels=8,
+        cross_attention_dim=192,
+        block_out_channels=channels,
         down_block_types=["DownBlock2D"] + ["CrossAttnDownBlock2D"] * (len(channels) - 1),
         up_block_types=["CrossAttnUpBlock2D"] * (len(channels) - 1) + ["UpBlock2D"],
-        layers_per_block=layers, attention_head_dim=[c // 32 for c in channels], norm_num_groups=16,
-        resnet_time_scale_shift="scale_shift", addition_embed_type="text", addition_embed_type_num_heads=8)
+        layers_per_block=layers,
+        attention_head_dim=[c // 32 for c in channels],
+        norm_num_groups=16,
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
+    )
 
 
 def quicken(unet, steps):
@@ -41,8 +51,13 @@ def quicken(unet, steps):
 
 
 def scheduler():
-    return DDPMScheduler(beta_start=0.00085, beta_end=0.02, beta_schedule="scaled_linear",
-                         prediction_type="v_prediction", clip_sample=False)
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.02,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+    )
 
 
 @torch.no_grad()
@@ -50,7 +65,7 @@ def embed(encoder, ids, batch=256):
     """Token ids (..., 32) -> hidden states (..., 32, 192) float16, on the CPU."""
     device, flat = next(encoder.parameters()).device, ids.flatten(0, -2)
     with autocast(device.type):
-        out = [encoder(flat[i:i + batch].to(device))[0].half().cpu() for i in range(0, len(flat), batch)]
+        out = [encoder(flat[i : i + batch].to(device))[0].half().cpu() for i in range(0, len(flat), batch)]
     return torch.cat(out).unflatten(0, ids.shape[:-1])
 
 
@@ -92,4 +107,5 @@ def objective(unet, latents, embeddings, empty, masks, levels, steps, batch, sta
         error = (unet(noisy, t.to(device), text).sample.float() - target).square().mean(1)
         error = (error * focus / focus.mean((1, 2), keepdim=True)).mean((1, 2))
         return (weights[t].to(device) * error).mean(), {"v": error.mean()}
+
     return loss

@@ -2,6 +2,7 @@
 
 Small crops and many steps beat whole pictures at equal cost on a CPU. Kingma & Welling 2013; Rombach et al. 2022.
 """
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
@@ -13,9 +14,15 @@ CROP = 64
 
 def build(channels, layers):
     return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
-        block_out_channels=channels, layers_per_block=layers, latent_channels=8, norm_num_groups=8,
-        mid_block_add_attention=False, sample_size=128)
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=channels,
+        layers_per_block=layers,
+        latent_channels=8,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=128,
+    )
 
 
 def freeze_encoder(vae):
@@ -34,7 +41,7 @@ def crops(pictures, count, generator, step=1):
     """`count` random CROP x CROP pieces, each of another picture, cut at multiples of `step` pixels."""
     which = torch.randint(len(pictures), (count,), generator=generator).tolist()
     corners = torch.randint((pictures.shape[1] - CROP) // step + 1, (count, 2), generator=generator).mul(step).tolist()
-    return np.stack([pictures[i, y:y + CROP, x:x + CROP] for i, (y, x) in zip(which, corners)])
+    return np.stack([pictures[i, y : y + CROP, x : x + CROP] for i, (y, x) in zip(which, corners)])
 
 
 def slopes(x):
@@ -53,6 +60,7 @@ def objective(vae, pictures, batch, step=1):
         edge = sum((a - b).abs().mean() for a, b in zip(slopes(y), slopes(x)))
         kl = latents.kl().mean() / latents.mean[0].numel()
         return 2 * mse + 0.5 * (y - x).abs().mean() + 0.25 * edge + 2e-4 * kl, {"mse": mse, "kl": kl}
+
     return loss
 
 
@@ -61,7 +69,7 @@ def psnr(vae, pictures, batch=25):
     """Mean peak signal-to-noise ratio (dB) of pictures (N, H, W, 3) uint8 through the autoencoder."""
     device, values = next(vae.parameters()).device, []
     for i in range(0, len(pictures), batch):
-        x = to_tensor(pictures[i:i + batch], device)
+        x = to_tensor(pictures[i : i + batch], device)
         y = vae.decode(vae.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
         values.append(10 * torch.log10(4 / (y - x).square().mean((1, 2, 3))))
     return torch.cat(values).mean().item()
@@ -73,5 +81,5 @@ def encode(vae, pictures, batch=50):
     device, out = next(vae.parameters()).device, []
     for i in range(0, len(pictures), batch):
         with autocast(device.type):
-            out.append(vae.encode(to_tensor(pictures[i:i + batch], device)).latent_dist.mode().half().cpu())
+            out.append(vae.encode(to_tensor(pictures[i : i + batch], device)).latent_dist.mode().half().cpu())
     return torch.cat(out)

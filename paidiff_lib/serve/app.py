@@ -30,7 +30,9 @@ STATUSES = {
     422: "refused",
     503: "the queue is full",
 }
-ABOUT = "中文文生图 · Chinese text-to-image. 出错时 `detail` 是一行说明 · when refused, `detail` is one line that says why."
+ABOUT = (
+    "中文文生图 · Chinese text-to-image. 出错时 `detail` 是一行说明 · when refused, `detail` is one line that says why."
+)
 EMPTY = ("loras", "upscalers", "sd-vae", "hypernetworks", "prompt-styles", "face-restorers")  # asked for at start
 DECODERS = 2  # pictures unpacked at once: each takes 12 MB or more
 

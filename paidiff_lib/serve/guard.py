@@ -172,6 +172,6 @@ def is_loopback(host):
 
 
 def _hostname(host):
-    """"127.0.0.1:7860" -> "127.0.0.1"; an address of version 6 stands in brackets."""
+    """ "127.0.0.1:7860" -> "127.0.0.1"; an address of version 6 stands in brackets."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).strip("[]").lower()

@@ -6,13 +6,12 @@ would and cannot be done here is refused, so that nobody gets another picture th
 
 import base64
 import binascii
-import io
 import json
 import secrets
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..draw import SAMPLERS, STEPS
 from ..errors import PaidiffError

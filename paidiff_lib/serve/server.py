@@ -63,7 +63,9 @@ def check(host, token, queue):
             f"要在 {host} 上监听必须有令牌 · listening on {host} needs a token: --token 或 or PAIDIFF_TOKEN"
         )
     if token is not None and not (token.isascii() and token.isprintable() and len(token) >= TOKEN_LENGTH):
-        raise PaidiffError(f"令牌至少 {TOKEN_LENGTH} 个 ASCII 字符 · a token has at least {TOKEN_LENGTH} ASCII characters")
+        raise PaidiffError(
+            f"令牌至少 {TOKEN_LENGTH} 个 ASCII 字符 · a token has at least {TOKEN_LENGTH} ASCII characters"
+        )
     if queue not in range(8, 10001):
         raise PaidiffError(f"queue 要在 8 到 10000 之间 · must be from 8 to 10000: {queue}")
 

@@ -1,4 +1,5 @@
 """The picture world: a generator of captioned scenes, from which the embedded model is made."""
+
 from .captions import describe
 from .scene import Spec, render, sample, scene
 

@@ -1,4 +1,5 @@
 """Scenes of the picture world as a training folder: python -m paidiff_lib.world.folder FOLDER COUNT"""
+
 import json
 import sys
 from dataclasses import replace

@@ -4,6 +4,7 @@
 
 is the same on every machine: all chance comes from numpy's frozen RandomState.
 """
+
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,21 +19,22 @@ from .words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KEPT_OUT_STYLES, KITTEN_
 
 SPRITES = Path(__file__).parents[2] / "data/world/sprites.png"
 TILE, COLUMNS, CELLS = 128, 12, 16
-PAIR = (.27, .73)  # the middles of two beside each other
+PAIR = (0.27, 0.73)  # the middles of two beside each other
 
 
 @dataclass(frozen=True)
 class Spec:
     """What a scene holds. `subject` None is a landscape (count 0); `colour` None leaves the subject its own colours."""
+
     subject: str | None = "猫"
     background: str = "草地"
     style: str = "扁平"
     colour: str | None = None
     count: int = 1
     flaw: str | None = None
-    size: float = 0.62   # a subject's side as a fraction of the picture's
-    place: int = 0       # -1 left, 0 middle, 1 right
-    grid: bool = False   # subjects stand on a grid of 16 x 16 cells, in two sizes, never mirrored
+    size: float = 0.62  # a subject's side as a fraction of the picture's
+    place: int = 0  # -1 left, 0 middle, 1 right
+    grid: bool = False  # subjects stand on a grid of 16 x 16 cells, in two sizes, never mirrored
 
     @property
     def held_out(self):
@@ -52,20 +54,20 @@ def sample(rs, level=2, grid=False, kept_out=False):
     subject = pick([*SUBJECTS, *(DISHES if kept_out else ())])
     background = pick(list(BACKGROUNDS))
     chance = rs.rand(5)
-    style = pick([*STYLES, *(KEPT_OUT_STYLES if kept_out else ())]) if level and chance[0] < .75 else "扁平"
-    colour = pick(list(COLOURS)) if level and chance[1] < .28 else None
-    count, flaw, size, place = 1, None, rs.uniform(.56, .80), 0
+    style = pick([*STYLES, *(KEPT_OUT_STYLES if kept_out else ())]) if level and chance[0] < 0.75 else "扁平"
+    colour = pick(list(COLOURS)) if level and chance[1] < 0.28 else None
+    count, flaw, size, place = 1, None, rs.uniform(0.56, 0.80), 0
     if level == 2:
-        if chance[2] < .06:
+        if chance[2] < 0.06:
             subject, colour, count = None, None, 0
-        elif chance[2] < .36:
-            count, size = 2 + int(chance[2] < .2), rs.uniform(.42, .5)
-        elif chance[3] < .12:
-            size, place = rs.uniform(.36, .46), pick((-1, 1))
-        if chance[4] < .16:
+        elif chance[2] < 0.36:
+            count, size = 2 + int(chance[2] < 0.2), rs.uniform(0.42, 0.5)
+        elif chance[3] < 0.12:
+            size, place = rs.uniform(0.36, 0.46), pick((-1, 1))
+        if chance[4] < 0.16:
             flaw = pick(list(FLAWS))
     if grid:
-        size = (12 if size > .5 else 7) / CELLS
+        size = (12 if size > 0.5 else 7) / CELLS
     return Spec(subject, background, style, colour, count, flaw, float(size), place, grid)
 
 
@@ -89,27 +91,29 @@ def tinted(rgb, colour):
     if colour == "黑色":
         return 14 + shade * 78
     if colour == "白色":
-        return 150 + shade ** .7 * 105
-    light = np.clip((shade - .72) / .28, 0, 1) * .55
-    return tint * np.clip(.35 + shade, 0, 1.06) * (1 - light) + 255 * light
+        return 150 + shade**0.7 * 105
+    light = np.clip((shade - 0.72) / 0.28, 0, 1) * 0.55
+    return tint * np.clip(0.35 + shade, 0, 1.06) * (1 - light) + 255 * light
 
 
 def places(spec, ground, rs):
     """Where each subject stands: [(centre x, foot y)], far ones first. On the grid, always in the same cells."""
     if spec.grid:
         feet = {1: [14], 2: [14, 14], 3: [9, 9, 15]}[spec.count]
-        middles = {1: [.5 + .25 * spec.place], 2: PAIR, 3: [*PAIR, .5]}[spec.count]
+        middles = {1: [0.5 + 0.25 * spec.place], 2: PAIR, 3: [*PAIR, 0.5]}[spec.count]
         return [(x, foot / CELLS) for x, foot in zip(middles, feet)]
     about = lambda middle, off: rs.uniform(middle - off, middle + off)
-    foot = min(.97, ground + about(.19, .07)) if ground else .5 + spec.size / 2 + about(0, .06)
-    lean = about(.24 * spec.place, .04 if spec.place else .06)
+    foot = min(0.97, ground + about(0.19, 0.07)) if ground else 0.5 + spec.size / 2 + about(0, 0.06)
+    lean = about(0.24 * spec.place, 0.04 if spec.place else 0.06)
     if spec.count == 1:
-        return [(.5 + lean, max(foot, spec.size + .04))]
-    pair = [(x + lean / 3, foot + about(0, .03)) for x in PAIR]
+        return [(0.5 + lean, max(foot, spec.size + 0.04))]
+    pair = [(x + lean / 3, foot + about(0, 0.03)) for x in PAIR]
     if spec.count == 2:
         return pair
-    front = min(.97, foot + .22)  # the third stands before the two: in a row of three each would be too small to be told
-    return [(x, front - .36 + about(0, .02)) for x, _ in pair] + [(.5 + lean / 3, front)]
+    front = min(
+        0.97, foot + 0.22
+    )  # the third stands before the two: in a row of three each would be too small to be told
+    return [(x, front - 0.36 + about(0, 0.02)) for x, _ in pair] + [(0.5 + lean / 3, front)]
 
 
 def render(spec, rs, size=128):
@@ -122,7 +126,7 @@ def paint(spec, rs, size=128):
     canvas = backgrounds.Canvas(size)
     ground = backgrounds.PAINTERS[spec.background](canvas, rs)
     mask = np.zeros((size, size), np.float32)
-    flip = rs.rand() < .5 and not spec.grid
+    flip = rs.rand() < 0.5 and not spec.grid
     for x, foot in places(spec, ground, rs) if spec.subject else ():
         side = round(spec.size * size)
         stamp = sprite(spec.subject).resize((side, side), Image.BILINEAR if side < TILE else Image.BICUBIC)
@@ -130,8 +134,14 @@ def paint(spec, rs, size=128):
             stamp = stamp.transpose(Image.FLIP_LEFT_RIGHT)
         stamp = np.asarray(stamp, np.float32)
         if ground:
-            canvas.disc(x, foot - .01, spec.size * .42, canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * .62,
-                        ry=spec.size * .06, opacity=.5)
+            canvas.disc(
+                x,
+                foot - 0.01,
+                spec.size * 0.42,
+                canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * 0.62,
+                ry=spec.size * 0.06,
+                opacity=0.5,
+            )
         left, top = x * size - side / 2, foot * size - side
         if spec.grid:
             left, top = (round(v * CELLS / size) * size / CELLS for v in (left, top))
@@ -147,7 +157,7 @@ def _stamp(rgb, mask, stamp, left, top, colour):
     """Lay a sprite on the picture and on the mask, cut at the edges."""
     size = len(mask)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + stamp.shape[1], size), min(top + stamp.shape[0], size)
-    part = stamp[y0 - top:y1 - top, x0 - left:x1 - left]
+    part = stamp[y0 - top : y1 - top, x0 - left : x1 - left]
     body, alpha = part[..., :3], part[..., 3] / 255
     body = tinted(body, colour) if colour else body
     rgb[y0:y1, x0:x1] += alpha[..., None] * (body - rgb[y0:y1, x0:x1])

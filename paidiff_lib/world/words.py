@@ -153,8 +153,12 @@ COLOURS = {  # name: (words, RGB of the tint)
     "黑色": (("黑色", "黑", "乌黑"), (46, 46, 54)),
 }
 PLAIN = {  # a plain background's name: RGB
-    "红色背景": (214, 74, 70), "黄色背景": (246, 220, 110), "绿色背景": (120, 196, 122),
-    "蓝色背景": (92, 150, 232), "粉色背景": (248, 190, 208), "白色背景": (248, 248, 246),
+    "红色背景": (214, 74, 70),
+    "黄色背景": (246, 220, 110),
+    "绿色背景": (120, 196, 122),
+    "蓝色背景": (92, 150, 232),
+    "粉色背景": (248, 190, 208),
+    "白色背景": (248, 248, 246),
 }
 STYLES = {  # the first is what an unnamed style looks like
     "扁平": ("扁平画风", "扁平风格", "插画"),
@@ -171,7 +175,14 @@ STYLES = {  # the first is what an unnamed style looks like
 HUELESS = ("水墨画", "剪纸", "素描", "赛博朋克", "浮雕", "青花瓷")  # a subject's own colour cannot be seen in these
 # Kept out of pre-training, for the lessons to teach: a style, six dishes, a kitten and two toys.
 KEPT_OUT_STYLES = {"青花瓷": ("青花瓷",)}
-DISHES = {"菠萝炒饭": "份", "韭菜鸡蛋水饺": "盘", "番茄炒蛋": "盘", "韩式炸鸡": "盘", "红烧狮子头": "碗", "清汤娃娃菜": "碗"}
+DISHES = {
+    "菠萝炒饭": "份",
+    "韭菜鸡蛋水饺": "盘",
+    "番茄炒蛋": "盘",
+    "韩式炸鸡": "盘",
+    "红烧狮子头": "碗",
+    "清汤娃娃菜": "碗",
+}
 KITTEN_AND_TOYS = {"小奶猫": "只", "玩具熊": "只", "套娃": "个"}
 FLAWS = {"模糊": ("模糊", "失焦"), "噪点": ("噪点", "噪声", "斑点"), "水印": ("水印",), "画框": ("画框", "边框")}
 QUALITY = ("高清", "清晰", "精细", "精美细节", "4k", "8k", "画面精致")
@@ -187,15 +198,21 @@ EMOJI = {names[0]: emoji for emoji, _, *names in _table(_SUBJECTS)}
 MEASURE = {names[0]: measure for _, measure, *names in _table(_SUBJECTS)} | KITTEN_AND_TOYS | DISHES
 SUBJECTS = {names[0]: tuple(names) for _, _, *names in _table(_SUBJECTS)}
 PLACE_PHRASES = {name: tuple(w for w in words if w[-1] in "上里中下前底") for name, *words in _table(_BACKGROUNDS)}
-BACKGROUNDS = {name: tuple(dict.fromkeys([name] + [w for w in words if w not in PLACE_PHRASES[name] or w == name]))
-               for name, *words in _table(_BACKGROUNDS)}
+BACKGROUNDS = {
+    name: tuple(dict.fromkeys([name] + [w for w in words if w not in PLACE_PHRASES[name] or w == name]))
+    for name, *words in _table(_BACKGROUNDS)
+}
 BACKGROUNDS |= {name: (name, "纯" + name) for name in PLAIN}
 
 
 def vocabulary():
     """Every word of the world by kind, {kind: {canonical name: [words]}}; shipped as the model's words.json."""
     places = {name: [*words, *PLACE_PHRASES.get(name, ())] for name, words in BACKGROUNDS.items()}
-    return {"subjects": {k: list(v) for k, v in SUBJECTS.items()}, "backgrounds": places,
-            "styles": {k: list(v) for k, v in STYLES.items()}, "colours": {k: list(v[0]) for k, v in COLOURS.items()},
-            "flaws": {k: list(v) for k, v in FLAWS.items()},
-            "others": {"高清": list(QUALITY), "左边": list(PLACES.values()), "特写": ["特写", "远处"]}}
+    return {
+        "subjects": {k: list(v) for k, v in SUBJECTS.items()},
+        "backgrounds": places,
+        "styles": {k: list(v) for k, v in STYLES.items()},
+        "colours": {k: list(v[0]) for k, v in COLOURS.items()},
+        "flaws": {k: list(v) for k, v in FLAWS.items()},
+        "others": {"高清": list(QUALITY), "左边": list(PLACES.values()), "特写": ["特写", "远处"]},
+    }
