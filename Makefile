@@ -11,7 +11,7 @@ BOOKS := $(wildcard notebooks/*.ipynb)
 .PHONY: lesson test lab bench test-gpu $(BOOKS)
 
 lesson: $(READY)
-	$(OFFLINE) $(BIN)/python scripts/run_lesson.py $(N)
+	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
 
 # Two at a time with one thread each: no thread waits for another, and one thread rounds the same everywhere.
 test: export OMP_NUM_THREADS = 1

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from run import machine
 
-from paidiff_lib.pretrain.dirty import altered, scenes
+from paidiff_world.dirty import altered, scenes
 
 RESULTS = Path(__file__).with_name("curate.json")
 DISTINCT, SEED = 2000, 9
@@ -74,7 +74,7 @@ def make(folder, count):
 
 def run(folder, count, kill_at=None):
     """One run of the command, watched from outside: seconds, and its memory in MB by how far it was."""
-    command = [sys.executable, "-m", "paidiff_lib.cli", "curate", str(folder)]
+    command = [sys.executable, "-m", "paidiff_app.cli", "curate", str(folder)]
     began, child = time.perf_counter(), subprocess.Popen(command, stdout=subprocess.DEVNULL)
     watched, scores, lines = psutil.Process(child.pid), Watched(folder / "scores.jsonl"), 0
     found = {"tenth": 0, "scoring": 0, "peak": 0}

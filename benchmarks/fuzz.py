@@ -39,9 +39,9 @@ def main():
     import conftest
 
     import paidiff_lib
-    from paidiff_lib.serve import server
-    from paidiff_lib.serve.app import Metrics
-    from paidiff_lib.serve.worker import Worker
+    from paidiff_app.server import run as server
+    from paidiff_app.server.routes import Metrics
+    from paidiff_app.server.worker import Worker
 
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listening:
         pipe = paidiff_lib.load(conftest.make_pipeline(Path(folder)))

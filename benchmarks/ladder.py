@@ -25,10 +25,10 @@ from gauge import flops, peak_memory, reachable, wait
 from run import machine
 
 import paidiff_lib as paidiff
-from paidiff_lib import faster
-from paidiff_lib.draw import sample
+from paidiff_lib import acceleration as faster
+from paidiff_lib.generate import sample
 from paidiff_lib.metrics import distance
-from paidiff_lib.pretrain.export import MODELS
+from paidiff_world.pretrain.export import MODELS
 
 PROMPTS = ["雪地里的两只企鹅", "草地上的一只猫", "水墨画,荷塘", "落日,一艘帆船"]
 DPM, GUIDED, CACHED = (faster.solver, "dpm"), (faster.guidance_every, 2), (faster.caching, 2)
@@ -94,7 +94,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         pipes = {name: pipe for name in LADDER if not left_out.get(name)}
         if mini and not gpu:
-            from paidiff_lib.export import export
+            from paidiff_app.onnx.export import export
 
             export(pipe, Path(folder) / "model")
             pipes[EXPORTED] = paidiff.load(Path(folder) / "model")
@@ -181,8 +181,9 @@ def distances(pipes):
 
 def accuracies(pipes, count, seeds):
     """The judge's five rates and their mean, over held-out prompts and seeds: {"accuracy", "by_seed", "heads"}."""
-    from paidiff_lib.metrics import prompt_following
-    from paidiff_lib.pretrain.evaluate import HEADS, held_out
+    from paidiff_world.heldout import held_out
+    from paidiff_world.judge import prompt_following
+    from paidiff_world.pretrain.evaluate import HEADS
 
     chosen, found = held_out(count), {}
     specs, captions = [spec for spec, _ in chosen], [caption for _, caption in chosen]

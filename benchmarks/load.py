@@ -33,7 +33,7 @@ WEB = httpx.Client(verify=False, timeout=600, limits=httpx.Limits(max_keepalive_
 
 def main():
     wanted = _arguments()
-    command = [sys.executable, "-m", "paidiff_lib.cli", "serve", "--port", "0", "--queue", str(wanted.queue)]
+    command = [sys.executable, "-m", "paidiff_app.cli", "serve", "--port", "0", "--queue", str(wanted.queue)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = re.search(r"http://\S+", process.stdout.readline())[0]

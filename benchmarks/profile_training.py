@@ -68,8 +68,12 @@ def profile(script, flags):
     importer._find_and_load = clock.timed(importer._find_and_load, clock.package)  # every import passes here
     from accelerate import Accelerator
 
-    from paidiff_lib import controlnet, dataset, launch, method, zoo
-    from paidiff_lib.train import Run
+    from paidiff_app import train_cli as launch
+    from paidiff_lib.data import layouts as dataset
+    from paidiff_lib.methods import base as method
+    from paidiff_lib.methods import controlnet
+    from paidiff_lib.models import load as zoo
+    from paidiff_lib.training.loop import Run
 
     clock.watch(zoo, load="load: model")
     clock.watch(dataset.Encoded, __init__="load: encode pictures and captions")

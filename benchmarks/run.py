@@ -21,8 +21,8 @@ from pathlib import Path
 from gauge import flops, peak_memory, reachable, seconds
 
 import paidiff_lib as paidiff
-from paidiff_lib.draw import GUIDANCE, STEPS
-from paidiff_lib.zoo import device, model_name
+from paidiff_lib.generate import GUIDANCE, STEPS
+from paidiff_lib.models.load import device, model_name
 
 REPEATS = 5
 PROCESS_REPEATS = 3
@@ -65,7 +65,7 @@ def starting(pipe):
     with tempfile.TemporaryDirectory() as folder:
         models = {"paidiff draw, whole process": model_name()}
         if device() == "cpu":
-            from paidiff_lib.export import export
+            from paidiff_app.onnx.export import export
 
             export(pipe, Path(folder) / "model")
             models["the same, exported"] = str(Path(folder) / "model")
@@ -130,7 +130,7 @@ def _process(model):
         command = [
             sys.executable,
             "-m",
-            "paidiff_lib.cli",
+            "paidiff_app.cli",
             "draw",
             PROMPT,
             "-o",

@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 
 import paidiff_lib as paidiff
-from paidiff_lib import CaptionFolder, FullTuning, LoRA, Mixed, TextualInversion, curate, profile, train, with_prior
-from paidiff_lib.draw import sample
-from paidiff_lib.lora import WIDE
-from paidiff_lib.metrics import judge, prompt_following, sharpness, similarity
-from paidiff_lib.pretrain import dirty
-from paidiff_lib.pretrain.evaluate import held_out
-from paidiff_lib.world import Spec
-from paidiff_lib.world.folder import food as food_scenes
-from paidiff_lib.world.folder import known, write
-from paidiff_lib.world.words import DISHES, SUBJECTS
+from paidiff_course import profile
+from paidiff_lib import CaptionFolder, FullTuning, LoRA, Mixed, TextualInversion, curate, train, with_prior
+from paidiff_lib.generate import sample
+from paidiff_lib.methods.lora import WIDE
+from paidiff_lib.metrics import sharpness
+from paidiff_world import Spec, dirty
+from paidiff_world.folders import food as food_scenes
+from paidiff_world.folders import known, write
+from paidiff_world.heldout import held_out
+from paidiff_world.judge import judge, prompt_following, similarity
+from paidiff_world.words import DISHES, SUBJECTS
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 RESULTS = Path(__file__).with_name("seeds.json")

@@ -29,7 +29,8 @@ def row(what, folder, size):
     """{"seconds", "memory"} of one row, in this process; memory is the GPU's where there is one."""
     import torch
 
-    from paidiff_lib import skeleton, zoo
+    from paidiff_app import skeleton
+    from paidiff_lib.models import load as zoo
 
     began = time.perf_counter()
     if what == "write":

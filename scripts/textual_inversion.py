@@ -11,8 +11,8 @@ out/kitten/learned_embeds.safetensors.
 
 from dataclasses import dataclass
 
-from paidiff_lib.launch import Flags, flag, main
-from paidiff_lib.textual_inversion import TextualInversion
+from paidiff_app.train_cli import Flags, flag, main
+from paidiff_lib.methods.textual_inversion import TextualInversion
 
 
 @dataclass

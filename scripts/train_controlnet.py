@@ -8,9 +8,9 @@ The result: `paidiff_lib.load(task="controlnet", control="out/canny")`, or `Cont
 
 from dataclasses import dataclass
 
-from paidiff_lib.controlnet import ControlNet
-from paidiff_lib.launch import Flags, flag, main
-from paidiff_lib.zoo import load_control
+from paidiff_app.train_cli import Flags, flag, main
+from paidiff_lib.methods.controlnet import ControlNet
+from paidiff_lib.models.load import load_control
 
 
 @dataclass

@@ -11,11 +11,11 @@ The result is a whole model: `StableDiffusionPipeline.from_pretrained("out/dream
 
 from dataclasses import dataclass
 
-from paidiff_lib.dreambooth import with_prior
+from paidiff_app.train_cli import Flags, flag, main
 from paidiff_lib.errors import PaidiffError
-from paidiff_lib.full import FullTuning
-from paidiff_lib.launch import Flags, flag, main
-from paidiff_lib.lora import WIDE, LoRA
+from paidiff_lib.methods.dreambooth import with_prior
+from paidiff_lib.methods.full import FullTuning
+from paidiff_lib.methods.lora import WIDE, LoRA
 
 
 @dataclass

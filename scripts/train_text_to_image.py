@@ -11,8 +11,8 @@ The result is a whole model: `StableDiffusionPipeline.from_pretrained("out/full"
 
 from dataclasses import dataclass
 
-from paidiff_lib.full import FullTuning
-from paidiff_lib.launch import Flags, flag, main
+from paidiff_app.train_cli import Flags, flag, main
+from paidiff_lib.methods.full import FullTuning
 
 
 @dataclass

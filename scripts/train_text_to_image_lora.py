@@ -10,8 +10,8 @@ The result: `pipe.load_lora_weights("out/lora")`, or `load_lora_weights("out/lor
 
 from dataclasses import dataclass
 
-from paidiff_lib.launch import Flags, flag, main
-from paidiff_lib.lora import ATTENTION, WIDE, LoRA
+from paidiff_app.train_cli import Flags, flag, main
+from paidiff_lib.methods.lora import ATTENTION, WIDE, LoRA
 
 
 @dataclass

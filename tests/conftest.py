@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import paidiff_lib  # first, because it sets what the hub libraries read at import
+import paidiff_lib
+from paidiff_lib.environment import set_defaults
+
+set_defaults()  # before the hub libraries are imported
 
 SPECIAL = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
 HANZI = "一两三只匹朵的在上里雪地企鹅猫小狗草沙发水墨画高清模糊红色蓝星空月亮变形金刚"
@@ -136,7 +139,7 @@ def published(tiny_folder, tmp_path_factory):
 @pytest.fixture(scope="session")
 def skeletons(tmp_path_factory):
     """A folder with tiny skeletons: `artist`, its ControlNet beside it, and the LoRA `poem`."""
-    from paidiff_lib import skeleton
+    from paidiff_app import skeleton
 
     folder = tmp_path_factory.mktemp("skeletons")
     names = {"artist": "", "artist-controlnet-canny": "-controlnet-canny", "poem": "-lora-poem"}

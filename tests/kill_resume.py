@@ -18,14 +18,14 @@ from pathlib import Path
 import torch
 
 import paidiff_lib
-from paidiff_lib import checkpoint
-from paidiff_lib.controlnet import ControlNet
-from paidiff_lib.dataset import CaptionFolder
-from paidiff_lib.dreambooth import with_prior
-from paidiff_lib.full import FullTuning
-from paidiff_lib.lora import LoRA
-from paidiff_lib.textual_inversion import TextualInversion
-from paidiff_lib.train import train
+from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.methods.controlnet import ControlNet
+from paidiff_lib.methods.dreambooth import with_prior
+from paidiff_lib.methods.full import FullTuning
+from paidiff_lib.methods.lora import LoRA
+from paidiff_lib.methods.textual_inversion import TextualInversion
+from paidiff_lib.training import checkpoint
+from paidiff_lib.training.loop import train
 
 METHODS = {
     "lora": lambda pipe: LoRA(pipe, rank=2, alpha=3, dropout=0.1, text_encoder=True),

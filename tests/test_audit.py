@@ -14,8 +14,8 @@ from PIL import Image
 from rich.console import Console
 
 from paidiff_lib import CaptionFolder, LoRA, PaidiffError, audit, train
-from paidiff_lib.alike import NEAR, glance, nearest_before
-from paidiff_lib.audit import FAULTS, HINTS
+from paidiff_lib.cleaning.audit import FAULTS, HINTS
+from paidiff_lib.cleaning.near_duplicates import NEAR, glance, nearest_before
 
 GOOD = {"好.png": "一只猫", "good 2.jpg": "草地上的狗", "sub/3.webp": "雪地里的企鹅"}
 
@@ -434,7 +434,7 @@ def test_nothing_is_left(tmp_path):
 
 
 def test_the_nearest_one_before(monkeypatch):
-    from paidiff_lib import alike
+    from paidiff_lib.cleaning import near_duplicates as alike
 
     monkeypatch.setattr(alike, "ROWS", 7)
     monkeypatch.setattr(alike, "COLUMNS", 5)
@@ -449,7 +449,7 @@ def test_the_nearest_one_before(monkeypatch):
 
 
 def test_copies_are_near_and_others_are_not():
-    from paidiff_lib.world import scene
+    from paidiff_world import scene
 
     scenes = [scene(seed)[0] for seed in range(40)]
     copies = [Image.open(io.BytesIO(raw(p.resize((100, 100)), "JPEG", quality=50))) for p in scenes]

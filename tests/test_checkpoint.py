@@ -4,8 +4,11 @@ import signal
 import pytest
 import torch
 
-from paidiff_lib import PaidiffError, checkpoint
-from paidiff_lib.checkpoint import Store, require_finite, verifies, written_whole
+from paidiff_lib import PaidiffError
+from paidiff_lib.files import written_whole
+from paidiff_lib.models.save import require_finite
+from paidiff_lib.training import checkpoint
+from paidiff_lib.training.checkpoint import Store, verifies
 
 
 def save(store, step, text="weights"):

@@ -7,11 +7,11 @@ from diffusers import ControlNetModel
 from PIL import Image, ImageDraw
 
 import paidiff_lib
-from paidiff_lib.controlnet import ControlNet, draw_along
-from paidiff_lib.dataset import CaptionFolder
-from paidiff_lib.edges import canny, edge_agreement
+from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.errors import PaidiffError
-from paidiff_lib.train import train
+from paidiff_lib.methods.controlnet import ControlNet, draw_along
+from paidiff_lib.metrics import canny, edge_agreement
+from paidiff_lib.training.loop import train
 
 
 def square(at=16, side=64):

@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from paidiff_lib import CaptionFolder, PaidiffError, curate
-from paidiff_lib.curator import DETECTORS, FOLDER
-from paidiff_lib.pretrain import curator as school
-from paidiff_lib.pretrain import dirty
-from paidiff_lib.rule import Rule
-from paidiff_lib.scorers import RealClip, SafetyChecker
+from paidiff_lib.cleaning.quality_model import DETECTORS, FOLDER
+from paidiff_lib.cleaning.rule import Rule
+from paidiff_lib.cleaning.scorers import RealClip, SafetyChecker
+from paidiff_lib.files import data_folder
+from paidiff_world import dirty
+from paidiff_world.pretrain import curator as school
 
-room = importlib.import_module("paidiff_lib.curate")  # the package's own name `curate` is the function
+room = importlib.import_module("paidiff_lib.cleaning.filter")
 
 # --- rules ------------------------------------------------------------------------------------------------------
 
@@ -243,7 +244,7 @@ def test_the_real_safety_checker(tmp_path, pictures):
 
 
 def test_the_shipped_filters_are_right_nine_times_in_ten():
-    table = json.loads((FOLDER / "filters.json").read_text(encoding="utf-8"))
+    table = json.loads((data_folder() / FOLDER / "filters.json").read_text(encoding="utf-8"))
     assert set(table) == set(dirty.KINDS) and all(
         min(row["precision"], row["recall"]) >= 0.9 for row in table.values()
     ), table

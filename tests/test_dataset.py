@@ -7,8 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from paidiff_lib import PaidiffError, dataset
-from paidiff_lib.dataset import Cache, CaptionFolder, Encoded, encode_captions, encode_picture, read_picture, square
+from paidiff_lib import PaidiffError
+from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.data.images import read_picture, square
+from paidiff_lib.models.encode import encode_captions, encode_picture
+from paidiff_lib.training import latents
+from paidiff_lib.training.latents import Cache, Encoded
 
 RED = (255, 0, 0)
 
@@ -259,7 +263,7 @@ def test_the_disk_cache_spares_the_encoders(tiny, pictures, tmp_path, monkeypatc
     files = sorted(cache.rglob("*.tensor"))
     assert len(files) == 6 and not list(cache.rglob("*.part"))
     calls = []
-    monkeypatch.setattr(dataset, "encode_picture", lambda *a: calls.append(a) or encode_picture(*a))
+    monkeypatch.setattr(latents, "encode_picture", lambda *a: calls.append(a) or encode_picture(*a))
     again = Encoded(tiny, CaptionFolder(pictures), cache)
     assert torch.equal(first.moments(0, (0.5, False)), again.moments(0, (0.5, False))) and not calls
     for file in files:  # cut in the middle, as a full disk leaves it, or with one bad byte
@@ -286,7 +290,7 @@ def test_another_picture_size_or_vae_is_encoded_anew(tiny, pictures, tmp_path):
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     cache = Cache(tmp_path)
-    monkeypatch.setattr(dataset.os, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(latents.os, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError):
         cache.get("ab12", lambda: torch.ones(2))
     monkeypatch.undo()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from paidiff_lib import PaidiffError, draw
-from paidiff_lib.draw import BATCH, check_settings, sample
+from paidiff_lib.generate import BATCH, check_settings, sample
 
 
 def pixels(picture):

@@ -7,9 +7,11 @@ from conftest import refused
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 import paidiff_lib as paidiff
-from paidiff_lib import LoRA, check_prompt, exported, load
-from paidiff_lib.draw import sample
-from paidiff_lib.export import export
+from paidiff_app import open_model
+from paidiff_app.onnx import runtime as exported
+from paidiff_app.onnx.export import export
+from paidiff_lib import LoRA, check_prompt, load
+from paidiff_lib.generate import sample
 
 
 def furthest(a, b):
@@ -66,7 +68,10 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_the_same_pictures_as_the_pipeline(tiny, folder, settings):
-    pipe, prompts = load(folder), ["两只企鹅,雪地里的红色水墨画星空月亮猫狗沙发", "猫"]  # the first is over the limit
+    pipe, prompts = (
+        open_model(folder),
+        ["两只企鹅,雪地里的红色水墨画星空月亮猫狗沙发", "猫"],
+    )  # the first is over the limit
     ours, theirs = (paidiff.draw(one, prompts, **settings) for one in (pipe, tiny))
     assert [picture.size for picture in ours] == [picture.size for picture in theirs]
     assert furthest(ours, theirs) <= 2
@@ -76,20 +81,20 @@ def test_the_same_pictures_as_the_pipeline(tiny, folder, settings):
 def test_the_mini_model_over_all_steps(tmp_path):
     mini = load("mini")
     export(mini, tmp_path / "mini")
-    pipe = load(tmp_path / "mini")
+    pipe = open_model(tmp_path / "mini")
     prompts = ["雪地里的两只企鹅", "水墨画,荷塘"]
     assert furthest(paidiff.draw(pipe, prompts), paidiff.draw(mini, prompts)) <= 2
 
 
 @pytest.mark.parametrize("prompt", ["", "变形金刚", "a big cat", "五只猫", "猫" * 40, "龘,雪地", "一只猫,草地"])
 def test_hints_are_the_same(tiny, folder, prompt):
-    assert check_prompt(load(folder), prompt) == check_prompt(tiny, prompt)
+    assert check_prompt(open_model(folder), prompt) == check_prompt(tiny, prompt)
 
 
 def test_drawing_imports_neither_torch_nor_diffusers(folder, run_python):
     code = f"""
-import sys, paidiff_lib as paidiff
-paidiff.draw(paidiff.load({str(folder)!r}), "猫", steps=1)
+import sys, paidiff_app, paidiff_lib as paidiff
+paidiff.draw(paidiff_app.open_model({str(folder)!r}), "猫", steps=1)
 print([name for name in ("torch", "diffusers", "transformers") if name in sys.modules])
 """
     done = run_python(code)
@@ -118,9 +123,9 @@ def test_another_picture_is_not_saved_and_an_older_export_stays(tiny, folder, tm
     target = tmp_path / "out"
     export(tiny, target)
     before = {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()}
-    real = exported.Exported.sample
+    real = exported.Exported.run_batch
     monkeypatch.setattr(
-        exported.Exported, "sample", lambda self, p, u, seeds, *rest: real(self, p, u, [9] * len(p), *rest)
+        exported.Exported, "run_batch", lambda self, p, u, seeds, *rest: real(self, p, u, [9] * len(p), *rest)
     )
     refused(["not saved", "/ 255"], lambda: export(tiny, target))
     assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
@@ -154,16 +159,16 @@ def test_what_cannot_be_exported_is_refused(tiny, tmp_path):
 
 
 def test_a_damaged_export_and_other_tasks_are_refused(folder, tmp_path):
-    refused(["img2img"], lambda: load(folder, "img2img"))
+    refused(["open_model"], lambda: load(folder, "img2img"))
     (tmp_path / "export.json").write_text('{"format": 1}')
-    refused(["cannot read the exported model"], lambda: load(tmp_path))
+    refused(["cannot read the exported model"], lambda: open_model(tmp_path))
     (tmp_path / "export.json").write_text('{"format": 99}')
-    refused(["99"], lambda: load(tmp_path))
+    refused(["99"], lambda: open_model(tmp_path))
 
 
 def test_without_the_runtime_one_line(folder, tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     refused(["onnx,", ".[export]"], lambda: export(tiny, tmp_path / "out"))
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    refused([".[export]"], lambda: load(folder))
+    refused([".[export]"], lambda: open_model(folder))
     refused([".[export]"], lambda: export(tiny, tmp_path / "out"))

@@ -7,8 +7,9 @@ from conftest import refused
 from torch.utils.flop_counter import FlopCounterMode
 
 import paidiff_lib as paidiff
-from paidiff_lib import LoRA, faster, load
-from paidiff_lib.draw import sample
+from paidiff_lib import LoRA, load
+from paidiff_lib import acceleration as faster
+from paidiff_lib.generate import sample
 from paidiff_lib.metrics import distance
 
 PROMPTS = ["雪地里的两只企鹅", "草地上的一只猫"]
@@ -205,7 +206,7 @@ def test_half_precision_says_that_it_wants_a_gpu(tiny, capsys):
 def test_without_a_compiler_one_line_and_the_same_picture(run_python, tiny_folder):
     code = f"""
 import paidiff_lib as paidiff
-from paidiff_lib import faster
+from paidiff_lib import acceleration as faster
 pipe = paidiff.load({str(tiny_folder)!r})
 plain = paidiff.draw(pipe, "猫", steps=2)
 with faster.compiled(pipe):

@@ -6,12 +6,12 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel
 
-from paidiff_lib.dataset import CaptionFolder, Mixed
-from paidiff_lib.draw import sample
-from paidiff_lib.dreambooth import class_pictures, with_prior
+from paidiff_lib.data.folder import CaptionFolder, Mixed
 from paidiff_lib.errors import PaidiffError
-from paidiff_lib.full import FullTuning
-from paidiff_lib.train import train
+from paidiff_lib.generate import sample
+from paidiff_lib.methods.dreambooth import class_pictures, with_prior
+from paidiff_lib.methods.full import FullTuning
+from paidiff_lib.training.loop import train
 
 
 def folder_of(folder, colours):

@@ -14,8 +14,10 @@ import torch
 from fake_hub import FakeHub
 
 import paidiff_lib
-from paidiff_lib import hub, safe, zoo
-from paidiff_lib.family import FAMILY
+from paidiff_lib.models import download as hub
+from paidiff_lib.models import load as zoo
+from paidiff_lib.models import verify as safe
+from paidiff_lib.models.registry import FAMILY
 
 REPO = "alibaba-pai/pai-diffusion-artist-large-zh"
 SCOPE = "PAI/pai-diffusion-artist-large-zh"
@@ -141,9 +143,9 @@ def test_a_wrong_hash_is_refused_and_removed(network):
 
 DOWNLOAD = """
 import sys, paidiff_lib
-from paidiff_lib import hub, zoo
-hub.HUB = sys.argv[1]
-print(zoo.find("artist-large"))
+from paidiff_lib.models import download, load
+download.HUB = sys.argv[1]
+print(load.find("artist-large"))
 """
 
 
@@ -226,7 +228,7 @@ def test_a_folder_of_the_modelscope_package_is_found(network, published, tmp_pat
 
 
 def test_doctor_says_what_is_at_hand_and_never_downloads(network, published, tmp_path, monkeypatch):
-    from paidiff_lib import doctor
+    from paidiff_app import doctor
 
     servers = network(scope={}, mirror={}, hub={})
     monkeypatch.setenv("PAIDIFF_MODEL", "artist-large")

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 import paidiff_lib as paidiff
 from paidiff_lib import PaidiffError, inpaint
-from paidiff_lib.dataset import native_size
+from paidiff_lib.models.encode import native_size
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """data/README.md is complete: every file has a row, every row has a file, every borrowed thing has its licence."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
+FOLDERS = ["data", "paidiff_lib/assets", "paidiff_world/assets"]
+FONTS, SPRITES = "../paidiff_lib/assets/fonts/", "../paidiff_world/assets/"
 ROW = re.compile(r"^\| `([^`]+)` \|(.+)\|$", re.M)
 
 
@@ -26,11 +29,12 @@ def files():
         "--cached",
         "--others",
         "--exclude-standard",
-        "data",
+        *FOLDERS,
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     listed = [ROOT / name for name in done.stdout.split("\0") if name]
-    return sorted({p.relative_to(DATA).as_posix() for p in listed or DATA.rglob("*") if p.is_file()})
+    listed = listed or [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+    return sorted({os.path.relpath(path, DATA) for path in listed if path.is_file()})
 
 
 def covers(row, name):
@@ -53,18 +57,18 @@ def test_every_row_says_everything():
 
 def test_borrowed_things_have_their_licence_and_their_story():
     borrowed = [path for path, cells in rows().items() if cells[1] == "yes"]
-    assert {"fonts/", "world/", "prompts/"} <= set(borrowed)
+    assert {FONTS, SPRITES, "../paidiff_lib/assets/prompts/"} <= set(borrowed)
     for path in borrowed:
         assert (DATA / path / "LICENSE").stat().st_size > 300 and (DATA / path / "README.md").is_file(), path
         assert f"`{path}LICENSE`" in rows()[path][2], path
-    for path in ("fonts/LICENSE", "world/LICENSE"):
-        text = (DATA / path).read_text(encoding="utf-8")
+    for path in (FONTS, SPRITES):
+        text = (DATA / path / "LICENSE").read_text(encoding="utf-8")
         assert "Copyright" in text and "SIL OPEN FONT LICENSE Version 1.1" in text, path
 
 
 def test_the_commands_of_the_ledger_exist():
     text = (DATA / "README.md").read_text(encoding="utf-8")
-    for script in re.findall(r"python (scripts/\w+\.py)", text):
+    for script in re.findall(r"python ((?:scripts|tools)/\w+\.py)", text):
         assert (ROOT / script).is_file(), script
     for module in re.findall(r"python -m ([\w.]+)", text):
         path = ROOT / module.replace(".", "/")

@@ -29,7 +29,7 @@ for cell in cells:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_lesson_runs_on_a_skeleton(path, skeletons, tmp_path, warm):
     (tmp_path / "notebooks").mkdir()
-    for name in ("data", "scripts", "paidiff_lib"):
+    for name in ("data", "scripts", "tools", "paidiff_lib", "paidiff_app", "paidiff_world", "paidiff_course"):
         (tmp_path / name).symlink_to(ROOT / name)
     done = warm(
         "-c", RUN, path, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT)

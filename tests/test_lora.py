@@ -6,8 +6,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import paidiff_lib
-from paidiff_lib import PaidiffError, lora
-from paidiff_lib.lora import ATTENTION, WIDE, LoRA, deltas, export_kohya, load_lora, merge, scales, set_scales
+from paidiff_lib import PaidiffError
+from paidiff_lib.methods import lora_files
+from paidiff_lib.methods.adapters import merge, scales, set_scales
+from paidiff_lib.methods.lora import ATTENTION, WIDE, LoRA
+from paidiff_lib.methods.lora_files import deltas, export_kohya, load_lora
 
 LAYERS = {"attention": ATTENTION, "wide": WIDE}
 
@@ -129,7 +132,7 @@ def test_kohya_export_has_the_same_deltas_and_the_same_picture(tiny, tiny_folder
 
 def test_an_export_that_reads_back_differently_is_refused(tiny, tmp_path, monkeypatch):
     made(tiny)
-    monkeypatch.setattr(lora, "_kohya_key", lambda place: "lora_unet_mid_block_attentions_0_proj_in")
+    monkeypatch.setattr(lora_files, "_kohya_key", lambda place: "lora_unet_mid_block_attentions_0_proj_in")
     with pytest.raises(PaidiffError, match="reads back differently"):
         export_kohya(tiny, tmp_path / "cat.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from paidiff_lib.metrics import distance, interval, judge, prompt_following, sharpness, similarity, truth
-from paidiff_lib.pretrain.evaluate import held_out
-from paidiff_lib.world import Spec, render
+from paidiff_lib.metrics import distance, interval, sharpness
+from paidiff_world import Spec, render
+from paidiff_world.heldout import held_out
+from paidiff_world.judge import judge, prompt_following, similarity, truth
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 import paidiff_lib as paidiff
-from paidiff_lib.draw import sample
-from paidiff_lib.metrics import judge, prompt_following
-from paidiff_lib.pretrain import pool, vae
-from paidiff_lib.pretrain.evaluate import HEADS, evaluate, held_out
-from paidiff_lib.world import Spec, render, scene
-from paidiff_lib.world.words import vocabulary
+from paidiff_lib.generate import sample
+from paidiff_world import Spec, render, scene
+from paidiff_world.heldout import held_out
+from paidiff_world.judge import judge, prompt_following
+from paidiff_world.pretrain import pool, vae
+from paidiff_world.pretrain.evaluate import HEADS, evaluate
+from paidiff_world.words import vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "data/models"
@@ -116,7 +117,7 @@ def test_words_json_is_the_world():
 
 def test_training_json_is_the_shipped_config():
     """The card says which config it was, and how often the UNet has looked, earlier weights included."""
-    config = json.loads((ROOT / "paidiff_lib/pretrain/mini.json").read_text(encoding="utf-8"))
+    config = json.loads((ROOT / "paidiff_world/pretrain/mini.json").read_text(encoding="utf-8"))
     training = records("training")
     assert training["config"] == config
     seen = training["record"]["unet"]

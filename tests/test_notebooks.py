@@ -11,19 +11,16 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # (notebook, first line of the cell after its marker): why its output is not compared.
 IGNORED = {
-    ("01_inference.ipynb", "from paidiff_lib.metrics import interval, judge, sharpness"): "intervals; asserted there",
+    ("01_inference.ipynb", "from paidiff_lib.metrics import interval, sharpness"): "intervals; asserted there",
     ("01_inference.ipynb", "from paidiff_lib.metrics import distance"): "distances in the titles; asserted there",
-    ("01_inference.ipynb", "from paidiff_lib.metrics import prompt_following"): "rates; asserted there",
-    (
-        "02_img2img.ipynb",
-        "from paidiff_lib.metrics import distance, interval, judge",
-    ): "intervals; asserted in the next cell",
-    ("03_lora.ipynb", "from paidiff_lib.draw import ("): "a trained picture: another rounding, another picture",
-    ("03_lora.ipynb", "plain = paidiff.load()"): "a trained picture: another rounding, another picture",
+    ("01_inference.ipynb", "from paidiff_world.judge import prompt_following"): "rates; asserted there",
+    ("02_img2img.ipynb", "from paidiff_lib.metrics import distance, interval"): "intervals; asserted in the next cell",
     (
         "03_lora.ipynb",
-        "from paidiff_lib.metrics import interval, judge, prompt_following",
-    ): "intervals; asserted in the next cell",
+        "from paidiff_lib.generate import sample  # as draw, without its hints",
+    ): "a trained picture: another rounding, another picture",
+    ("03_lora.ipynb", "plain = paidiff.load()"): "a trained picture: another rounding, another picture",
+    ("03_lora.ipynb", "from paidiff_lib.metrics import interval"): "intervals; asserted in the next cell",
     ("03_lora.ipynb", "def both(porcelain, kitten):"): "a trained picture: another rounding, another picture",
     (
         "03_lora.ipynb",
@@ -83,17 +80,17 @@ IGNORED = {
     ("08_data_cleaning.ipynb", 'limits = np.linspace(*np.percentile(found.scores["clip"], (1, 99)), 30)'): "a curve",
     (
         "08_data_cleaning.ipynb",
-        "from paidiff_lib.draw import sample",
+        "from paidiff_lib.generate import sample",
     ): "intervals and trained pictures; asserted in the next cell",
     ("08_data_cleaning.ipynb", "gain = ["): "intervals; asserted there",
     ("09_acceleration.ipynb", "import time"): "times",
     ("09_acceleration.ipynb", "import numpy as np"): "times and rates; asserted in the next cell",
     ("09_acceleration.ipynb", "show("): "a plot of times",
-    ("09_acceleration.ipynb", "if exportable:"): "times; the pictures are compared there",
-    ("10_products.ipynb", 'room = paidiff.playground(loras=out / "loras")'): "widgets",
+    ("09_acceleration.ipynb", "import paidiff_app"): "times; the pictures are compared there",
+    ("10_products.ipynb", "import paidiff_app"): "widgets",
     (
         "10_products.ipynb",
-        "from paidiff_lib.playground import Playground",
+        "from paidiff_app.widgets import Playground",
     ): "a trained picture: another rounding, another picture",
     ("10_products.ipynb", "import base64, io, json"): "a trained picture: another rounding, another picture",
     ("10_products.ipynb", 'print(json.loads(call("/health")))'): "times",

@@ -8,9 +8,10 @@ import ipywidgets
 import pytest
 from PIL import Image
 
+import paidiff_app
 import paidiff_lib as paidiff
-from paidiff_lib.infotext import settings_in
-from paidiff_lib.playground import NONE, Playground
+from paidiff_app.infotext import settings_in
+from paidiff_app.widgets import NONE, Playground
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_interrupt_stops_within_a_step_and_keeps_the_picture(room, monkeypatch):
 
 
 def settings_of(room):
-    from paidiff_lib.infotext import parse
+    from paidiff_app.infotext import parse
 
     return parse(room.history[-1][1])
 
@@ -139,7 +140,7 @@ def test_without_widgets_it_says_how_to_draw(monkeypatch, capsys):
         (_ for _ in ()).throw(ImportError(name)) if name == "ipywidgets" else real(name, *rest)
     )
     monkeypatch.setattr(builtins, "__import__", missing)
-    assert paidiff.playground() is None
+    assert paidiff_app.playground() is None
     assert "paidiff.draw(" in capsys.readouterr().out
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-import paidiff_lib.pretrain.__main__ as pretrain
-from paidiff_lib import faster
-from paidiff_lib.draw import GUIDANCE, noise_of
-from paidiff_lib.pretrain import clip, distill, export, judge, loop, pool, tokenizer, unet, vae
+import paidiff_world.pretrain.__main__ as pretrain
+from paidiff_lib import acceleration as faster
+from paidiff_lib.generate import GUIDANCE, noise_of
+from paidiff_world.pretrain import clip, distill, export, judge, loop, pool, tokenizer, unet, vae
 
 # The shipped config, cut down to seconds.
 CONFIG = json.loads((pretrain.HERE / "mini.json").read_text(encoding="utf-8")) | {"pictures": 180, "held_back": 60}
@@ -68,7 +68,7 @@ def test_plain_diffusers_opens_what_comes_out(made):
 def test_the_other_exports_open_too(made, monkeypatch):
     from transformers import BertTokenizer, CLIPModel
 
-    from paidiff_lib import metrics
+    from paidiff_world import judge as metrics
 
     assert CLIPModel.from_pretrained(made[1] / "paidiff-clip-zh").config.text_config.pad_token_id == 0
     assert len(BertTokenizer.from_pretrained(made[1] / "paidiff-clip-zh")) > 6763

@@ -5,8 +5,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 import paidiff_lib
-from paidiff_lib import PaidiffError, memory, profiles, skeleton
-from paidiff_lib.profiles import KINDS, LESSONS, profile
+from paidiff_app import skeleton
+from paidiff_course import lesson as profiles
+from paidiff_course.lesson import KINDS, LESSONS, profile
+from paidiff_lib import PaidiffError, memory
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -123,7 +125,7 @@ def test_pictures_at_once(published, mini, monkeypatch):
 
 
 def test_the_guidance_suits_the_model(published, mini):
-    from paidiff_lib.draw import guidance_of
+    from paidiff_lib.generate import guidance_of
 
     assert (guidance_of(mini), guidance_of(published[512])) == (3.0, 5.0)
 

@@ -58,7 +58,7 @@ def test_no_registry_and_no_link_in_the_install_files():
 
 
 TARGETS = [
-    ("lesson", "scripts/run_lesson.py 03"),
+    ("lesson", "tools/run_lesson.py 03"),
     ("test", "--nbval --nbval-cell-timeout=600"),
     ("lab", "jupyter lab"),
     ("bench", "benchmarks/run.py"),
@@ -79,7 +79,7 @@ def test_ci_calls_the_test_command():
     assert ".ci/run" in (ROOT / ".github/workflows/cpu.yml").read_text()
 
 
-@pytest.mark.parametrize("path", ["LICENSE", "data/fonts/LICENSE", "data/fonts/README.md"])
+@pytest.mark.parametrize("path", ["LICENSE", "paidiff_lib/assets/fonts/LICENSE", "paidiff_lib/assets/fonts/README.md"])
 def test_licences_are_there(path):
     assert (ROOT / path).stat().st_size > 500
 
@@ -94,7 +94,7 @@ def write_book(path, *sources):
 
 
 def test_a_lesson_runs_with_a_line_for_each_cell(tmp_path, capsys):
-    lesson = script(ROOT / "scripts/run_lesson.py")
+    lesson = script(ROOT / "tools/run_lesson.py")
     sources = ["x = 1\nx + 41", "import os\nprint(os.getcwd())", PICTURE]
     book = write_book(tmp_path / "07_x.ipynb", *sources)
     assert lesson.run(book, tmp_path / "out") is None
@@ -109,7 +109,7 @@ def test_a_lesson_runs_with_a_line_for_each_cell(tmp_path, capsys):
 
 
 def test_a_failing_lesson_stops_and_is_still_written(tmp_path, capsys):
-    lesson = script(ROOT / "scripts/run_lesson.py")
+    lesson = script(ROOT / "tools/run_lesson.py")
     book = write_book(tmp_path / "07_x.ipynb", "1 / 0", "print('not reached')")
     assert "ZeroDivisionError" in str(lesson.run(book, tmp_path / "out"))
     assert (tmp_path / "out/07_x.html").is_file()
@@ -117,7 +117,7 @@ def test_a_failing_lesson_stops_and_is_still_written(tmp_path, capsys):
 
 
 def test_finding_a_lesson(tmp_path):
-    lesson = script(ROOT / "scripts/run_lesson.py")
+    lesson = script(ROOT / "tools/run_lesson.py")
     book = write_book(tmp_path / "01_x.ipynb", "1")
     assert lesson.find("01", tmp_path) == lesson.find("1", tmp_path) == book
     with pytest.raises(SystemExit, match="no lesson 9; 有 there are: 01"):

@@ -12,7 +12,8 @@ from conftest import refused
 from safetensors.torch import load_file, save_file
 
 import paidiff_lib
-from paidiff_lib import safe, zoo
+from paidiff_lib.models import load as zoo
+from paidiff_lib.models import verify as safe
 
 UNET = "unet/diffusion_pytorch_model"
 

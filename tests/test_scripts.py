@@ -16,10 +16,10 @@ from PIL import Image
 from safetensors import safe_open
 
 import paidiff_lib
-from paidiff_lib import launch
-from paidiff_lib.controlnet import draw_along
-from paidiff_lib.lora import LoRA
-from paidiff_lib.textual_inversion import load_embedding
+from paidiff_app import train_cli as launch
+from paidiff_lib.methods.controlnet import draw_along
+from paidiff_lib.methods.lora import LoRA
+from paidiff_lib.methods.textual_inversion import load_embedding
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = [str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes=1"]

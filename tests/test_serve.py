@@ -25,12 +25,15 @@ from PIL import Image
 from typer.main import get_command
 
 import paidiff_lib as paidiff
-from paidiff_lib import PaidiffError, cli
-from paidiff_lib.draw import sample
-from paidiff_lib.serve import guard, schemas, server
-from paidiff_lib.serve import worker as worker_room
-from paidiff_lib.serve.app import Metrics
-from paidiff_lib.serve.worker import Job, Settings, Worker
+from paidiff_app import cli
+from paidiff_app.server import run as server
+from paidiff_app.server import schemas
+from paidiff_app.server import security as guard
+from paidiff_app.server import worker as worker_room
+from paidiff_app.server.routes import Metrics
+from paidiff_app.server.worker import Job, Settings, Worker
+from paidiff_lib import PaidiffError
+from paidiff_lib.generate import sample
 
 TOKEN = "correct-horse-battery"
 # A new connection for each request: the service hangs up on an idle one.

@@ -26,11 +26,12 @@ def run(*command, cwd):
 
 @pytest.fixture
 def course(tmp_path):
-    """A repository as small as can be: a library, an install script that leaves a mark, a folder of notebooks."""
+    """A repository as small as can be: two packages, an install script that leaves a mark, a folder of notebooks."""
     folder = tmp_path / "origin"
     for name, text in {
         "paidiff_lib/__init__.py": "",
-        "scripts/install_here.py": "open('installed', 'w')",
+        "paidiff_course/__init__.py": "setup = lambda: None",
+        "tools/install_here.py": "open('installed', 'w')",
         "notebooks/x": "",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def test_it_does_nothing_in_a_checkout_with_the_library_installed():
 
 
 def test_the_torch_that_is_there_is_pinned(tmp_path):
-    install = script(ROOT / "scripts/install_here.py")
+    install = script(ROOT / "tools/install_here.py")
     kept = install.pins()
     assert f"torch=={version('torch')}" in kept
     (tmp_path / "kept.txt").write_text("\n".join(kept))
@@ -80,7 +81,7 @@ OLD = [(["torch==2.9.1+cu126"], True), (["torch==2.10.0"], False), (["torch==3.0
 
 @pytest.mark.parametrize("kept, expected", OLD)
 def test_a_torch_that_is_not_safe_is_refused(kept, expected):
-    assert script(ROOT / "scripts/install_here.py").too_old(kept) is expected
+    assert script(ROOT / "tools/install_here.py").too_old(kept) is expected
 
 
 def copy(tmp_path):
@@ -88,7 +89,7 @@ def copy(tmp_path):
     for name in (
         "README.md",
         "README.zh-CN.md",
-        "scripts/set_address.py",
+        "tools/set_address.py",
         *(f"notebooks/{path.name}" for path in NOTEBOOKS),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -97,7 +98,7 @@ def copy(tmp_path):
 
 
 def test_one_command_writes_the_address_everywhere(tmp_path):
-    root, tool = copy(tmp_path), script(ROOT / "scripts/set_address.py")
+    root, tool = copy(tmp_path), script(ROOT / "tools/set_address.py")
     before = nbformat.read(root / "notebooks/01_inference.ipynb", as_version=4)
     for address in ("https://gitee.com/first/try", GITHUB + ".git"):  # it can be changed again
         tool.main(address, root)
@@ -108,7 +109,7 @@ def test_one_command_writes_the_address_everywhere(tmp_path):
         assert f"(https://colab.research.google.com/github/someone/paidiff/blob/main/notebooks/{path.name})" in title
     for name in ("README.md", "README.zh-CN.md"):
         assert f"git clone {GITHUB} paidiff && cd paidiff" in (root / name).read_text(encoding="utf-8")
-    assert script(root / "scripts/set_address.py").ADDRESS == GITHUB
+    assert script(root / "tools/set_address.py").ADDRESS == GITHUB
     after = nbformat.read(root / "notebooks/01_inference.ipynb", as_version=4)
     assert [c.get("outputs") for c in before.cells] == [
         c.get("outputs") for c in after.cells
@@ -118,8 +119,8 @@ def test_one_command_writes_the_address_everywhere(tmp_path):
 
 def test_what_is_written_now_is_in_step(tmp_path):
     """No lesson has another address than the one that stands in the script."""
-    address = script(ROOT / "scripts/set_address.py").ADDRESS
-    tool = script(ROOT / "scripts/set_address.py")
+    address = script(ROOT / "tools/set_address.py").ADDRESS
+    tool = script(ROOT / "tools/set_address.py")
     for path in NOTEBOOKS:
         assert f'ADDRESS = "{address}"' in cell(path)
         assert tool.badges(address, path.name) in cell(path, 0).splitlines()
@@ -127,4 +128,4 @@ def test_what_is_written_now_is_in_step(tmp_path):
 
 def test_a_wrong_address_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="https:// address is needed: git@x"):
-        script(ROOT / "scripts/set_address.py").main("git@x", copy(tmp_path))
+        script(ROOT / "tools/set_address.py").main("git@x", copy(tmp_path))

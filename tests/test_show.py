@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 
 from paidiff_lib import curve, digest, grid, show, use_chinese_font, watch
 from paidiff_lib import show as show_function
-from paidiff_lib.show import FONT, FONT_SIZE, _characters, _jpeg, _wrap
+from paidiff_lib.display import FONT, FONT_SIZE, _characters, _jpeg, _wrap
 
 
 def scene(seed, size=128):

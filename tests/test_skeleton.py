@@ -10,7 +10,8 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline
 
 import paidiff_lib
-from paidiff_lib import PaidiffError, cli, skeleton
+from paidiff_app import cli, skeleton
+from paidiff_lib import PaidiffError
 
 LAYOUT = {
     "feature_extractor/preprocessor_config.json",
@@ -174,7 +175,7 @@ def test_the_command_and_a_disk_that_fills_up_on_the_way(tmp_path, capsys):
     command = [
         sys.executable,
         "-m",
-        "paidiff_lib.cli",
+        "paidiff_app.cli",
         "skeleton",
         "food-large",
         "-o",

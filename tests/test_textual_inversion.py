@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 
 import paidiff_lib
 from paidiff_lib import PaidiffError
-from paidiff_lib.dataset import CaptionFolder
-from paidiff_lib.draw import GUIDANCE
-from paidiff_lib.textual_inversion import OBJECT, STYLE, TextualInversion, load_embedding
-from paidiff_lib.train import train
+from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.generate import GUIDANCE
+from paidiff_lib.methods.textual_inversion import OBJECT, STYLE, TextualInversion, load_embedding
+from paidiff_lib.training.loop import train
 
 PROMPT = "一只<小奶猫>在草地上"
 

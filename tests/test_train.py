@@ -2,7 +2,6 @@ import math
 import os
 import random
 import signal
-import sys
 
 import numpy as np
 import pytest
@@ -10,13 +9,12 @@ import torch
 from PIL import Image
 
 from paidiff_lib import PaidiffError
-from paidiff_lib.checkpoint import Store
-from paidiff_lib.dataset import CaptionFolder
-from paidiff_lib.lora import LoRA
-from paidiff_lib.state import Order
-from paidiff_lib.train import BAD_IN_A_ROW, joined, loss_weights, train
-
-trainer = sys.modules["paidiff_lib.train"]  # the package has a function of that name
+from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.methods.lora import LoRA
+from paidiff_lib.training import loop as trainer
+from paidiff_lib.training.checkpoint import Store
+from paidiff_lib.training.loop import BAD_IN_A_ROW, joined, loss_weights, train
+from paidiff_lib.training.state import Order
 
 EVERYTHING = {"batch": 2, "accumulate": 2, "schedule": "cosine", "ema": 0.9, "warmup": 2}
 
@@ -159,7 +157,7 @@ def test_an_interrupt_while_a_sample_is_drawn_saves_too(tiny, pictures, tmp_path
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("paidiff_lib.method.sample", interrupted)
+    monkeypatch.setattr("paidiff_lib.methods.base.sample", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(train(lora(tiny), pictures, steps=9, lr=1e-2, output=tmp_path / "run", sample_every=2, prompts=["猫"]))
     assert Store(tmp_path / "run").names() == ["checkpoint-2"]

@@ -14,10 +14,10 @@ from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
 import paidiff_lib as paidiff
-from paidiff_lib import web
-from paidiff_lib.infotext import infotext, parse, png, settings_in
-from paidiff_lib.paint import PNG
-from paidiff_lib.studio import Studio, Wish
+from paidiff_app.engine import Studio, Wish
+from paidiff_app.infotext import infotext, parse, png, settings_in
+from paidiff_app.web import page as web
+from paidiff_app.web.brush import PNG
 
 ASK = dict(
     prompt="雪地里的企鹅",

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from paidiff_lib.world import Spec, describe, render, scene
-from paidiff_lib.world.folder import known
-from paidiff_lib.world.scene import paint, sample, sprite
-from paidiff_lib.world.words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KITTEN_AND_TOYS, STYLES, SUBJECTS, vocabulary
+from paidiff_world import Spec, describe, render, scene
+from paidiff_world.folders import known
+from paidiff_world.scenes import paint, sample, sprite
+from paidiff_world.words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KITTEN_AND_TOYS, STYLES, SUBJECTS, vocabulary
 
 
 def mean(picture):
@@ -25,7 +25,7 @@ def test_size_of_the_world():
 
 def test_a_seed_is_a_scene_in_another_process_too():
     code = (
-        "import zlib; from paidiff_lib.world import scene\n"
+        "import zlib; from paidiff_world import scene\n"
         "for s in (1, 2, 77):\n p, c, _ = scene(s); print(zlib.crc32(p.tobytes()), c)"
     )
     out = subprocess.run([sys.executable, "-X", "utf8", "-c", code], capture_output=True, text=True, check=True).stdout

@@ -4,7 +4,10 @@ import pytest
 import torch
 
 import paidiff_lib
-from paidiff_lib import PaidiffError, family, hub, zoo
+from paidiff_lib import PaidiffError
+from paidiff_lib.models import download as hub
+from paidiff_lib.models import load as zoo
+from paidiff_lib.models import registry as family
 
 
 def test_a_stock_pipeline_in_single_precision_on_the_cpu(tiny):
@@ -110,7 +113,7 @@ def test_a_control_that_was_never_published_is_refused():
 
 CACHED_LOAD = """
 import sys, paidiff_lib
-from paidiff_lib import zoo
+from paidiff_lib.models import load as zoo
 assert zoo.at_hand("artist-large") and not zoo.at_hand("food-large")
 pipe = paidiff_lib.load("artist-large")
 print(type(pipe).__name__, len(pipe.tokenizer))

@@ -50,8 +50,12 @@ def main():
         StableDiffusionPipeline,
     )
 
-    import paidiff_lib.cli  # noqa: F401
-    from paidiff_lib import CaptionFolder, FullTuning, LoRA  # noqa: F401
+    import paidiff_app.cli  # noqa: F401
+    from paidiff_lib import (
+        CaptionFolder,  # noqa: F401
+        FullTuning,  # noqa: F401
+        LoRA,  # noqa: F401
+    )
 
     for line in sys.stdin:
         pid = os.fork()

@@ -1,0 +1,311 @@
+"""The routes. Handlers only translate: a request into a Job, a finished Job into the answer's shape."""
+
+import asyncio
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from paidiff_lib import __version__
+from paidiff_lib.errors import PaidiffError
+from paidiff_lib.schedulers import SAMPLERS
+
+from ..infotext import infotext
+from . import schemas
+from .schemas import Drawn, Img2Img, Platform, PlatformDrawn, Refusal, Refused, State, TaskState, Txt2Img
+from .worker import Job, Settings
+
+STATUSES = {
+    400: "not JSON",
+    401: "wrong token",
+    403: "another page or another host",
+    404: "no such thing",
+    405: "wrong method",
+    408: "too slow",
+    409: "cancelled, or a task of that name is under way",
+    413: "too large",
+    422: "refused",
+    503: "the queue is full",
+}
+ABOUT = (
+    "中文文生图 · Chinese text-to-image. 出错时 `detail` 是一行说明 · when refused, `detail` is one line that says why."
+)
+EMPTY = ("loras", "upscalers", "sd-vae", "hypernetworks", "prompt-styles", "face-restorers")  # asked for at start
+DECODERS = 2  # pictures unpacked at once: each takes 12 MB or more
+
+webui = APIRouter(prefix="/sdapi/v1", tags=["WebUI"])
+own = APIRouter(tags=["paidiff"])
+
+
+def make_app(worker, metrics):
+    """The FastAPI application before a Worker, without the Guard."""
+    app = FastAPI(
+        title="paidiff serve",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,  # both pages would load scripts from the network
+        redoc_url=None,
+        responses={status: {"model": Refusal, "description": text} for status, text in STATUSES.items()},
+    )
+    app.state.worker, app.state.metrics = worker, metrics
+    app.state.decoders = CapacityLimiter(DECODERS)
+    app.include_router(webui)
+    app.include_router(own)
+    for kind, answer in (
+        (Refused, lambda request, error: _refuse(error.status, error.line)),
+        (PaidiffError, lambda request, error: _refuse(422, str(error))),
+        (RequestValidationError, lambda request, error: _refuse(422, _first_fault(error))),
+        (HTTPException, lambda request, error: _refuse(error.status_code, _plain(error), _allowed(request, error))),
+        (Exception, lambda request, error: _refuse(500, "服务出错了,看它的日志 · an error, see the service's log")),
+    ):
+        app.add_exception_handler(kind, answer)
+    return app
+
+
+class Metrics:
+    """What /metrics tells, in Prometheus' text."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+        self.answers = Counter("paidiff_answers", "HTTP answers", ["status"], registry=self.registry)
+        self.pictures = Counter("paidiff_pictures", "Pictures drawn", registry=self.registry)
+        self.seconds = Histogram("paidiff_batch_seconds", "Time to draw a batch", registry=self.registry)
+        sizes = (1, 2, 3, 4, 6, 8)
+        self.sizes = Histogram("paidiff_batch_size", "Pictures in a batch", buckets=sizes, registry=self.registry)
+        self.waiting = Gauge("paidiff_waiting", "Pictures in the queue", registry=self.registry)
+
+    def batch(self, size, seconds):
+        self.pictures.inc(size)
+        self.sizes.observe(size)
+        self.seconds.observe(seconds)
+
+    def answer(self, status):
+        self.answers.labels(status).inc()
+
+
+# --- the WebUI's ------------------------------------------------------------------------------------------------
+
+
+@webui.post("/txt2img")
+async def txt2img(wanted: Txt2Img, request: Request) -> Drawn:
+    """文生图 · text to image"""
+    job = _job(wanted, request.app.state.worker)
+    return await _webui_answer(wanted, job, request)
+
+
+@webui.post("/img2img")
+async def img2img(wanted: Img2Img, request: Request) -> Drawn:
+    """图生图 · image to image"""
+    strength = 0.75 if wanted.denoising_strength is None else wanted.denoising_strength
+    job = _job(wanted, request.app.state.worker, strength)
+    decode = schemas.decode_picture, wanted.init_images[0], job.settings.size
+    start = await to_thread.run_sync(*decode, limiter=request.app.state.decoders)
+    wanted.init_images = []
+    for picture in job.pictures:
+        picture.start = start
+    return await _webui_answer(wanted, job, request)
+
+
+@webui.get("/progress")
+async def progress(request: Request) -> State:
+    """正在画的这一批 · the batch that is being drawn"""
+    drawing, step, steps, seconds, waiting = request.app.state.worker.progress()
+    part = step / steps if drawing and steps else 0.0
+    left = seconds / part - seconds if part else 0.0
+    state = {"skipped": False, "interrupted": False, "job": "drawing" if drawing else "", "job_count": drawing}
+    state |= {"job_timestamp": "0", "job_no": 0, "sampling_step": step, "sampling_steps": steps}
+    return State(progress=min(part, 1), eta_relative=left, state=state, waiting=waiting)
+
+
+@webui.post("/interrupt")
+@webui.post("/skip")
+async def interrupt(request: Request) -> dict:
+    """停下正在画的这一批,不管是谁的 · stop the batch that is being drawn, whoever asked for it"""
+    request.app.state.worker.interrupt()
+    return {}
+
+
+@webui.get("/samplers")
+async def samplers() -> list[dict]:
+    return [{"name": name, "aliases": [], "options": {}} for name in SAMPLERS]
+
+
+@webui.get("/schedulers")
+async def schedulers() -> list[dict]:
+    return [{"name": "automatic", "label": "Automatic", "aliases": [], "default_rho": -1, "need_inner_model": False}]
+
+
+@webui.get("/sd-models")
+async def sd_models(request: Request) -> list[dict]:
+    name = request.app.state.worker.name
+    return [{"title": name, "model_name": name, "hash": "", "sha256": "", "filename": name, "config": None}]
+
+
+@webui.get("/options")
+async def options(request: Request) -> dict:
+    return {"sd_model_checkpoint": request.app.state.worker.name, "sd_checkpoint_hash": "", "samples_format": "png"}
+
+
+@webui.post("/options")
+async def set_options(wanted: dict, request: Request) -> None:
+    """能设的只有模型,而且只能是现在这一个 · only the model can be set, and only to the one that is loaded"""
+    name = request.app.state.worker.name
+    if wanted.get("sd_model_checkpoint", name) != name:
+        raise Refused(422, f"这里只有模型 {name} · the only model here is {name}")
+
+
+@webui.get("/scripts")
+async def scripts() -> dict[str, list[str]]:
+    return {"txt2img": [], "img2img": []}
+
+
+@webui.get("/embeddings")
+async def embeddings() -> dict[str, dict]:
+    return {"loaded": {}, "skipped": {}}
+
+
+async def nothing() -> list[dict]:
+    """这里没有 · there are none here"""
+    return []
+
+
+for _name in EMPTY:
+    webui.add_api_route(f"/{_name}", nothing, operation_id=f"no_{_name}")
+
+
+# --- the platform's and our own ---------------------------------------------------------------------------------
+
+
+@own.post("/")
+async def platform(wanted: Platform, request: Request) -> PlatformDrawn:
+    """PAI-EAS 的写法:服务的根地址 · as PAI-EAS calls a service, at its root"""
+    worker = request.app.state.worker
+    settings = Settings(wanted.num_inference_steps, worker.guidance, (worker.side, worker.side))
+    job = Job(settings, wanted.text, "", schemas.first_seed(wanted.seed), wanted.num_images)
+    images, _ = await _draw(job, request)
+    return PlatformDrawn(text=wanted.text, num_images=len(images), images_base64=images)
+
+
+@own.get("/tasks/{name}")
+async def task(name: schemas.Task, request: Request) -> TaskState:
+    """画到哪里了 · how far a task is"""
+    found = request.app.state.worker.task(name)
+    if not found:
+        raise Refused(404, "没有这个任务,或者已经画完 · no such task, or it is done")
+    drawing, step, steps, before = found
+    return TaskState(state="drawing" if drawing else "waiting", step=step, steps=steps, before=before)
+
+
+@own.delete("/tasks/{name}")
+async def cancel(name: schemas.Task, request: Request) -> dict:
+    """取消一个任务 · cancel a task"""
+    if not request.app.state.worker.cancel_task(name):
+        raise Refused(404, "没有这个任务,或者已经画完 · no such task, or it is done")
+    return {}
+
+
+@own.get("/health")
+async def health(request: Request) -> dict[str, str]:
+    """活着吗;不用令牌 · alive? no token is needed"""
+    if not request.app.state.worker.alive():
+        raise Refused(503, "画图的线程停了 · the drawing thread has stopped")
+    return {"status": "ok"}
+
+
+@own.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> str:
+    """Prometheus 的格式 · in Prometheus' format"""
+    kept = request.app.state.metrics
+    kept.waiting.set(request.app.state.worker.waiting())
+    return generate_latest(kept.registry).decode()
+
+
+# --- between the two --------------------------------------------------------------------------------------------
+
+
+def _job(wanted, worker, strength=None):
+    """A WebUI request -> a Job. Raises Refused on what the schema cannot say."""
+    count = (wanted.batch_size or 1) * (wanted.n_iter or 1)
+    steps = wanted.steps or schemas.STEPS
+    if count > schemas.MAX_PICTURES:
+        raise Refused(422, f"一次最多 {schemas.MAX_PICTURES} 张 · at most {schemas.MAX_PICTURES} pictures: {count}")
+    if strength is not None and int(steps * strength) < 1:
+        raise Refused(422, "steps x denoising_strength 要至少是 1 · must be 1 or more")
+    guidance = worker.guidance if wanted.cfg_scale is None else wanted.cfg_scale
+    size = (wanted.width or worker.side, wanted.height or worker.side)
+    most = min(schemas.MAX_SIDE, schemas.MAX_SCALE * worker.side)
+    if max(size) > most:
+        raise Refused(422, f"这个模型宽和高最多 {most} · width and height are at most {most} with this model")
+    settings = Settings(steps, guidance, size, wanted.sampler_name or None, strength)
+    seed = schemas.first_seed(wanted.seed)
+    return Job(settings, wanted.prompt, wanted.negative_prompt or "", seed, count, id=wanted.force_task_id)
+
+
+async def _webui_answer(wanted, job, request):
+    images, texts = await _draw(job, request)
+    told = wanted.model_dump() | {"seed": job.seed, "width": job.settings.size[0], "height": job.settings.size[1]}
+    return Drawn(images=images, parameters=told, info=schemas.info(job, texts, request.app.state.worker.name))
+
+
+async def _draw(job, request):
+    """Queue the job, wait for it, encode it: (PNG in base64, settings as text) of every picture."""
+    worker = request.app.state.worker
+    worker.submit(job)
+    try:
+        await _done_or_gone(job, request, worker)
+    finally:
+        worker.cancel(job)  # does nothing to a job that is done
+    return await to_thread.run_sync(_encode, job, worker.name)
+
+
+async def _done_or_gone(job, request, worker):
+    """Raises what the job ended with; a client that has gone away ends it."""
+    done = asyncio.wrap_future(job.future)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            worker.cancel(job)
+        await done
+    finally:
+        gone.cancel()
+
+
+async def _gone(request):
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encode(job, name):
+    texts = [infotext(p.prompt, p.negative, p.seed, job.settings, name) for p in job.pictures]
+    return [schemas.encode_picture(picture.drawn, text) for picture, text in zip(job.pictures, texts)], texts
+
+
+def _refuse(status, line, headers=None):
+    headers = dict(headers or {}) | ({"retry-after": "5"} if status == 503 else {})
+    return JSONResponse({"detail": " ".join(line.split())}, status, headers)
+
+
+def _allowed(request, error):
+    """The headers of an error; on 405 with every method of the address, Starlette names only one route's."""
+    if error.status_code != 405:
+        return error.headers
+    routes = [route for route in (*webui.routes, *own.routes) if route.matches(request.scope)[0] != Match.NONE]
+    return {"allow": ", ".join(sorted({method for route in routes for method in route.methods}))}
+
+
+def _first_fault(error):
+    """One line about the first fault; what was sent is not repeated."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"] if part != "body")[:100] or "body"
+    return f"请求不对 · bad request: {where}: {fault['msg']}"
+
+
+def _plain(error):
+    known = {400: "请求不是 JSON · the body is not JSON", 404: "没有这个地址 · no such address"}
+    known[405] = "这个地址不能这样用 · wrong method for this address"
+    return known.get(error.status_code, f"请求不对 · bad request: {error.detail}")

@@ -1,0 +1,198 @@
+"""What the training scripts share: flags from a dataclass, and the run between reading them and saving the result.
+
+The flags have the names that diffusers' own example scripts and the PAI-Diffusion article use.
+"""
+
+import gc
+import os
+import signal
+import sys
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paidiff_lib.environment import set_defaults
+from paidiff_lib.errors import PaidiffError
+
+
+def flag(default, text):
+    return field(default=default, metadata={"help": text})
+
+
+def required(text, *aliases):
+    return field(metadata={"help": text, "aliases": list(aliases)})
+
+
+@dataclass
+class Flags:
+    """The flags of every training script."""
+
+    train_data_dir: str = required(
+        "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv", "--instance_data_dir"
+    )
+    output_dir: str = required("结果和检查点写到哪里 · where the result and the checkpoints go")
+    pretrained_model_name_or_path: str = flag("mini", "模型名或文件夹 · a model's name or folder")
+    resolution: int | None = flag(None, "边长,像素 · side in pixels; the model's own unless given")
+    center_crop: bool = flag(False, "取正中的方块 · the middle square; else one of three squares by chance")
+    random_flip: bool = flag(False, "随机左右翻转 · mirrored half of the time, unless the caption says 左 or 右")
+    skip_faults: bool = flag(
+        False, "跳过有问题的图,并说跳过了什么 · leave out what is at fault, and say what was left out"
+    )
+    train_batch_size: int = flag(1, "每批图片数 · pictures at once, on each device")
+    gradient_accumulation_steps: int = flag(1, "几批更新一次 · batches to an update")
+    max_train_steps: int = flag(1000, "更新多少次 · updates of the weights")
+    learning_rate: float = flag(1e-4, "学习率 · learning rate")
+    scale_lr: bool = flag(False, "学习率乘以总批量 · learning rate times pictures an update, over all devices")
+    lr_scheduler: str = flag("constant", "学习率曲线 · schedule of the learning rate, by diffusers' names")
+    lr_warmup_steps: int = flag(0, "预热多少次更新 · updates until the learning rate is reached")
+    max_grad_norm: float = flag(1.0, "梯度最长多少 · longest gradient")
+    snr_gamma: float | None = flag(None, "min-SNR 加权,常用 5 · min-SNR weighting, usually 5; off unless given")
+    seed: int = flag(0, "随机种子 · same seed, same result")
+    mixed_precision: str | None = flag(None, "no, fp16, bf16")
+    gradient_checkpointing: bool = flag(False, "省显存,慢一些 · less memory, slower")
+    checkpointing_steps: int = flag(500, "几次更新存一次 · updates between checkpoints")
+    checkpoints_total_limit: int = flag(2, "留几个检查点 · checkpoints kept")
+    resume_from_checkpoint: str = flag("latest", "latest, checkpoint-N, none · where to go on")
+    cache_dir: str | None = flag(None, "编码结果放哪里 · keep latents and embeddings here; in memory unless given")
+    validation_prompt: str | None = flag(None, "训练中画这句 · a prompt to draw on the way and at the end")
+    validation_steps: int = flag(500, "几次更新画一次 · updates between those pictures")
+    report_to: str | None = flag(None, "tensorboard")
+
+    def settings(self):
+        """These flags as keywords of `train`."""
+        return {
+            "steps": self.max_train_steps,
+            "lr": self.learning_rate * (self._pictures_an_update() if self.scale_lr else 1),
+            "seed": self.seed,
+            "output": self.output_dir,
+            "batch": self.train_batch_size,
+            "accumulate": self.gradient_accumulation_steps,
+            "schedule": self.lr_scheduler,
+            "warmup": self.lr_warmup_steps,
+            "min_snr": self.snr_gamma or None,
+            "clip": self.max_grad_norm,
+            "precision": self.mixed_precision,
+            "checkpointing": self.gradient_checkpointing,
+            "every": self.checkpointing_steps,
+            "keep": self.checkpoints_total_limit,
+            "resume": {"latest": True, "none": False}.get(self.resume_from_checkpoint, self.resume_from_checkpoint),
+            "cache": self.cache_dir,
+            "sample_every": self.validation_steps if self.validation_prompt else 0,
+            "prompts": [self.validation_prompt] if self.validation_prompt else [],
+        }
+
+    def _pictures_an_update(self):
+        return self.train_batch_size * self.gradient_accumulation_steps * int(os.environ.get("WORLD_SIZE", "1"))
+
+    def data(self, captions=True):
+        from paidiff_lib.data.folder import CaptionFolder
+
+        return CaptionFolder(
+            self.train_data_dir, self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
+        )
+
+    def complete(self, pipe, data):
+        """`data`, with what the model itself adds to it."""
+        return data
+
+
+def main(flags_class, make, save, captions=True):
+    """Read the flags, train `make(pipe, flags)`, `save(method, folder)`; ends the program.
+
+    Exit codes: 0 done, 1 refused (one line, no traceback), 2 wrong usage, 130 or 143 interrupted, after saving.
+    """
+    set_defaults()
+    gc.disable()  # imports make a million objects that all stay; looking for garbage among them takes a seventh of the time
+    from transformers import HfArgumentParser
+
+    parser = HfArgumentParser(flags_class)
+    flags, unknown = parser.parse_args_into_dataclasses(return_remaining_strings=True)
+    if unknown:  # transformers itself would raise a ValueError
+        parser.error(f"没有这个参数 · no such flag: {' '.join(unknown)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves the loop, which then saves
+    try:
+        run(flags, make, save, captions)
+    except PaidiffError as error:
+        sys.exit(f"错误 · error: {error}")  # exit code 1
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run(flags, make, save, captions):
+    from accelerate import PartialState
+
+    from paidiff_lib.models import load as zoo
+    from paidiff_lib.training.loop import train
+
+    data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
+    _import_the_rest()
+    pipe = zoo.load(flags.pretrained_model_name_or_path)
+    data = flags.complete(pipe, data)
+    method = make(pipe, flags)
+    with closing(train(method, data, **flags.settings())) as steps:  # joins the other processes, if there are any
+        report = reporter(flags)
+        for step in steps:
+            report(step)
+    if PartialState().is_main_process:
+        save(method, Path(flags.output_dir))
+        _draw_last(method, data, flags)
+        print(f"完成,写到 {flags.output_dir} · done, written to {flags.output_dir}")
+    PartialState().destroy_process_group()  # a process that ends with its threads still running may abort
+
+
+def _import_the_rest():
+    """What loading and training need, before anything large is made; then garbage is collected again, among new objects only."""
+    from accelerate import Accelerator  # noqa: F401
+    from diffusers import DDPMScheduler, StableDiffusionPipeline  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
+
+
+def reporter(flags):
+    """report(step): a progress bar with the time left, validation pictures, and TensorBoard where it was asked for."""
+    from accelerate import PartialState
+    from tqdm.auto import tqdm
+
+    if not PartialState().is_main_process:
+        return lambda step: None
+    board = _board(flags)
+    bar = tqdm(total=flags.max_train_steps, unit="step")
+
+    def report(step):
+        bar.initial = bar.initial or step.index - 1
+        bar.update(step.index - bar.n)
+        bar.set_postfix(loss=f"{step.loss:.4f}", lr=f"{step.lr:.2e}", skipped=step.skipped, refresh=False)
+        for picture in step.pictures:
+            _keep(picture, flags, step.index)
+        if board:
+            board.add_scalar("loss", step.loss, step.index)
+            board.add_scalar("lr", step.lr, step.index)
+        if step.index == flags.max_train_steps:
+            bar.close()
+            board and board.close()
+
+    return report
+
+
+def _board(flags):
+    if flags.report_to not in (None, "none", "tensorboard"):
+        raise PaidiffError(f"只能报告给 tensorboard · can report to tensorboard only: {flags.report_to}")
+    if flags.report_to != "tensorboard":
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise PaidiffError("没有装 tensorboard · tensorboard is not installed: pip install tensorboard") from error
+    return SummaryWriter(Path(flags.output_dir) / "logs")
+
+
+def _draw_last(method, data, flags):
+    if flags.validation_prompt:
+        _keep(method.sample([flags.validation_prompt], flags.seed, data)[0], flags, flags.max_train_steps)
+
+
+def _keep(picture, flags, index):
+    folder = Path(flags.output_dir) / "validation"
+    folder.mkdir(parents=True, exist_ok=True)
+    picture.save(folder / f"step-{index}.png")

@@ -1,0 +1,240 @@
+"""Everything that is wrong or doubtful in a folder of training pictures, in one report.
+
+    report = audit("pictures")        # paidiff audit pictures
+    print(report.table())
+    report.sheet().save("faults.png")
+
+A *fault* cannot be trained on as it stands: training refuses the folder, or leaves the entry out where it is told to
+skip faults. A *hint* can be trained on, but look at it. Nothing is ever changed, moved or deleted.
+"""
+
+import codecs
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+from tqdm import tqdm
+
+from ..data.images import decode, read_picture
+from ..data.layouts import FilePicture, entries
+from ..errors import Fault, PaidiffError, one_line
+from ..models.load import find, model_name
+from ..prompts import too_long, unknown_characters
+from .near_duplicates import NEAR, glance, nearest_before
+
+FAULTS = {
+    "line": "清单里看不懂的行 · lines that cannot be read",
+    "leaves": "路径离开文件夹 · paths that leave the folder",
+    "missing": "图片不存在 · pictures that are not there",
+    "repeat": "重复登记 · listed more than once",
+    "collide": "文件名相撞 · names that collide",
+    "no_caption": "没有说明文字 · no caption",
+    "empty_caption": "说明文字是空的 · empty captions",
+    "encoding": "不是 UTF-8 · not UTF-8",
+    "empty": "零字节 · zero bytes",
+    "truncated": "文件不完整 · cut short",
+    "bomb": "像素太多 · too many pixels",
+    "unreadable": "图片读不出来 · unreadable pictures",
+}
+HINTS = {
+    "bom": "文件开头有 BOM · byte order marks",
+    "extension": "扩展名不对 · wrong extensions",
+    "animated": "不止一帧 · more than one frame",
+    "tiny": "太小 · tiny",
+    "aspect": "太长 · extreme aspect",
+    "copy": "完全相同 · exact duplicates",
+    "near": "几乎相同 · near duplicates",
+    "long_caption": "说明文字太长 · captions too long",
+    "unknown": "不认识的字 · unknown characters",
+}
+TINY = 64  # pixels of the shorter side: half of what the smallest model draws
+LONG = 3  # times as long as wide: the middle square is a third of the picture
+SHOWN = 48  # pictures on the contact sheet
+THUMB = 128
+
+
+@dataclass
+class Finding:
+    """One thing that is wrong (a fault) or doubtful (a hint). where: the file, or the line that lists it."""
+
+    kind: str
+    where: str
+    text: str
+    entry: object = None  # the picture, where there is one to show
+
+    @property
+    def fault(self):
+        return self.kind in FAULTS
+
+    @property
+    def mark(self):
+        return "✗" if self.fault else "·"
+
+    def line(self):
+        return f"{self.mark} {self.where}: {self.text}"
+
+
+@dataclass
+class Report:
+    """What `audit` found. pictures: entries of the folder; good: of these, the ones that can be trained on."""
+
+    folder: str
+    pictures: int
+    good: int
+    findings: list  # faults first
+
+    @property
+    def faults(self):
+        return [finding for finding in self.findings if finding.fault]
+
+    @property
+    def hints(self):
+        return [finding for finding in self.findings if not finding.fault]
+
+    def counts(self):
+        """{kind: how many}, in the order of FAULTS and HINTS."""
+        kinds = [finding.kind for finding in self.findings]
+        return {kind: kinds.count(kind) for kind in (*FAULTS, *HINTS) if kind in kinds}
+
+    def as_dict(self):
+        """The report as JSON holds it."""
+        faults, hints = (
+            [{"kind": f.kind, "where": f.where, "text": f.text} for f in part] for part in (self.faults, self.hints)
+        )
+        numbers = {"pictures": self.pictures, "good": self.good, "counts": self.counts()}
+        return {"folder": self.folder, **numbers, "faults": faults, "hints": hints}
+
+    def summary(self):
+        return (
+            f"{self.folder}: {self.pictures} 张图 pictures · {self.good} 张可用 good · "
+            f"{len(self.faults)} 处问题 faults · {len(self.hints)} 处提示 hints"
+        )
+
+    def table(self):
+        """A rich table, one row a finding."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("", "哪里 · where", "怎么了 · what", box=None, pad_edge=False)
+        for finding in self.findings:
+            table.add_row(Text(finding.mark, "red" if finding.fault else ""), Text(finding.where), Text(finding.text))
+        return table
+
+    def sheet(self, limit=SHOWN):
+        """The first `limit` findings as one PIL picture; a grey cross where there is no picture to be shown."""
+        from ..display import grid
+
+        chosen = self.findings[:limit]
+        if not chosen:
+            raise PaidiffError(f"没有可看的,一切正常 · nothing to show, all is well: {self.folder}")
+        titles = [f"{finding.where} {(FAULTS | HINTS)[finding.kind].split(' · ')[0]}" for finding in chosen]
+        return grid([_thumb(finding.entry) for finding in chosen], titles)
+
+
+def audit(folder, model=None, captions=True):
+    """Look at every entry of a training folder and decode every picture; returns a Report.
+
+    model: the model that is to read the captions, by name or folder; PAIDIFF_MODEL or the small one unless given.
+    captions=False: pictures may do without. Raises PaidiffError if there is no such folder, nothing in it, or no such
+    model.
+    """
+    folder, faults, eye = Path(folder).expanduser(), [], Eye(_tokenizer(model))
+    listed = list(entries(folder, captions, faults.append))
+    if not listed and not faults:
+        raise PaidiffError(f"{folder} 里没有图片 · no pictures in {folder}")
+    for fault in faults:
+        eye.find(fault.kind, fault.where, fault.text, fault.entry)
+    for path in _marked(folder):
+        eye.find(
+            "bom", path.name, "开头有 BOM,有些程序读不了 · starts with a byte order mark: some programs cannot read it"
+        )
+    shortened = [fault.entry for fault in faults if fault.entry and fault.kind not in ("repeat", "collide")]
+    for entry in tqdm(listed + shortened, disable=None, leave=False, unit="picture"):  # no bar outside a terminal
+        eye.look(entry)
+    eye.compare()
+    bad = {id(finding.entry) for finding in eye.findings if finding.fault}
+    good = sum(id(entry) not in bad for entry in listed)
+    findings = sorted(eye.findings, key=lambda finding: not finding.fault)
+    return Report(one_line(folder), len(listed) + len(faults), good, findings)
+
+
+class Eye:
+    """Looks at one picture after the other and keeps what it found."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.findings = tokenizer, []
+        self.first = {}  # sha256 of a file: its name
+        self.glances, self.seen = [], []
+
+    def find(self, kind, where, text, entry=None):
+        self.findings.append(Finding(kind, one_line(where), one_line(text), entry))
+
+    def look(self, entry):
+        try:
+            raw = entry.read()
+            picture, kind, several = decode(raw, entry.name)
+        except Fault as fault:
+            return self.find(fault.kind, fault.where, fault.text, entry)
+        hint = lambda kind, text: self.find(kind, entry.name, text, entry)
+        suffix = Path(entry.name).suffix.lower() if isinstance(entry, FilePicture) else ""
+        if suffix and Image.registered_extensions().get(suffix) != kind:
+            hint("extension", f"扩展名是 {suffix},其实是 {kind} · named {suffix}, but is {kind}")
+        if several:
+            hint("animated", "不止一帧,只用第一帧 · more than one frame, only the first is used")
+        if min(picture.size) < TINY:
+            hint("tiny", f"太小,要放大 · tiny, would be scaled up: {picture.width}x{picture.height}")
+        if max(picture.size) > LONG * min(picture.size):
+            hint("aspect", f"太长,要裁掉大半 · extreme aspect, most of it is cut off: {picture.width}x{picture.height}")
+        for kind, finder in {"long_caption": too_long, "unknown": unknown_characters}.items():
+            for text in finder(self.tokenizer, entry.text) if entry.text else ():
+                hint(kind, text)
+        digest = hashlib.sha256(raw).digest()
+        twin = self.first.get(digest)
+        if twin:
+            return twin != entry.name and hint("copy", f"内容完全一样 · exactly the same picture as {twin}")
+        self.first[digest] = entry.name
+        self.glances.append(glance(picture))
+        self.seen.append(entry)
+
+    def compare(self):
+        """Find near duplicates among the pictures seen; exact ones are known already."""
+        for entry, far, index in zip(self.seen, *nearest_before(self.glances)):
+            if far < NEAR:
+                self.find("near", entry.name, f"几乎一样 · nearly the same picture as {self.seen[index].name}", entry)
+
+
+def _tokenizer(model):
+    from transformers import AutoTokenizer
+
+    folder = find(model_name(model)) / "tokenizer"
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise PaidiffError(f"词表读不出来 · cannot read the tokenizer: {folder}") from error
+
+
+def _marked(folder):
+    """The files with captions that start with a byte order mark."""
+    files = (
+        [folder]
+        if folder.is_file()
+        else sorted([*folder.glob("*.jsonl"), *folder.glob("*.tsv"), *folder.rglob("*.txt")])
+    )
+    for path in filter(Path.is_file, files):
+        with open(path, "rb") as file:
+            if file.read(3) == codecs.BOM_UTF8:
+                yield path
+
+
+def _thumb(entry):
+    try:
+        picture = read_picture(entry.read(), entry.name)
+        picture.thumbnail((THUMB, THUMB))
+        return picture
+    except (AttributeError, Fault):  # nothing there, or nothing readable
+        blank = Image.new("RGB", (THUMB, THUMB), "#e4e4e4")
+        pen = ImageDraw.Draw(blank)
+        for start in (40, 88):
+            pen.line((start, 40, 128 - start, 88), fill="#b03030", width=5)
+        return blank

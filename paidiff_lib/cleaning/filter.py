@@ -1,0 +1,214 @@
+"""Give every picture of a training folder its scores and keep those that a rule says. Nothing is moved or deleted.
+
+    found = curate("pictures", keep="clip > 0.3 and watermark < 0.5")     # paidiff curate pictures --keep "..."
+    data = CaptionFolder(found.write())                                   # pictures/kept.jsonl
+
+| score | |
+|---|---|
+| clip | how well the caption fits: the cosine of the embedded Chinese CLIP (scorers.Embedded), or of a real one by name |
+| blur, noise, watermark | how surely there is one, 0..1: detectors that learnt on the picture world |
+| nsfw | the same of what is banned: on the embedded model a STAND-IN, the world's skull; the real checker by name |
+| aesthetic | (1 - blur) * (1 - noise): is it sharp and clean; no taste in it |
+| near | how far the nearest picture before it is: below alike.NEAR it is a near duplicate |
+| width, height | in pixels, upright |
+
+Scores are appended to a file as they come, so a run that was killed goes on where it was, and adding a picture costs
+one picture. Memory: some hundred bytes a picture, whatever its size.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ..data.images import read_picture
+from ..data.layouts import FilePicture, entries
+from ..errors import Fault, PaidiffError
+from .near_duplicates import SIDE, glance, nearest_before
+from .rule import Rule
+
+SCORED = ("clip", "blur", "noise", "watermark", "nsfw", "width", "height")  # in the file; the others follow from these
+NAMES = (*SCORED, "aesthetic", "near")
+BATCH = 64  # always so many at once, the last one filled up: a score must not depend on where a run was stopped
+LARGE = 512  # pixels of the shorter side that the scorers are given at most: bounds the memory
+THREADS = 2  # that decode the next batch while this one is looked at
+
+
+@dataclass
+class Curated:
+    """Every picture's scores, and which are kept."""
+
+    folder: Path
+    items: list  # FilePicture
+    scores: dict  # {name: (N,) float32}, NaN where a picture cannot be read
+    rule: Rule
+    kept: np.ndarray  # (N,) bool
+    dropped: dict  # {clause of the rule: how many pictures fail it}
+    faults: list  # what cannot be used, as `audit` says it
+
+    def summary(self):
+        lines = [f"✗ {fault}" for fault in self.faults]
+        lines += [f"· {clause}: 不符合 fail {count}" for clause, count in self.dropped.items()]
+        return "\n".join([*lines, f"{len(self.items)} 张图 pictures · 留下 kept {int(self.kept.sum())}"])
+
+    def write(self, name="kept.jsonl"):
+        """Write the manifest of what is kept beside the pictures, with the scores; returns its path."""
+        path = self.folder / name
+        staging = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with open(staging, "w", encoding="utf-8") as file:
+            for i in np.flatnonzero(self.kept):
+                numbers = {
+                    key: round(float(values[i]), 4) for key, values in self.scores.items() if np.isfinite(values[i])
+                }
+                row = {"file_name": self.items[i].name, "text": self.items[i].text, **numbers}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        os.replace(staging, path)
+        return path
+
+
+def curate(folder, keep=None, clip=None, nsfw=None):
+    """Score the pictures of a folder and apply a rule; returns a Curated. Raises PaidiffError.
+
+    keep: one expression over the scores (see rule.Rule); None takes the embedded model's own. clip, nsfw: names or
+    folders of a real Chinese CLIP and of the real safety checker.
+    """
+    folder, faults = Path(folder).expanduser(), []
+    rule = Rule(keep or _own_rule(), NAMES)  # before the work: a typing error should not cost hours
+    items = list(entries(folder, True, faults.append))
+    folder = folder.parent if folder.is_file() else folder
+    if not items:
+        raise PaidiffError(f"{folder} 里没有可用的图片 · no usable pictures in {folder}")
+    if not all(isinstance(item, FilePicture) for item in items):
+        raise PaidiffError(f"TSV 里的图没有文件名,不能筛选 · pictures in a TSV have no file to point to: {folder}")
+    try:
+        scores = score(items, folder / "scores.jsonl", _scorers(clip, nsfw), faults)
+    except OSError as error:
+        raise PaidiffError(f"写不了分数 · cannot write the scores: {folder}: {error.strerror}") from error
+    readable = np.isfinite(scores["width"])
+    each = {clause: np.broadcast_to(holds, readable.shape) & readable for clause, holds in rule.each(scores).items()}
+    dropped = {clause: int((readable & ~holds).sum()) for clause, holds in each.items()}
+    kept = np.logical_and.reduce([readable, *each.values()])
+    return Curated(folder, items, scores, rule, kept, dropped, faults)
+
+
+def score(items, path, scorers, faults):
+    """The scores of all items, {name: (N,) float32}; read from `path` where they are, else made and appended there.
+
+    A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`.
+    """
+    known = Known(path, items, scorers)
+    with open(path, "ab") as file, ThreadPoolExecutor(THREADS) as pool:
+        for part in tqdm(_batches(known.missing(), items, pool), disable=None, unit="batch", leave=False):
+            rows = _look(part, items, scorers)
+            for i, row in rows.items():
+                known.take(i, row)
+            lines = [json.dumps({"key": known.keys[i], **row}, ensure_ascii=False) for i, row in rows.items()]
+            file.write(("\n" + "\n".join(lines) + "\n").encode())  # a killed run may have left half a line before
+            file.flush()
+    faults += [known.faults[i] for i in sorted(known.faults)]
+    return known.columns()
+
+
+class Known:
+    """What is known of each item: numbers in arrays, so that 100,000 pictures are some 25 MB."""
+
+    def __init__(self, path, items, scorers):
+        identity = "".join(scorer.identity for scorer in scorers)
+        self.keys, self.faults = [_key(item, identity) for item in items], {}
+        self.table = np.full((len(items), len(SCORED)), np.nan, np.float32)
+        self.glances = np.zeros((len(items), SIDE * SIDE * 3), np.int8)
+        places = {key: i for i, key in enumerate(self.keys)}
+        for row in _rows(path):
+            if row.get("key") in places:
+                self.take(places[row["key"]], row)
+
+    def take(self, i, row):
+        if "fault" in row:
+            self.faults[i] = Fault(*row["fault"])
+        else:
+            self.table[i] = [row[name] for name in SCORED]
+            self.glances[i] = np.frombuffer(base64.b64decode(row["glance"]), np.int8)
+
+    def missing(self):
+        return [i for i in range(len(self.keys)) if np.isnan(self.table[i, -1]) and i not in self.faults]
+
+    def columns(self):
+        columns = dict(zip(SCORED, self.table.T))
+        near, readable = np.full(len(self.keys), np.nan, np.float32), np.isfinite(columns["width"])
+        near[readable] = nearest_before(self.glances[readable])[0]
+        return columns | {"aesthetic": (1 - columns["blur"]) * (1 - columns["noise"]), "near": near}
+
+
+def _key(item, identity):
+    """What a score depends on: the file, by its name, size and time; the caption; the scorers."""
+    found = os.stat(item.path)
+    parts = [item.name, found.st_size, found.st_mtime_ns, item.text, identity]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _rows(path):
+    """The whole lines of a score file; half a line is passed over."""
+    with open(path, "rb") if path.is_file() else io.BytesIO() as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def _batches(missing, items, pool):
+    """[(index, what `_open` gives)] in batches; the next one is decoded while this one is used."""
+    coming = []
+    for start in range(0, len(missing) + BATCH, BATCH):
+        ready = coming
+        coming = [(i, pool.submit(_open, items[i])) for i in missing[start : start + BATCH]]
+        if ready:
+            yield [(i, future.result()) for i, future in ready]
+
+
+def _open(item):
+    """(picture, its shorter side at most LARGE; width, height and glance), or the Fault."""
+    try:
+        picture = read_picture(item.read(), item.name)
+    except Fault as fault:
+        return fault
+    seen = {"width": picture.width, "height": picture.height, "glance": base64.b64encode(glance(picture)).decode()}
+    scale = LARGE / min(picture.size)
+    if scale < 1:
+        picture = picture.resize([max(round(side * scale), 1) for side in picture.size], Image.Resampling.BOX)
+    return picture, seen
+
+
+def _look(part, items, scorers):
+    """{index: what goes into the file} of one batch."""
+    rows = {i: {"fault": [found.kind, found.where, found.text]} for i, found in part if isinstance(found, Fault)}
+    good = [(i, *found) for i, found in part if i not in rows]
+    if good:
+        full = [good[k % len(good)] for k in range(BATCH)]
+        pictures, captions = [picture for _, picture, _ in full], [items[i].text for i, _, _ in full]
+        numbers = {}
+        for scorer in scorers:
+            numbers |= scorer(pictures, captions)
+        for k, (i, _, seen) in enumerate(good):
+            rows[i] = {name: round(float(values[k]), 4) for name, values in numbers.items()} | seen
+    return rows
+
+
+def _own_rule():
+    from .quality_model import curator
+
+    return curator()[1]["keep"]
+
+
+def _scorers(clip, nsfw):
+    from .scorers import Embedded, RealClip, SafetyChecker
+
+    return [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]

@@ -1,0 +1,84 @@
+"""What gives a picture its numbers: the embedded curator, and by name a real CLIP and the real safety checker."""
+
+import numpy as np
+import torch
+
+from ..data.images import square
+from ..errors import PaidiffError
+from ..models.encode import digest_of
+from .quality_model import DETECTORS, SIZE, TextTower, curator
+
+
+class Embedded:
+    """The curator: clip, and one probability a detector."""
+
+    names = ("clip", *DETECTORS)
+
+    def __init__(self):
+        self.model, self.config = curator()
+        self.text = TextTower()
+        self.identity = digest_of(self.model) + digest_of(self.text.model)
+
+    @torch.no_grad()
+    def __call__(self, pictures, captions):
+        """PIL pictures of any size and their captions -> {name: (N,)}."""
+        x = np.stack([np.asarray(square(picture, SIZE), np.float32) for picture in pictures])
+        seen, embedded = self.model(torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1)
+        scores = dict(zip(DETECTORS, seen.sigmoid().T.numpy()))
+        return {"clip": (embedded * self.text(captions)).sum(1).numpy(), **scores}
+
+
+class RealClip:
+    """A Chinese CLIP of the hub, or a folder: transformers' ChineseCLIPModel or CLIPModel with its processor."""
+
+    names = ("clip",)
+
+    def __init__(self, name):
+        from transformers import AutoModel, AutoProcessor
+
+        self.model, self.processor = _load(AutoModel, name), _load(AutoProcessor, name)
+        self.identity = f"clip {name}"
+
+    @torch.no_grad()
+    def __call__(self, pictures, captions):
+        limit = min(self.processor.tokenizer.model_max_length, 64)
+        text = self.processor.tokenizer(captions, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        pixels = self.processor.image_processor(pictures, return_tensors="pt").pixel_values
+        out = self.model(**text.to(self.model.device), pixel_values=pixels.to(self.model.device, self.model.dtype))
+        return {"clip": (out.image_embeds * out.text_embeds).sum(1).float().cpu().numpy()}
+
+
+class SafetyChecker:
+    """The safety checker of Stable Diffusion: nsfw is how far the nearest concept is over its limit, above 0 is unsafe."""
+
+    names = ("nsfw",)
+
+    def __init__(self, name):
+        from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+        from transformers import CLIPImageProcessor
+
+        self.model, self.processor = _load(StableDiffusionSafetyChecker, name), _load(CLIPImageProcessor, name)
+        self.identity = f"nsfw {name}"
+
+    @torch.no_grad()
+    def __call__(self, pictures, captions):
+        from diffusers.pipelines.stable_diffusion.safety_checker import cosine_distance
+
+        pixels = self.processor(pictures, return_tensors="pt").pixel_values.to(self.model.device, self.model.dtype)
+        seen = self.model.visual_projection(self.model.vision_model(pixels)[1])
+        over = lambda kind: cosine_distance(seen, getattr(self.model, kind)) - getattr(self.model, f"{kind}_weights")
+        special = 0.01 * (over("special_care_embeds") > 0).any(1, keepdim=True)  # then the checker is stricter
+        return {"nsfw": (over("concept_embeds") + special).amax(1).float().cpu().numpy()}
+
+
+def _load(kind, name):
+    from ..models.download import online
+    from ..models.load import device, quiet
+
+    try:
+        with quiet():
+            part = kind.from_pretrained(name, local_files_only=not online())
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PaidiffError(f"没有找到 · cannot load {name}: {reason}") from error
+    return part.to(device()).eval() if isinstance(part, torch.nn.Module) else part

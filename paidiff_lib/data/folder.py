@@ -1,0 +1,154 @@
+"""A folder of pictures with captions, as a data set: captions, crops, mirrors.
+
+data = CaptionFolder("../data/porcelain", random_flip=True)
+data.caption(0), data.picture(0, size=128)
+"""
+
+import hashlib
+import json
+import math
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import Fault, PaidiffError
+from .images import read_picture, square
+from .layouts import entries
+
+SIDES = "左右"  # a caption with one of these is wrong in the mirror
+
+EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
+
+
+class CaptionFolder:
+    """A folder of pictures and captions, in one of three layouts:
+
+    metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention; `folder` may also be
+                      another .jsonl file that lies in it;
+    pictures          with a .txt file of the same name beside each;
+    *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file.
+
+    size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
+    chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones;
+    captions="一只猫" is the caption of all of them.
+    Pictures are opened when they are asked for; paths and captions are checked now. The first fault raises a Fault, a
+    PaidiffError; with skip_faults=True every picture is opened now, and what is at fault is left out and listed in
+    `skipped`.
+    """
+
+    def __init__(self, folder, size=None, center_crop=True, random_flip=False, captions=True, skip_faults=False):
+        self.folder, self.size = Path(folder).expanduser(), size
+        places = (0.5,) if center_crop else EVERYWHERE
+        self.places, self.flips = places, (False, True) if random_flip else (False,)
+        self._squares = {}
+        self.skipped, self._captions = [], captions
+        self.items = list(entries(self.folder, captions is True, self.skipped.append if skip_faults else self._refuse))
+        if skip_faults:
+            self.items = [item for item in self.items if self._readable(item)]
+        if not self.items:
+            left_out = f" ({len(self.skipped)} 处有问题 at fault)" if self.skipped else ""
+            raise PaidiffError(f"{self.folder} 里没有图片 · no pictures in {self.folder}{left_out}")
+        for item in self.items if isinstance(captions, str) else ():
+            item.text = captions
+
+    def audit(self, model=None):
+        """Everything that is wrong or doubtful in this folder, skipped entries included: see `audit`."""
+        from ..cleaning.audit import audit
+
+        return audit(self.folder, model, self._captions is True)
+
+    def _refuse(self, fault):
+        advice = f"全部问题 all faults: paidiff audit {self.folder}; 跳过 to skip: skip_faults"
+        raise Fault(fault.kind, fault.where, f"{fault.text}; {advice}")
+
+    def _readable(self, item):
+        try:
+            return read_picture(item.read(), item.name)
+        except Fault as fault:
+            self.skipped.append(fault)
+
+    def _open(self, index):
+        """Picture `index` in RGB, upright, of its own size."""
+        try:
+            return read_picture(self.items[index].read(), self.items[index].name)
+        except Fault as fault:
+            self._refuse(fault)
+
+    def __len__(self):
+        return len(self.items)
+
+    def caption(self, index):
+        return self.items[index].text
+
+    def variants(self, index):
+        """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
+        flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
+        places = (0.5,) if len(self.places) > 1 and self._square(index) else self.places  # all three would be the same
+        return [(place, flip) for place in places for flip in flips]
+
+    def _square(self, index):
+        if index not in self._squares:
+            width, height = self._open(index).size
+            self._squares[index] = width == height
+        return self._squares[index]
+
+    def picture(self, index, size, variant=(0.5, False)):
+        """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""
+        place, flip = variant
+        return square(self._open(index), size, place, flip)
+
+    def digest(self, index):
+        """sha256 of the picture's bytes."""
+        return self._digests[index]
+
+    @cached_property
+    def _digests(self):
+        return [hashlib.sha256(item.read()).hexdigest() for item in self.items]
+
+    @cached_property
+    def fingerprint(self):
+        """One hash of every picture, caption and setting: a run can only be continued on the same data."""
+        parts = [self._digests, [item.text for item in self.items], self.size, self.places, self.flips]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class Mixed:
+    """Two data sets as one: `share` of the pictures in training come from `second`, each set gone through evenly.
+
+    What a model should keep is shown to it beside what it should learn: prior preservation, rehearsal.
+    Raises PaidiffError.
+    """
+
+    def __init__(self, first, second, share=0.5):
+        if not 0 < share < 1:
+            raise PaidiffError(f"share 要大于 0、小于 1 · must be above 0 and below 1: {share}")
+        if first.size != second.size:
+            raise PaidiffError(f"两组图要一样大 · both sets need the same size: {first.size}, {second.size}")
+        count = math.ceil(max(len(first) / (1 - share), len(second) / share))
+        kept = min(max(round(count * share), 1), count - 1)
+        self.size, self.skipped = first.size, first.skipped + second.skipped
+        self.places = [(second, i % len(second)) for i in range(kept)]
+        self.places += [(first, i % len(first)) for i in range(count - kept)]
+        self.fingerprint = _key("mixed", first.fingerprint, second.fingerprint, count, kept)
+
+    def __len__(self):
+        return len(self.places)
+
+    def caption(self, index):
+        data, place = self.places[index]
+        return data.caption(place)
+
+    def variants(self, index):
+        data, place = self.places[index]
+        return data.variants(place)
+
+    def picture(self, index, size, variant=(0.5, False)):
+        data, place = self.places[index]
+        return data.picture(place, size, variant)
+
+    def digest(self, index):
+        data, place = self.places[index]
+        return data.digest(place)
+
+
+def _key(*parts):
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()

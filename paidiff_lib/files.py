@@ -1,0 +1,106 @@
+"""Files and folders that are written whole: a reader sees all of it or nothing, whenever the power fails."""
+
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from .errors import PaidiffError
+
+ASSETS = Path(__file__).with_name("assets")  # the font and the gallery's prompts, package data
+PACKAGE = "paidiff_mini_zh"  # of the wheel that carries the small model and the lessons' sets
+
+
+def data_folder():
+    """The folder with models/ and the lessons' small sets, as a Path. Raises PaidiffError if there is none.
+
+    In order: $PAIDIFF_DATA, the checkout that this package lies in, the installed wheel paidiff-mini-zh, the cache.
+    """
+    named = os.environ.get("PAIDIFF_DATA")
+    places = [Path(named).expanduser()] if named else list(_data_places())
+    for place in places:
+        if (place / "models").is_dir():
+            return place
+    raise PaidiffError(
+        f"没有找到课程的数据和小模型,装上它,或用 PAIDIFF_DATA 指一个文件夹 · no data and no small model: pip install "
+        f"paidiff-mini-zh, or name a folder in PAIDIFF_DATA; 找过 looked in: {', '.join(map(str, places))}"
+    )
+
+
+def _data_places():
+    yield Path(__file__).resolve().parents[1] / "data"
+    wheel = find_spec(PACKAGE)
+    yield from (Path(place) / "data" for place in (wheel.submodule_search_locations if wheel else ()))
+    yield Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "paidiff/data"
+
+
+def digest(path):
+    """sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path):
+    """fsync a file or a folder: a rename must not reach the disk before what it names."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def move(staging, target):
+    """Put a sealed folder in its place. One that is there already (the same step, saved again) goes afterwards."""
+    stale = target.with_name(f".stale-{target.name}")
+    shutil.rmtree(stale, ignore_errors=True)
+    if target.exists():
+        os.replace(target, stale)
+    os.replace(staging, target)
+    flush(target.parent)
+    shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def written_whole(folder):
+    """A staging folder beside `folder`; when the block ends well, its files move into `folder`, one rename each.
+
+    Files in `folder` that the block did not write stay. After an error nothing has changed.
+    """
+    folder = Path(folder)
+    staging = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        for path in sorted(p for p in staging.rglob("*") if p.is_file()):
+            flush(path)
+            target = folder / path.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(folder, size):
+    """A staging folder beside `folder` that takes its place when the block ends well. Raises PaidiffError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PaidiffError(f"{folder} 已经有东西了,换一个新文件夹 · already holds something: choose a new folder")
+    staging = folder.absolute().with_name(f".{folder.absolute().name}-{os.getpid()}")
+    try:
+        staging.mkdir(parents=True)
+        free = shutil.disk_usage(staging).free
+        if free < size * 1.02:
+            raise PaidiffError(
+                f"磁盘放不下:要 {size / 1e9:.1f} GB,只有 {free / 1e9:.1f} GB · the disk is too full: "
+                f"{size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
+            )
+        yield staging
+        os.replace(staging, folder)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError where a file cannot be written
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise PaidiffError(f"写不了 {folder} · cannot write it: {reason}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""Inpainting: redraw a part of a picture, with any text-to-image model.
+
+diffusers' own inpainting pipeline takes latents of four channels only, so this is the same idea on the img2img
+pipeline: after every step, what lies outside the mask is put back, with as much noise as that step has left.
+"""
+
+from .data.images import square
+from .errors import PaidiffError
+from .generate import STEPS, check_settings, guidance_of, noise_of
+from .models.encode import encode_picture, native_size
+
+
+def inpaint(
+    pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=None, negative_prompt=None, watch=None
+):
+    """Redraw the white part of `mask` from `prompt`; the black part stays as it is, to the pixel.
+
+    pipe: an img2img pipeline, `load(task="img2img")`. picture, mask: PIL pictures; cut to the model's own square.
+    strength: how much of what was there is forgotten, above 0 to 1. watch: called as diffusers' callback_on_step_end.
+    Returns a PIL picture. Raises PaidiffError.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    check_settings(seed=seed, steps=steps, guidance=guidance)
+    if not 0 < strength <= 1:
+        raise PaidiffError(f"strength 要大于 0、不超过 1 · must be above 0, at most 1: {strength}")
+    side = native_size(pipe)
+    picture, mask = square(picture.convert("RGB"), side), square(mask.convert("L"), side)
+    known = encode_picture(pipe, picture)[0].to(pipe.device, pipe.unet.dtype) * pipe.vae.config.scaling_factor
+    noise = torch.randn(known.shape, generator=noise_of(seed)).to(known)
+    cells = mask.resize([side // pipe.vae_scale_factor] * 2, Image.Resampling.BOX)
+    free = torch.from_numpy(np.array(cells)).gt(0).to(known)
+
+    def put_back(pipe, index, timestep, state):
+        if watch:
+            watch(pipe, index, timestep, state)
+        later = pipe.scheduler.timesteps[pipe.scheduler.timesteps < timestep][:1]  # none after the last step
+        outside = pipe.scheduler.add_noise(known[None], noise[None], later) if len(later) else known[None]
+        return {"latents": free * state["latents"] + (1 - free) * outside}
+
+    drawn = pipe(
+        prompt,
+        image=picture,
+        strength=strength,
+        negative_prompt=negative_prompt,
+        generator=noise_of(seed),
+        num_inference_steps=steps,
+        guidance_scale=guidance_of(pipe) if guidance is None else guidance,
+        callback_on_step_end=put_back,
+    ).images[0]
+    return Image.composite(drawn, picture, mask)

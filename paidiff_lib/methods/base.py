@@ -1,0 +1,66 @@
+"""What the training loop has to know about a method: what is trained, what one batch's loss is, what is saved."""
+
+from ..generate import sample
+from ..models.encode import digest_of, encode_captions
+
+
+class Method:
+    """The base of every method. A method holds a pipeline and changes it in place: it can be drawn with at any time.
+
+    caption_dropout: the share of captions replaced by the empty one. weight_decay: of AdamW.
+    trains_text: if True, captions go through the text encoder at every step, with gradients.
+    condition: None, or what makes a picture (PIL) into the picture that steers it; a Batch then has `conditions`.
+    """
+
+    caption_dropout, weight_decay, trains_text, condition = 0.0, 1e-2, False, None
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+        self.base = digest_of(pipe.unet.conv_in)  # enough to tell one base model from another
+
+    def parameters(self):
+        """{name: parameter} of everything that is trained, in a fixed order."""
+        raise NotImplementedError
+
+    def networks(self):
+        """The modules that gradients go through."""
+        return [self.pipe.unet, self.pipe.text_encoder] if self.trains_text else [self.pipe.unet]
+
+    def settings(self):
+        """What a run must agree on with the run that it continues."""
+        return {"method": type(self).__name__, "base": self.base}
+
+    def start(self, device, dtype):
+        """Get ready for training: frozen weights in `dtype`, what is trained in float32, whatever the precision."""
+        for part in (self.pipe.vae, self.pipe.unet, self.pipe.text_encoder):
+            part.requires_grad_(False)
+        self.pipe.to(device)
+        self.pipe.unet.to(dtype)
+        self.pipe.text_encoder.to(dtype)
+        for parameter in self.parameters().values():
+            parameter.data = parameter.data.to(device).float()
+            parameter.requires_grad_(True)
+
+    def caption(self, text):
+        """What is trained on in place of the data set's caption."""
+        return text
+
+    def hidden(self, captions):
+        """Hidden states (B, tokens, width) with gradients. Called only where `trains_text`."""
+        return encode_captions(self.pipe, captions)
+
+    def loss(self, batch, **residuals):
+        """The loss of a Batch, a scalar."""
+        predicted = self.pipe.unet(batch.noisy, batch.timesteps, batch.hidden, **residuals).sample.float()
+        return (batch.weights * (predicted - batch.target).square().mean((1, 2, 3))).mean()
+
+    def after_step(self):
+        """Called after every change of the parameters."""
+
+    def sample(self, prompts, seed, data):
+        """Pictures of the prompts, as PIL, to watch a training by. data: what it is trained on."""
+        return sample(self.pipe, prompts, seed)
+
+    def save(self, folder):
+        """Write what the method has made into `folder`, in a form that plain diffusers opens."""
+        raise NotImplementedError

@@ -1,0 +1,111 @@
+"""ControlNet: a second, smaller network looks at a picture's edges and steers a frozen model (Zhang et al. 2023).
+
+control = ControlNet(pipe)
+for step in train(control, data, steps=500, lr=3e-4): ...
+control.save("out/canny")                       # a folder that ControlNetModel.from_pretrained opens
+pipe = load(task="controlnet", control="out/canny")
+draw_along(pipe, "猫,草地", canny(picture))
+"""
+
+from copy import deepcopy
+
+from ..errors import PaidiffError
+from ..files import written_whole
+from ..generate import STEPS, check_settings, sample
+from ..metrics import canny
+from ..models.encode import native_size
+from ..models.save import require_finite
+from .base import Method
+
+
+class ControlNet(Method):
+    """A ControlNet for `pipe`, trained on pictures and what `condition` makes of them, a PIL picture from a PIL picture.
+
+    It begins as a copy of the UNet's first half that changes nothing; net: a ControlNetModel to go on with instead.
+    """
+
+    caption_dropout = 0.1
+
+    def __init__(self, pipe, net=None, condition=canny, seed=0):
+        super().__init__(pipe)
+        self.condition, self.net = condition, net or _blank(pipe.unet, seed)
+
+    def parameters(self):
+        return {f"net.{name}": parameter for name, parameter in self.net.named_parameters()}
+
+    def settings(self):
+        return {**super().settings(), "condition": self.condition.__name__}
+
+    def networks(self):
+        return [*super().networks(), self.net]
+
+    def start(self, device, dtype):
+        self.net.to(device)
+        super().start(device, dtype)
+
+    def loss(self, batch):
+        """As the base's, with what the ControlNet adds to the UNet's skip connections."""
+        down, mid = self.net(batch.noisy, batch.timesteps, batch.hidden, batch.conditions, return_dict=False)
+        return super().loss(batch, down_block_additional_residuals=down, mid_block_additional_residual=mid)
+
+    def sample(self, prompts, seed, data):
+        """Along the edges of the first picture of the training set."""
+        edges = self.condition(data.picture(0, data.size or native_size(self.pipe)))
+        return draw_along(self.pipeline(), prompts, edges, seed)
+
+    def pipeline(self):
+        """A ControlNet pipeline around the model and the ControlNet as it is now."""
+        from diffusers import StableDiffusionControlNetPipeline
+
+        net = deepcopy(self.net).to(self.pipe.unet.dtype)  # training keeps it in single precision
+        pipe = StableDiffusionControlNetPipeline(**self.pipe.components, controlnet=net, requires_safety_checker=False)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    def save(self, folder):
+        """Write the ControlNet into `folder`, as ControlNetModel.from_pretrained opens it. Raises PaidiffError."""
+        require_finite(self.parameters())
+        with written_whole(folder) as staging:
+            self.net.save_pretrained(staging)
+
+
+def _blank(unet, seed):
+    """A ControlNet from the first half of a UNet. Its new layers come from `seed`, the last ones of them zero.
+
+    The layers that read the edges are made so that their signal keeps its strength (He et al. 2015). As diffusers makes
+    them it fades to nothing in eight layers and ends in zeros: 300 steps then taught the small model nothing at all.
+    """
+    import torch
+    from diffusers import ControlNetModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = ControlNetModel.from_unet(unet)
+        for layer in net.controlnet_cond_embedding.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                torch.nn.init.zeros_(layer.bias)
+    return net
+
+
+def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance=None, negative_prompt=None):
+    """Draw with a ControlNet pipeline, `load(task="controlnet")`, along a picture of edges.
+
+    prompt: a string or a list; condition: a PIL picture of the size to draw, one for all prompts or a list with one for
+    each. A pipeline with several ControlNets takes a tuple with one for each of them in its place.
+    scale: how strongly, 0 not at all; a list for several ControlNets. Returns a PIL picture or a list. Raises PaidiffError.
+    """
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    conditions = condition if isinstance(condition, list) else [condition] * len(prompts)
+    check_settings(seed=0 if isinstance(seed, list) else seed, steps=steps, guidance=guidance)
+    if len(conditions) != len(prompts):
+        raise PaidiffError(
+            f"{len(prompts)} 句话要配 {len(prompts)} 张条件图 · needs a condition a prompt: {len(conditions)}"
+        )
+    for one in conditions:
+        for picture in one if isinstance(one, tuple) else (one,):
+            check_settings(size=picture.size)
+    pictures = sample(
+        pipe, prompts, seed, steps, guidance, negative_prompt, images=conditions, controlnet_conditioning_scale=scale
+    )
+    return pictures[0] if isinstance(prompt, str) else pictures

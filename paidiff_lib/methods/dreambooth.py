@@ -1,0 +1,49 @@
+"""DreamBooth: a rare word comes to mean one particular thing (Ruiz et al. 2022).
+
+    toy = CaptionFolder("../data/bear", captions="一只淼熊")
+    data = with_prior(pipe, toy, "一只熊", "out/bears")
+    for step in train(FullTuning(pipe), data, steps=200, lr=1e-4): ...     # or LoRA(pipe, rank=16, layers=WIDE)
+    draw(pipe, "一只淼熊在雪地里")
+
+All weights are trained on a handful of pictures, so the model would soon draw that one thing for the whole class, 熊.
+*Prior preservation* shows it its own pictures of the class at the same time.
+"""
+
+from pathlib import Path
+
+from ..data.folder import CaptionFolder, Mixed
+from ..errors import PaidiffError
+from ..files import written_whole
+from ..generate import BATCH, sample
+
+PROMPT = "prompt.txt"  # beside the class pictures: what they were drawn from
+
+
+def with_prior(pipe, data, class_prompt, class_folder, count=100, share=0.5):
+    """`data` with prior preservation: `share` of what is trained on are the model's own pictures of `class_prompt`.
+
+    The `count` class pictures are drawn into `class_folder`, unless they are there. Raises PaidiffError.
+    """
+    class_pictures(pipe, class_prompt, class_folder, count)
+    return Mixed(data, CaptionFolder(class_folder, data.size, captions=class_prompt), share)
+
+
+def class_pictures(pipe, prompt, folder, count=100, seed=0):
+    """Have `count` pictures of `prompt` in `folder`, drawn by the model itself; those that are there are kept.
+
+    A run that was stopped goes on where it was. Raises PaidiffError if the folder holds another prompt's.
+    """
+    folder = Path(folder)
+    known = (folder / PROMPT).read_text(encoding="utf-8") if (folder / PROMPT).is_file() else None
+    if known not in (None, prompt):
+        raise PaidiffError(
+            f"{folder} 里是“{known}”的图,换一个文件夹 · holds pictures of {known}: choose another folder"
+        )
+    missing = [number for number in range(count) if not (folder / f"{number:04d}.png").is_file()]
+    for start in range(0, len(missing), BATCH):
+        part = missing[start : start + BATCH]
+        drawn = sample(pipe, [prompt] * len(part), [seed + number for number in part])
+        with written_whole(folder) as staging:
+            (staging / PROMPT).write_text(prompt, encoding="utf-8")
+            for number, picture in zip(part, drawn):
+                picture.save(staging / f"{number:04d}.png")

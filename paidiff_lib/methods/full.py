@@ -1,0 +1,53 @@
+"""Full fine-tuning: every weight of the UNet is trained, and of the text encoder where it is asked for.
+
+tuning = FullTuning(pipe)
+for step in train(tuning, CaptionFolder("pictures"), steps=300, lr=1e-4, ema=0.999): ...
+tuning.save_model("out/food")        # a whole model that plain diffusers opens
+"""
+
+from ..files import written_whole
+from ..models.save import add_prefix, open_single, require_finite, save_pipeline
+from .base import Method
+
+
+class FullTuning(Method):
+    """All weights of the UNet of `pipe`. text_encoder: of the text encoder too, as DreamBooth needs it for a new word."""
+
+    caption_dropout = 0.1
+
+    def __init__(self, pipe, text_encoder=False):
+        super().__init__(pipe)
+        self.trains_text = text_encoder
+
+    def parts(self):
+        """The modules that are trained, {"unet": module, "text_encoder": module}."""
+        parts = {"unet": self.pipe.unet}
+        return {**parts, "text_encoder": self.pipe.text_encoder} if self.trains_text else parts
+
+    def parameters(self):
+        return {f"{part}.{name}": p for part, module in self.parts().items() for name, p in module.named_parameters()}
+
+    def settings(self):
+        return {**super().settings(), "text_encoder": self.trains_text}
+
+    def start(self, device, dtype):
+        """Everything in single precision whatever `dtype` is, so that the model can be drawn with on the way."""
+        import torch
+
+        super().start(device, torch.float32)
+        self.pipe.vae.float()
+
+    def save(self, folder):
+        """Write what is trained below `folder`: UNet2DConditionModel.from_pretrained(folder, subfolder="unet") opens it."""
+        require_finite(self.parameters())
+        with written_whole(folder) as staging:
+            for part, module in self.parts().items():
+                module.save_pretrained(staging / part)
+            if self.trains_text:
+                add_prefix(staging / "text_encoder/model.safetensors")
+                open_single(staging / "text_encoder/config.json")
+
+    def save_model(self, folder):
+        """Write the whole model: StableDiffusionPipeline.from_pretrained(folder) opens it. Raises PaidiffError."""
+        require_finite(self.parameters())
+        save_pipeline(self.pipe, folder)

@@ -1,0 +1,110 @@
+"""LoRA: a small matrix beside each chosen layer is trained, the model itself stays as it is (Hu et al. 2021).
+
+lora = LoRA(pipe, rank=8)
+for step in train(lora, data, steps=200, lr=1e-3): ...
+lora.save("out/porcelain")            # a folder that plain diffusers loads
+load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
+"""
+
+import warnings
+
+from ..errors import PaidiffError
+from ..files import written_whole
+from ..models.save import require_finite
+from .adapters import adapter_names, scales, set_scales
+from .base import Method
+from .lora_files import export_kohya, state_dict_of
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+WIDE = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")  # learns faster, larger file
+TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+class LoRA(Method):
+    """A LoRA of `rank` beside `layers` of the UNet; it counts alpha / rank times (alpha=None: once).
+
+    layers: endings of layer names, ATTENTION or WIDE or your own. text_encoder: beside the text encoder's attention too.
+    dropout: share of the LoRA's inputs left out in training. name: the adapter's name in the pipeline.
+    Raises PaidiffError.
+    """
+
+    caption_dropout = 0.1
+
+    def __init__(
+        self, pipe, rank=4, alpha=None, layers=ATTENTION, text_encoder=False, dropout=0.0, seed=0, name="lora"
+    ):
+        super().__init__(pipe)
+        self.name, self.trains_text = name, text_encoder
+        self.shape = {
+            "rank": rank,
+            "alpha": rank if alpha is None else alpha,
+            "layers": list(layers),
+            "dropout": dropout,
+        }
+        if not isinstance(rank, int) or rank < 1:
+            raise PaidiffError(f"rank 要是不小于 1 的整数 · rank must be a whole number, 1 or more: {rank}")
+        if name in adapter_names(pipe):
+            raise PaidiffError(f"模型里已有叫 {name} 的 LoRA · the pipeline already has a LoRA named {name}")
+        active = scales(pipe)
+        self._add(pipe.unet, layers, seed)
+        if text_encoder:
+            self._add(pipe.text_encoder, TEXT, seed + 1)
+        set_scales(pipe, {**active, name: 1.0})
+
+    def _add(self, module, layers, seed):
+        import torch
+        from peft import LoraConfig
+
+        config = LoraConfig(
+            r=self.shape["rank"],
+            lora_alpha=self.shape["alpha"],
+            lora_dropout=self.shape["dropout"],
+            target_modules=list(layers),
+            init_lora_weights="gaussian",
+        )
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # two LoRAs at once are meant
+            torch.manual_seed(seed)
+            try:
+                module.add_adapter(config, adapter_name=self.name)
+            except ValueError as error:
+                kinds = sorted({n.split(".")[-1] for n, m in module.named_modules() if hasattr(m, "weight")})
+                raise PaidiffError(
+                    f"没有这样的层 · no such layers: {', '.join(layers)}; 名字的末段有 names end in: {', '.join(kinds)}"
+                ) from error
+
+    def parts(self):
+        """The modules that carry this LoRA, {"unet": module, "text_encoder": module}."""
+        parts = {"unet": self.pipe.unet}
+        return {**parts, "text_encoder": self.pipe.text_encoder} if self.trains_text else parts
+
+    def parameters(self):
+        return {
+            f"{part}.{name}": parameter
+            for part, module in self.parts().items()
+            for name, parameter in module.named_parameters()
+            if name.endswith(f".{self.name}.weight")
+        }
+
+    def settings(self):
+        return {**super().settings(), **self.shape, "text_encoder": self.trains_text}
+
+    def save(self, folder):
+        """Write pytorch_lora_weights.safetensors: `pipe.load_lora_weights(folder)` of plain diffusers opens it.
+
+        alpha goes along as metadata: without it diffusers would take alpha = rank. Raises PaidiffError.
+        """
+        require_finite(self.parameters())
+        layers, notes = {}, {}
+        for part, module in self.parts().items():
+            layers[f"{part}_lora_layers"] = state_dict_of(module, self.name, part)
+            # without the folder that the model was opened from: nobody else's business
+            config = module.peft_config[self.name].to_dict()
+            places = {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
+            notes[f"{part}_lora_adapter_metadata"] = {**config, **places}
+        with written_whole(folder) as staging:
+            self.pipe.save_lora_weights(staging, **layers, **notes)
+
+    def export(self, path):
+        """Write the LoRA as one .safetensors file with kohya's key names, for the WebUI. Raises PaidiffError."""
+        export_kohya(self.pipe, path, self.name)

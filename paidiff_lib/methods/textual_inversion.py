@@ -1,0 +1,203 @@
+"""Textual Inversion: a new word is taught to a frozen model, a few numbers in all (Gal et al. 2022).
+
+word = TextualInversion(pipe, "<小奶猫>", initializer="猫")
+for step in train(word, CaptionFolder("../data/kitten", captions=False), steps=100, lr=5e-3): ...
+draw(pipe, "一只<小奶猫>在草地上")
+word.save("out/kitten")               # the embedding alone, some kilobytes
+word.save_model("out/kitten-model")   # the whole model with the new word in it
+"""
+
+import random
+from pathlib import Path
+
+from ..errors import PaidiffError
+from ..files import written_whole
+from ..models.save import require_finite, save_pipeline
+from ..models.verify import read_weights
+from .base import Method
+
+# {} is the new word. Only words that a small vocabulary is likely to have; 照片 may be new to it, and does no harm.
+OBJECT = (
+    "{}",
+    "一只{}",
+    "一个{}",
+    "一张{}的照片",
+    "{}的照片",
+    "{}的特写",
+    "一张{}的图片",
+    "{},高清",
+    "一张好看的{}的照片",
+)
+STYLE = ("{}", "{}风格", "{}风格的画", "一幅{}风格的画", "一张{}风格的图片", "{}风格,高清", "好看的{}风格的画")
+TEMPLATES = {"object": OBJECT, "style": STYLE}
+FILE = "learned_embeds.safetensors"
+
+
+class TextualInversion(Method):
+    """A new word `token` of `vectors` embeddings, which start as that of the one-token word `initializer`.
+
+    learnable: "object" or "style", which caption templates are used. A data set's own caption is used in their place
+    if it holds the token, or {} where the token belongs. Raises PaidiffError.
+    """
+
+    trains_text, weight_decay = True, 0.0  # decay would pull the word towards the zero vector, which means nothing
+
+    def __init__(self, pipe, token="<小奶猫>", initializer="猫", vectors=1, learnable="object"):
+        import torch
+
+        super().__init__(pipe)
+        if learnable not in TEMPLATES:
+            raise PaidiffError(f"没有这一类 · no such property: {learnable}; 可选 choose from: {', '.join(TEMPLATES)}")
+        room = pipe.tokenizer.model_max_length - 3
+        if vectors not in range(1, room + 1):
+            raise PaidiffError(f"vectors 要在 1 到 {room} 之间 · must be from 1 to {room}: {vectors}")
+        self.token, self.initializer, self.learnable = token, initializer, learnable
+        start = _embeddings(pipe).weight[_one_token(pipe.tokenizer, initializer)].detach().float()
+        self.vectors = torch.nn.Parameter(start.repeat(vectors, 1).clone())
+        self.ids = add_token(pipe, token, self.vectors.detach())
+
+    def parameters(self):
+        return {"vectors": self.vectors}
+
+    def settings(self):
+        own = {
+            "token": self.token,
+            "initializer": self.initializer,
+            "vectors": len(self.ids),
+            "learnable": self.learnable,
+        }
+        return {**super().settings(), **own}
+
+    def caption(self, text):
+        if "{}" in text:
+            return text.replace("{}", self.token)
+        return text if self.token in text else random.choice(TEMPLATES[self.learnable]).format(self.token)
+
+    def hidden(self, captions):
+        """As the pipeline encodes them, but the new word's rows are the parameters: nothing else can change."""
+        handle = _embeddings(self.pipe).register_forward_hook(self._put)
+        try:
+            # the sum of nothing keeps a batch of empty captions differentiable
+            return super().hidden(captions) + 0 * self.vectors.sum()
+        finally:
+            handle.remove()
+
+    def _put(self, module, arguments, output):
+        """Embeddings (B, tokens, width) of ids (B, tokens), with the vectors in their places."""
+        import torch
+
+        for vector, place in zip(self.vectors, self.ids):
+            output = torch.where((arguments[0] == place)[..., None], vector.to(output.dtype), output)
+        return output
+
+    def after_step(self):
+        """Copy the vectors into the model: it can be drawn with at any time."""
+        rows = _embeddings(self.pipe).weight
+        rows.data[self.ids] = self.vectors.detach().to(rows.device, rows.dtype)
+
+    def save(self, folder):
+        """Write learned_embeds.safetensors, {token: (vectors, width)}. Raises PaidiffError."""
+        from safetensors.torch import save_file
+
+        weights = {self.token: self.vectors.detach().cpu().contiguous()}
+        require_finite(weights)
+        with written_whole(folder) as staging:
+            save_file(weights, staging / FILE)
+
+    def save_model(self, folder):
+        """Write the whole model with the new word, and learned_embeds.safetensors: plain diffusers opens the folder."""
+        self.save(folder)
+        save_pipeline(self.pipe, folder)
+
+
+def load_embedding(pipe, source, token=None):
+    """Teach a pipeline the word in a file or folder, of ours, of diffusers or of kohya. Returns the token.
+
+    token: what to call it; None takes the name in the file. Unlike diffusers' own loader, every vector of a word with
+    Chinese or upper-case letters counts: that one would silently use the first only. Raises PaidiffError.
+    """
+    path = Path(source)
+    path = (
+        next((path / n for n in (FILE, "learned_embeds.bin") if (path / n).is_file()), path) if path.is_dir() else path
+    )
+    name, vectors = read_embedding(path)
+    token = token or name
+    if not token:
+        raise PaidiffError(f"{path.name} 没有写词的名字,请给出 token= · does not name its word: give token=")
+    add_token(pipe, token, vectors)
+    return token
+
+
+def add_token(pipe, token, vectors):
+    """Add a word with these vectors (n, width) to tokenizer and text encoder. Returns its n ids. Raises PaidiffError.
+
+    Several vectors are the tokens <x>, <x>_1, <x>_2, ..., into which diffusers' pipelines expand <x>. They do so by
+    comparing strings; `normalized=False` keeps the tokenizer from taking Chinese apart and folding case before that.
+    """
+    from transformers import AddedToken
+
+    tokenizer, rows = pipe.tokenizer, _embeddings(pipe)
+    names = [token, *(f"{token}_{i}" for i in range(1, len(vectors)))]
+    _check_new(tokenizer, token, names)
+    if vectors.shape[1] != rows.weight.shape[1]:
+        raise PaidiffError(
+            f"词向量是 {vectors.shape[1]} 维,模型要 {rows.weight.shape[1]} 维 · "
+            f"the vectors have width {vectors.shape[1]}, this model needs {rows.weight.shape[1]}"
+        )
+    tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
+    if len(tokenizer) > len(rows.weight):
+        pipe.text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    ids = tokenizer.convert_tokens_to_ids(names)
+    rows = _embeddings(pipe).weight
+    rows.data[ids] = vectors.to(rows.device, rows.dtype)
+    read = tokenizer(pipe.maybe_convert_prompt(token, tokenizer), add_special_tokens=False)["input_ids"]
+    if read != ids:
+        raise PaidiffError(f"分词器读不出这个新词 · the tokenizer does not read the new word: {token}: {read} != {ids}")
+    return ids
+
+
+def _check_new(tokenizer, token, names):
+    if not token.strip() or token != token.strip() or any(c.isspace() for c in token):
+        raise PaidiffError(
+            f"占位词不能是空的,也不能有空格 · the placeholder must not be empty or hold spaces: {token!r}"
+        )
+    known = [name for name in names if name in tokenizer.get_vocab()]
+    if known:
+        raise PaidiffError(
+            f"词表里已经有 {known[0]},换一个占位词,或重新 load 模型 · {known[0]} is in the vocabulary already: "
+            f"choose another placeholder, or load the model anew"
+        )
+
+
+def _one_token(tokenizer, word):
+    """The id of a word that is one token. Raises PaidiffError that names the words it falls apart into."""
+    ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+    if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
+        return ids[0]
+    if tokenizer.unk_token_id in ids or not ids:
+        raise PaidiffError(
+            f"词表里没有初始词 · the initializer is not in the vocabulary: {word!r}; 试试 try 猫, 狗, 花"
+        )
+    parts = " ".join(tokenizer.convert_ids_to_tokens(ids))
+    raise PaidiffError(
+        f"初始词要正好是一个词元,{word} 有 {len(ids)} 个,用其中一个:{parts} · the initializer must be one token, "
+        f"{word} is {len(ids)}; take one of them: {parts}"
+    )
+
+
+def _embeddings(pipe):
+    return pipe.text_encoder.get_input_embeddings()
+
+
+def read_embedding(path):
+    """(name or None, vectors (n, width)) of a file. Raises PaidiffError."""
+    try:
+        state = read_weights(path)
+        if "string_to_param" in state:  # the WebUI's
+            name, vectors = state.get("name"), state["string_to_param"]["*"]
+        else:
+            ((name, vectors),) = state.items()
+    except Exception as error:  # a missing file, damage, a pickle with code in it, or any other layout
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PaidiffError(f"词向量读不出来 · cannot read the embedding {path}: {reason}") from error
+    return None if name == "emb_params" else name, vectors.detach().float().reshape(-1, vectors.shape[-1])

@@ -1,0 +1,55 @@
+"""A pipeline -> a folder that any version of the libraries opens rightly."""
+
+import json
+import shutil
+from pathlib import Path
+
+from ..errors import PaidiffError
+from ..files import written_whole
+
+BESIDE = ("vocab.txt",)  # transformers 5 leaves it out, transformers 4 reads it
+NOTES = ("words.json", "skeleton.json")  # what the small model has learnt, for check_prompt; that weights are random
+
+
+def save_pipeline(pipe, folder):
+    """Write the whole pipeline into `folder`, in diffusers' layout: `StableDiffusionPipeline.from_pretrained` opens it."""
+    source = Path(pipe.tokenizer.name_or_path)
+    with written_whole(folder) as staging:
+        pipe.save_pretrained(staging)
+        add_prefix(staging / "text_encoder/model.safetensors")
+        open_single(staging / "text_encoder/config.json")
+        for name in BESIDE:
+            if (source / name).is_file():
+                shutil.copy(source / name, staging / "tokenizer")
+        for name in NOTES:
+            note = next((p for p in (source / name, source.parent / name) if p.is_file()), None)
+            if note:
+                shutil.copy(note, staging)
+
+
+def add_prefix(path):
+    """Give a text encoder's keys the `text_model.` prefix of every published one.
+
+    transformers 5 drops it when the model was built from scratch; transformers 4 would then load random weights.
+    """
+    from safetensors.torch import load_file, save_file
+
+    weights = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def open_single(path):
+    """Say float32 in a text encoder's config, whatever the weights are stored in.
+
+    transformers 5 opens a model in the precision its config names, diffusers opens UNet and VAE in float32: a plain
+    from_pretrained(folder) would hold one half of each and fail at the first prompt.
+    """
+    config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def require_finite(weights):
+    """Raise PaidiffError, naming one, if a tensor of {name: tensor} holds NaN or infinity."""
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise PaidiffError(f"权重不是有限数,不保存 · not finite, not saved: {name}")

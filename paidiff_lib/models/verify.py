@@ -1,0 +1,208 @@
+"""Is this folder whole, and is it safe to open? Asked of every model folder before a library opens it.
+
+Only classes of diffusers and transformers, no code from the folder, no file outside it, safetensors before pickles, and
+pickles only as plain weights. Reads headers and names, not the weights themselves: milliseconds, also for gigabytes.
+"""
+
+import json
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+from ..errors import PaidiffError
+
+TORCH = (2, 10)  # the oldest that reads a pickle's weights safely: CVE-2025-32434, CVE-2026-24747
+CHECKER = "safety_checker"
+WEIGHTY = ("unet", "vae", "text_encoder", CHECKER)  # the components that hold weights
+# Whole weights and shards, but no variants (.fp16., .non_ema.): the names a library opens if nothing else is asked for.
+STEMS = "diffusion_pytorch_model|pytorch_model|model|pytorch_lora_weights"
+WEIGHT = re.compile(rf"({STEMS})(-\d+-of-\d+)?\.(safetensors|bin)")
+LORA_NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "pytorch_model.bin")
+OUTSIDE = "模型要读文件夹外面的东西,不打开 · refused, it leads out of the folder"
+OWN_CODE = "模型要用自带的代码,不打开 · refused, it wants code of its own"
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def missing(folder, kind="base", safety_checker=False):
+    """What a folder lacks to be a whole model, as text; None if nothing. Looks at names only.
+
+    kind: "base" (a pipeline), "controlnet" or "lora". Raises PaidiffError if model_index.json is no good.
+    """
+    if kind == "lora":
+        return None if any((folder / name).is_file() for name in LORA_NAMES) else LORA_NAMES[0]
+    if kind == "controlnet":
+        return _lacks(folder, weighty=True, config="config.json")
+    if not (folder / "model_index.json").is_file():
+        return "model_index.json"
+    for part in components(folder, safety_checker):
+        lack = _lacks(folder / part, part in WEIGHTY)
+        if lack:
+            return f"{part}/{lack}"
+    return None
+
+
+def components(folder, safety_checker=False):
+    """{component: [library, class]} of model_index.json, empty ones left out; the safety checker only if asked for.
+
+    Raises PaidiffError for a file that is not such a list, and for a component outside the folder.
+    """
+    found = {
+        part: value
+        for part, value in _json(folder / "model_index.json").items()
+        if isinstance(value, list) and any(value) and part[0] != "_" and (safety_checker or part != CHECKER)
+    }
+    for part in found:
+        if not PLAIN.fullmatch(part):
+            raise PaidiffError(f"{OUTSIDE}: {folder}: {part}")
+    return found
+
+
+def has_checker(folder):
+    """True if the model was published with a safety checker."""
+    return CHECKER in components(folder, safety_checker=True)
+
+
+def check(folder, kind="base", safety_checker=False):
+    """Raise PaidiffError, one line, unless a base model's or ControlNet's folder is whole and safe to open.
+
+    Returns True if safetensors alone are enough: no .bin is then to be opened.
+    """
+    folder = Path(folder)
+    lack = missing(folder, kind, safety_checker)
+    if lack:
+        raise PaidiffError(f"模型不完整 · the model is not whole: {folder}: 缺 missing: {lack}")
+    parts = [folder]
+    if kind == "base":
+        _require_stock(folder, safety_checker)
+        parts = [folder / part for part in components(folder, safety_checker)]
+    for part in parts:
+        _require_inside(part, _root(folder))
+        _require_no_code(part)
+    weighty = [part for part in parts if kind != "base" or part.name in WEIGHTY]
+    safe_only = all(any(path.suffix == ".safetensors" for path in _weights(part)) for part in weighty)
+    for path in [path for part in weighty for path in _weights(part)]:
+        if path.suffix == ".safetensors" or not safe_only:
+            require_readable(path)
+    return safe_only
+
+
+def require_readable(path):
+    """Raise PaidiffError if a weights' file is cut short or, for a pickle, holds anything but weights."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        require_torch(path)
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt"):
+                return  # it compares the length its header promises with the file's
+        with warnings.catch_warnings(action="ignore"):  # of unusual pickles: they are refused below, in one line
+            torch.load(path, weights_only=True, map_location="meta", mmap=zipfile.is_zipfile(path))
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, AttributeError, KeyError) as error:
+        raise PaidiffError(f"文件被截断或损坏 · cut short or damaged: {path}: {_first_line(error)}") from error
+    except Exception as error:  # pickle has no common error; torch's own for code in it is pickle.UnpicklingError
+        name = re.search(r"GLOBAL [\w.]+", str(error))  # the rest of torch's message advises to open it all the same
+        raise PaidiffError(
+            f"文件里有代码,不打开;请用 safetensors · refused, it holds code, use safetensors: {path}: {name[0] if name else '?'}"
+        ) from error
+
+
+def require_torch(path):
+    """Raise PaidiffError if the installed torch is too old to open a pickle safely."""
+    import torch
+
+    version = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
+    if version < TORCH:
+        floor = ".".join(map(str, TORCH))
+        raise PaidiffError(
+            f"torch {torch.__version__} 读 .bin 不安全,要 {floor} 以上,或用 safetensors · not safe for a .bin, "
+            f"update torch to {floor} or take safetensors: {path}"
+        )
+
+
+def read_weights(path):
+    """{name: tensor} of a .safetensors file or a pickle, on the CPU. Raises PaidiffError."""
+    import torch
+    from safetensors.torch import load_file
+
+    require_readable(path)
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def _lacks(part, weighty, config=None):
+    if not part.is_dir() or not any(part.iterdir()):
+        return "*"
+    if config and not (part / config).is_file():
+        return config
+    if weighty and not _weights(part):
+        return "*.safetensors"
+    return next((name for name in _shards(part) if not (part / name).is_file()), None)
+
+
+def _require_stock(folder, safety_checker):
+    """Only classes that the installed libraries bring: a list in place of a name means code from the folder."""
+    import diffusers
+    import transformers
+
+    old = ["CLIPFeatureExtractor"]  # what published folders call CLIPImageProcessor; diffusers knows
+    stock = {
+        "diffusers": dir(diffusers),
+        "transformers": {*transformers.__all__, *old},
+    }  # its dir() takes half a second
+    stock["stable_diffusion"] = ["StableDiffusionSafetyChecker"]  # how every Stable Diffusion names its checker
+    pipeline = {"_class_name": ["diffusers", _json(folder / "model_index.json").get("_class_name")]}
+    for part, value in {**pipeline, **components(folder, safety_checker)}.items():
+        if len(value) != 2 or value[1] not in stock.get(str(value[0]), ()):
+            raise PaidiffError(f"{OWN_CODE}: {folder}: {part}: {value}")
+
+
+def _root(folder):
+    """Where a folder's files may lie: in it, or, for a snapshot of the hub's cache, which is links, in its repository."""
+    folder = folder.resolve()
+    snapshot = folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--")
+    return folder.parents[1] if snapshot else folder
+
+
+def _require_inside(part, root):
+    for path in [part, *part.rglob("*")]:
+        if not path.resolve().is_relative_to(root):
+            raise PaidiffError(f"{OUTSIDE}: {path}")
+
+
+def _require_no_code(part):
+    if (part / "adapter_config.json").exists():  # names another model, which transformers would fetch as well
+        raise PaidiffError(f"{OUTSIDE}: {part}/adapter_config.json")
+    for path in part.glob("*.json"):
+        if "auto_map" in _json(path):
+            raise PaidiffError(f"{OWN_CODE}: {path}: auto_map")
+
+
+def _weights(part):
+    """The files of a component that a library would open for its weights."""
+    return sorted(path for path in part.iterdir() if WEIGHT.fullmatch(path.name))
+
+
+def _shards(part):
+    """The files that the index files of a component name. Raises PaidiffError for a name that is more than a name."""
+    for index in part.glob("*.index.json"):
+        listed = _json(index).get("weight_map")
+        for name in sorted(set(map(str, listed.values()))) if isinstance(listed, dict) else []:
+            if not PLAIN.fullmatch(name):
+                raise PaidiffError(f"{OUTSIDE}: {index}: {name}")
+            yield name
+
+
+def _json(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PaidiffError(f"读不了 {path} · cannot read it: {_first_line(error)}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,91 @@
+"""Checkpoints that survive anything: a kill at any moment leaves the newest one that was finished, whole.
+
+A checkpoint is a folder `checkpoint-<step>`. It is written in a staging folder, every file is flushed to the disk, the
+manifest with the sha256 of each file comes last, and one rename puts the folder in its place. Only then is an older one
+deleted. What does not match its manifest is passed over when a run is resumed.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from ..errors import PaidiffError
+from ..files import digest, flush, move
+
+MANIFEST = "manifest.json"
+
+
+class Store:
+    """The checkpoints of one run, in `folder`. The newest `keep` are kept, one at least."""
+
+    def __init__(self, folder, keep=2):
+        self.folder, self.keep = Path(folder), max(1, keep)
+
+    def names(self):
+        """The checkpoints there are, newest first, verified or not."""
+        found = [p for p in self.folder.glob("checkpoint-*") if p.name[11:].isdigit()]
+        return [p.name for p in sorted(found, key=lambda p: int(p.name[11:]), reverse=True)]
+
+    def newest(self):
+        """The newest checkpoint that verifies, as a Path; None if there is none."""
+        return next((self.folder / name for name in self.names() if verifies(self.folder / name)), None)
+
+    def find(self, name):
+        """The checkpoint `name`, as a Path. Raises PaidiffError if it is not there or damaged."""
+        path = self.folder / name
+        if not verifies(path):
+            there = ", ".join(self.names()) or "-"
+            raise PaidiffError(
+                f"没有完好的检查点 {name} · no intact checkpoint {name} in {self.folder}; 有 there are: {there}"
+            )
+        return path
+
+    def save(self, step, write):
+        """Make checkpoint-<step> from what `write(folder)` puts there. Returns its path. Raises PaidiffError."""
+        target = self.folder / f"checkpoint-{step}"
+        staging = self.folder / f".staging-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob("*.staging-*"):  # of a run that was killed
+                shutil.rmtree(left)
+            staging.mkdir()
+            write(staging)
+            seal(staging)
+            move(staging, target)
+        except OSError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise PaidiffError(
+                f"检查点没有存成,上一个还在 · the checkpoint was not saved, the one before it is still there: {error}"
+            ) from error
+        if verifies(target):
+            self._rotate(target)
+        return target
+
+    def _rotate(self, newest):
+        """Delete what is older than the newest `keep`. Damaged ones do not count as kept."""
+        older = [self.folder / name for name in self.names() if name != newest.name]
+        intact = [path for path in older if verifies(path)]
+        for path in set(older) - set(intact[: self.keep - 1]):
+            shutil.rmtree(path)
+
+
+def seal(folder):
+    """Flush every file of `folder` to the disk, then write the manifest."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    listed = {p.relative_to(folder).as_posix(): digest(p) for p in files}
+    for path in files:
+        flush(path)
+    (folder / MANIFEST).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+    flush(folder / MANIFEST)
+    for inner in [p for p in folder.rglob("*") if p.is_dir()] + [folder]:
+        flush(inner)
+
+
+def verifies(folder):
+    """True if a manifest is there and every file it lists has its hash."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return bool(listed) and all(digest(folder / name) == found for name, found in listed.items())
+    except (OSError, ValueError, AttributeError):
+        return False

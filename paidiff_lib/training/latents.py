@@ -1,0 +1,111 @@
+"""A data set through the frozen encoders, made once and kept: latents, embeddings, conditions."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from ..data.folder import _key
+from ..errors import PaidiffError
+from ..models.encode import digest_of, encode_captions, encode_picture, native_size
+
+# --- what the encoders make of it -------------------------------------------------------------------------------
+
+
+class Cache:
+    """Tensors by key, in memory, or in `folder` where they outlive the process.
+
+    A file is its own sha256 and the tensors; it is written beside its place and then moved there, so a reader sees
+    all of it or nothing, and a damaged one is made again.
+    """
+
+    def __init__(self, folder=None):
+        self.folder, self.memory = folder and Path(folder), {}
+
+    def get(self, key, make):
+        """The tensor kept under `key`; `make()` is called if there is none."""
+        kept = self._read(key) if self.folder else self.memory.get(key)
+        if kept is None:
+            kept = make()
+            self._write(key, kept) if self.folder else self.memory.update({key: kept})
+        return kept
+
+    def _path(self, key):
+        return self.folder / key[:2] / f"{key}.tensor"
+
+    def _read(self, key):
+        from safetensors.torch import load
+
+        try:
+            raw = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        return load(raw[32:])["tensor"] if hashlib.sha256(raw[32:]).digest() == raw[:32] else None
+
+    def _write(self, key, tensor):
+        from safetensors.torch import save
+
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = save({"tensor": tensor.contiguous()})
+        staging = path.with_suffix(f".{os.getpid()}.part")  # two processes may fill one cache
+        staging.write_bytes(hashlib.sha256(raw).digest() + raw)
+        os.replace(staging, path)
+
+
+class Encoded:
+    """A data set through the frozen encoders of a pipeline: latents, and embeddings of the captions.
+
+    cache: a folder to keep them in; None keeps them in memory. text=False leaves the captions alone. condition: what
+    makes a picture (PIL) into the picture that steers it, for a ControlNet.
+    Everything is made on the way in, one picture at a time, so that a value never depends on its neighbours.
+    """
+
+    def __init__(self, pipe, data, cache=None, text=True, captions=(), condition=None):
+        self.pipe, self.data, self.cache, self.conditioned = pipe, data, Cache(cache), condition
+        self.size = data.size or native_size(pipe)
+        if self.size % pipe.vae_scale_factor:
+            raise PaidiffError(
+                f"边长要是 {pipe.vae_scale_factor} 的倍数 · the size must be a multiple of {pipe.vae_scale_factor}: {self.size}"
+            )
+        halves = filter(
+            None, (pipe.vae.encoder, pipe.vae.quant_conv)
+        )  # a better decoder leaves the latents as they are
+        self._vae = _key(*map(digest_of, halves))
+        self._encoder = digest_of(pipe.text_encoder) if text else None
+        for index in range(len(data)):
+            for variant in data.variants(index):
+                self.moments(index, variant)
+                condition and self.condition(index, variant)
+        if text:
+            for caption in dict.fromkeys([*captions, *map(data.caption, range(len(data)))]):
+                self.embedding(caption)
+
+    def moments(self, index, variant):
+        """Mean and std of the latent of a picture, (2, C, h, w) float32 on the CPU: a sample is mean + std * noise."""
+        key = _key("latent", self.data.digest(index), variant, self.size, self._vae)
+        return self.cache.get(key, lambda: encode_picture(self.pipe, self.data.picture(index, self.size, variant)))
+
+    def condition(self, index, variant):
+        """What steers a picture, (3, H, W) uint8."""
+        key = _key("condition", self.data.digest(index), variant, self.size, self.conditioned.__name__)
+        return self.cache.get(key, lambda: _to_bytes(self.conditioned(self.data.picture(index, self.size, variant))))
+
+    def embedding(self, caption):
+        """Hidden states of a caption, (tokens, width) float32 on the CPU."""
+        pipe = self.pipe
+        key = _key("text", caption, self._encoder, pipe.tokenizer.get_added_vocab(), str(pipe.text_encoder.dtype))
+        return self.cache.get(key, lambda: _frozen_embedding(self.pipe, caption))
+
+
+def _to_bytes(picture):
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def _frozen_embedding(pipe, caption):
+    import torch
+
+    with torch.no_grad():
+        return encode_captions(pipe, [caption])[0].float().cpu()

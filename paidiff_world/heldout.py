@@ -1,0 +1,20 @@
+"""Prompts that pre-training never saw."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .captions import describe
+from .scenes import sample as sample_spec
+
+
+def held_out(count, seed=7):
+    """[(spec, caption)]: whole triples that pre-training never saw, captions that name every part, no flaws."""
+    rs = np.random.RandomState(seed)
+    chosen = []
+    while len(chosen) < count:
+        spec = sample_spec(rs, grid=True)
+        if spec.held_out:
+            spec = replace(spec, flaw=None)
+            chosen.append((spec, describe(spec, rs, full=True)))
+    return chosen

@@ -1,0 +1,117 @@
+"""Measurements: does a picture show what its prompt says (the judge), is it sharp, how far is it from another one.
+
+Every number comes with its ceiling (real pictures of the world) or its floor (shuffled prompts) where one exists.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from paidiff_lib.cleaning.quality_model import Block
+from paidiff_lib.files import data_folder
+
+from .words import BACKGROUNDS, COLOURS, DISHES, FLAWS, HUELESS, KEPT_OUT_STYLES, STYLES, SUBJECTS
+
+JUDGE = Path("models/paidiff-judge")  # below the data folder
+NONE = "无"
+CLASSES = {
+    "subject": [*SUBJECTS, *DISHES, NONE],
+    "background": [*BACKGROUNDS],
+    "style": [*STYLES, *KEPT_OUT_STYLES],
+    "colour": [NONE, *COLOURS],
+    "count": ["0", "1", "2", "3"],
+    "flaw": [NONE, *FLAWS],
+}
+
+
+def truth(spec):
+    """The classes a perfect picture of `spec` would get: {head: name}."""
+    return {
+        "subject": spec.subject or NONE,
+        "background": spec.background,
+        "style": spec.style,
+        "colour": spec.colour or NONE,
+        "count": str(spec.count),
+        "flaw": spec.flaw or NONE,
+    }
+
+
+class Judge(nn.Module):
+    """A small classifier of scenes, trained on pictures of the world and used by nothing but measurements."""
+
+    def __init__(self, classes=CLASSES, width=24):
+        super().__init__()
+        self.classes = classes
+        sizes = [width, width * 2, width * 4, width * 8]
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.body = nn.Sequential(*[Block(a, b, 2) for a, b in zip([width, *sizes[:-1]], sizes)])
+        self.heads = nn.ModuleDict({head: nn.Linear(sizes[-1] * 2, len(names)) for head, names in classes.items()})
+
+    def forward(self, x):
+        """Pictures (N, 3, 128, 128) in -1..1 -> {head: logits (N, classes)}."""
+        y = self.body(self.stem(x))
+        y = torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1)
+        return {head: linear(y) for head, linear in self.heads.items()}
+
+    @torch.no_grad()
+    def evidence(self, pictures):
+        """PIL pictures -> {head: logits (N, classes)}."""
+        x = np.stack([np.asarray(p.convert("RGB").resize((128, 128)), np.float32) for p in pictures])
+        x = torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1
+        out = [self(part) for part in x.split(64)]
+        return {head: torch.cat([o[head] for o in out]) for head in self.classes}
+
+    def probabilities(self, pictures):
+        """PIL pictures -> {head: (N, classes) numpy}, classes in the order of `self.classes[head]`."""
+        return {head: logits.softmax(1).numpy() for head, logits in self.evidence(pictures).items()}
+
+    def probability(self, pictures, head, name):
+        """How sure the judge is that each picture shows `name`: (N,)."""
+        return self.probabilities(pictures)[head][:, self.classes[head].index(name)]
+
+
+@lru_cache(1)
+def judge():
+    """The shipped judge, in eval mode."""
+    from safetensors.torch import load_file
+
+    folder = data_folder() / JUDGE
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    model = Judge(config["classes"], config["width"])
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.float().eval()
+
+
+def prompt_following(pictures, specs, model=None):
+    """Share of pictures in which the judge sees what the spec asked for, {head: 0..1}.
+
+    Colour counts only where one was asked for in a style that shows colours; count only where there is a subject.
+    """
+    model = model or judge()
+    seen = {head: [model.classes[head][i] for i in p.argmax(1)] for head, p in model.probabilities(pictures).items()}
+    hits = {head: [] for head in ("subject", "background", "style", "colour", "count")}
+    for i, spec in enumerate(specs):
+        wanted = truth(spec)
+        for head, hit in hits.items():
+            if (head == "colour" and (not spec.colour or spec.style in HUELESS)) or (
+                head == "count" and not spec.subject
+            ):
+                continue
+            hit.append(seen[head][i] == wanted[head])
+    return {head: float(np.mean(hit)) if hit else float("nan") for head, hit in hits.items()}
+
+
+def similarity(pictures, references):
+    """How much each picture shows the same thing as the references: (N,), 1 the same, about 0 something else.
+
+    The mean cosine of the judge's evidence for every subject, whatever the place and style. The thing itself need not
+    be one that the judge was taught: a kitten that is half cat and half panda to it is so in every picture.
+    """
+    seen, wanted = (judge().evidence(group)["subject"] for group in (pictures, references))
+    seen, wanted = (F.normalize(logits - logits.mean(1, keepdim=True)) for logits in (seen, wanted))
+    return (seen @ wanted.T).mean(1).numpy()

@@ -1,0 +1,65 @@
+"""The repository's public address stands here, and this command writes it wherever it is needed.
+
+    python tools/set_address.py https://github.com/OWNER/paidiff
+
+It goes into the first cells of the lessons (badges; where a DSW or Colab machine fetches the course) and into the READMEs. Empty
+while it is not known: no dead links.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+ADDRESS = ""
+
+ROOT = Path(__file__).resolve().parents[1]
+DSW = "https://gallery.pai-ml.com/#/import/"
+COLAB = "https://colab.research.google.com/github/"
+BADGES = "<!-- badges -->"
+
+
+def badges(address, name):
+    """The line of links below a lesson's title: empty without an address; Colab opens what lies on GitHub only."""
+    file = f"{address}/blob/main/notebooks/{name}"
+    links = [f"[在 DSW 打开 · Open in DSW]({DSW}{file})"] if address else []
+    if address.startswith("https://github.com/"):
+        links.append(f"[在 Colab 打开 · Open in Colab]({COLAB}{file.removeprefix('https://github.com/')})")
+    return " · ".join([BADGES, *links])
+
+
+def notebook(path, address):
+    """Write the address into one lesson: its badges and its setup cell."""
+    book = nbformat.read(path, as_version=4)
+    title, setup = book.cells[:2]
+    title.source = re.sub(f"^{BADGES}.*$", badges(address, path.name).replace("\\", r"\\"), title.source, flags=re.M)
+    setup.source = re.sub(r'^ADDRESS = ".*"', f'ADDRESS = "{address}"', setup.source, flags=re.M)
+    nbformat.write(book, path)
+
+
+def main(address, root=ROOT):
+    address = address.removesuffix("/").removesuffix(".git")
+    if not re.fullmatch(r"https://[\w./-]+", address):
+        raise SystemExit(f"要一个 https:// 地址 · an https:// address is needed: {address}")
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        notebook(path, address)
+    for path in (root / "README.md", root / "README.zh-CN.md"):
+        text = re.sub(
+            r"^git clone \S.* paidiff && cd paidiff",
+            f"git clone {address} paidiff && cd paidiff",
+            path.read_text(encoding="utf-8"),
+            flags=re.M,
+        )
+        path.write_text(text, encoding="utf-8")
+    here = root / "tools/set_address.py"
+    here.write_text(
+        re.sub(r'^ADDRESS = ".*"', f'ADDRESS = "{address}"', here.read_text(encoding="utf-8"), flags=re.M),
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    main(sys.argv[1])
