@@ -76,7 +76,7 @@ def profile(script, flags):
     from paidiff_lib.training.loop import Run
 
     clock.watch(zoo, load="load: model")
-    clock.watch(dataset.Encoded, __init__="load: encode pictures and captions")
+    clock.watch(dataset.LatentCache, __init__="load: encode pictures and captions")
     clock.watch(
         Run, __init__="load: prepare the run", _step="step: rest", _batch="step: batch", _update="step: optimizer"
     )

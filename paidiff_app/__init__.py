@@ -6,9 +6,9 @@ def open_model(name=None):
     from paidiff_lib.models.load import is_export, load, model_name
 
     if is_export(model_name(name)):
-        from .onnx.runtime import Exported
+        from .onnx.runtime import OnnxPipeline
 
-        return Exported(model_name(name))
+        return OnnxPipeline(model_name(name))
     return load(name)
 
 

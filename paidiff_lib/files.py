@@ -51,7 +51,7 @@ def flush(path):
         os.close(handle)
 
 
-def move(staging, target):
+def replace_folder(staging, target):
     """Put a sealed folder in its place. One that is there already (the same step, saved again) goes afterwards."""
     stale = target.with_name(f".stale-{target.name}")
     shutil.rmtree(stale, ignore_errors=True)
@@ -63,7 +63,20 @@ def move(staging, target):
 
 
 @contextmanager
-def written_whole(folder):
+def atomic_file(path):
+    """A staging path beside the file `path`, which it replaces when the block ends well. After an error nothing has changed."""
+    path = Path(path)
+    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield staging
+        flush(staging)
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder):
     """A staging folder beside `folder`; when the block ends well, its files move into `folder`, one rename each.
 
     Files in `folder` that the block did not write stay. After an error nothing has changed.

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from paidiff_lib import CaptionFolder, LoRA, PaidiffError, audit, train
 from paidiff_lib.cleaning.audit import FAULTS, HINTS
-from paidiff_lib.cleaning.near_duplicates import NEAR, glance, nearest_before
+from paidiff_lib.cleaning.near_duplicates import NEAR, nearest_before, thumbnail
 
 GOOD = {"好.png": "一只猫", "good 2.jpg": "草地上的狗", "sub/3.webp": "雪地里的企鹅"}
 
@@ -438,11 +438,11 @@ def test_the_nearest_one_before(monkeypatch):
 
     monkeypatch.setattr(alike, "ROWS", 7)
     monkeypatch.setattr(alike, "COLUMNS", 5)
-    glances = np.random.RandomState(0).randint(-127, 128, (40, 192)).astype(np.int8)
-    glances[33] = glances[4]
-    far, where = nearest_before(glances)
+    thumbnails = np.random.RandomState(0).randint(-127, 128, (40, 192)).astype(np.int8)
+    thumbnails[33] = thumbnails[4]
+    far, where = nearest_before(thumbnails)
     for i in range(1, 40):
-        each = np.sqrt(((glances[:i].astype(float) - glances[i]) ** 2).mean(1))
+        each = np.sqrt(((thumbnails[:i].astype(float) - thumbnails[i]) ** 2).mean(1))
         assert far[i] == pytest.approx(each.min(), abs=0.1) and where[i] == each.argmin()
     assert np.isinf(far[0]) and far[33] == 0
     assert nearest_before(np.zeros((0, 192)))[0].shape == (0,)
@@ -453,5 +453,5 @@ def test_copies_are_near_and_others_are_not():
 
     scenes = [scene(seed)[0] for seed in range(40)]
     copies = [Image.open(io.BytesIO(raw(p.resize((100, 100)), "JPEG", quality=50))) for p in scenes]
-    far = nearest_before([glance(p) for p in [*scenes, *copies]])[0]
+    far = nearest_before([thumbnail(p) for p in [*scenes, *copies]])[0]
     assert (far[1:40] > NEAR).all() and (far[40:] < NEAR).all()

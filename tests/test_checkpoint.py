@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from paidiff_lib import PaidiffError
-from paidiff_lib.files import written_whole
+from paidiff_lib.files import atomic_folder
 from paidiff_lib.models.save import require_finite
 from paidiff_lib.training import checkpoint
 from paidiff_lib.training.checkpoint import Store, verifies
@@ -111,10 +111,10 @@ def test_a_kill_at_any_call_of_a_save_loses_nothing(tmp_path):
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
     target = tmp_path / "out/lora"
-    with written_whole(target) as staging:
+    with atomic_folder(target) as staging:
         (staging / "part").mkdir()
         (staging / "part/a.txt").write_text("1")
-    with pytest.raises(ZeroDivisionError), written_whole(target) as staging:
+    with pytest.raises(ZeroDivisionError), atomic_folder(target) as staging:
         (staging / "b.txt").write_text("2")
         1 / 0
     assert (target / "part/a.txt").read_text() == "1" and names(target) == ["part"]

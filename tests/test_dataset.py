@@ -12,7 +12,7 @@ from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.data.images import read_picture, square
 from paidiff_lib.models.encode import encode_captions, encode_picture
 from paidiff_lib.training import latents
-from paidiff_lib.training.latents import Cache, Encoded
+from paidiff_lib.training.latents import Cache, LatentCache
 
 RED = (255, 0, 0)
 
@@ -239,7 +239,7 @@ def test_the_fingerprint_knows_pictures_captions_and_settings(pictures):
 
 def test_latents_and_embeddings_are_what_the_encoders_say(tiny, pictures):
     data = CaptionFolder(pictures, random_flip=True)
-    encoded = Encoded(tiny, data)
+    encoded = LatentCache(tiny, data)
     x = torch.from_numpy(np.array(data.picture(1, 64, (0.5, True)), np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         expected = tiny.vae.encode(x.to(tiny.vae.dtype)).latent_dist
@@ -259,24 +259,24 @@ def test_a_half_precision_vae_encodes_in_single_precision(tiny, pictures):
 
 def test_the_disk_cache_spares_the_encoders(tiny, pictures, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
-    first = Encoded(tiny, CaptionFolder(pictures), cache)
+    first = LatentCache(tiny, CaptionFolder(pictures), cache)
     files = sorted(cache.rglob("*.tensor"))
     assert len(files) == 6 and not list(cache.rglob("*.part"))
     calls = []
     monkeypatch.setattr(latents, "encode_picture", lambda *a: calls.append(a) or encode_picture(*a))
-    again = Encoded(tiny, CaptionFolder(pictures), cache)
+    again = LatentCache(tiny, CaptionFolder(pictures), cache)
     assert torch.equal(first.moments(0, (0.5, False)), again.moments(0, (0.5, False))) and not calls
     for file in files:  # cut in the middle, as a full disk leaves it, or with one bad byte
         damaged = bytearray(file.read_bytes())
         damaged[-1] ^= 1
         file.write_bytes(damaged if file is files[0] else damaged[:50])
-    mended = Encoded(tiny, CaptionFolder(pictures), cache)
+    mended = LatentCache(tiny, CaptionFolder(pictures), cache)
     assert torch.equal(first.moments(0, (0.5, False)), mended.moments(0, (0.5, False))) and len(calls) == 3
 
 
 def test_another_picture_size_or_vae_is_encoded_anew(tiny, pictures, tmp_path):
     def count(**settings):
-        Encoded(tiny, CaptionFolder(pictures, **settings), tmp_path / "cache", text=False)
+        LatentCache(tiny, CaptionFolder(pictures, **settings), tmp_path / "cache", text=False)
         return len(list((tmp_path / "cache").rglob("*.tensor")))
 
     assert (count(), count(), count(size=32), count(random_flip=True)) == (3, 3, 6, 8)
@@ -299,7 +299,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 def test_an_impossible_size(tiny, pictures):
     with pytest.raises(PaidiffError, match="multiple of 8"):
-        Encoded(tiny, CaptionFolder(pictures, size=60))
+        LatentCache(tiny, CaptionFolder(pictures, size=60))
 
 
 def test_a_square_picture_is_encoded_once(tmp_path):

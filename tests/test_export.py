@@ -123,9 +123,9 @@ def test_another_picture_is_not_saved_and_an_older_export_stays(tiny, folder, tm
     target = tmp_path / "out"
     export(tiny, target)
     before = {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()}
-    real = exported.Exported.run_batch
+    real = exported.OnnxPipeline.run_batch
     monkeypatch.setattr(
-        exported.Exported, "run_batch", lambda self, p, u, seeds, *rest: real(self, p, u, [9] * len(p), *rest)
+        exported.OnnxPipeline, "run_batch", lambda self, p, u, seeds, *rest: real(self, p, u, [9] * len(p), *rest)
     )
     refused(["not saved", "/ 255"], lambda: export(tiny, target))
     assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before

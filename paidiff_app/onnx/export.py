@@ -15,13 +15,13 @@ from pathlib import Path
 
 from paidiff_lib import __version__
 from paidiff_lib.errors import PaidiffError
-from paidiff_lib.files import move, new_folder
+from paidiff_lib.files import new_folder, replace_folder
 from paidiff_lib.generate import BATCH, guidance_of, sample
 from paidiff_lib.memory import is_small
 from paidiff_lib.methods.lora_files import load_lora
 from paidiff_lib.models.load import EXPORT_MARK, is_export
 
-from .runtime import FORMAT, Exported, runtime
+from .runtime import FORMAT, OnnxPipeline, runtime
 
 TOLERANCE = 2  # grey levels of 255 that a pixel may differ by: rounding alone makes 1
 PROMPT, STEPS = "雪地里的两只企鹅", 4  # what is drawn to compare
@@ -97,9 +97,9 @@ def export(pipe, folder, source="", lora=None):
             "tolerance": TOLERANCE,
         }
         _json(staging / EXPORT_MARK, note)
-        found = _compare(pipe, Exported(staging))
+        found = _compare(pipe, OnnxPipeline(staging))
         _json(staging / EXPORT_MARK, {**note, "largest_difference": found})
-    move(aside, folder)
+    replace_folder(aside, folder)
     return found
 
 

@@ -31,7 +31,7 @@ def runtime(name="onnxruntime"):
         ) from error
 
 
-class Exported:
+class OnnxPipeline:
     """An exported model. `draw`, `check_prompt` and the command take it as they take a pipeline. Raises PaidiffError."""
 
     def __init__(self, folder):

@@ -21,7 +21,7 @@ from ..data.layouts import FilePicture, entries
 from ..errors import Fault, PaidiffError, one_line
 from ..models.load import find, model_name
 from ..prompts import too_long, unknown_characters
-from .near_duplicates import NEAR, glance, nearest_before
+from .near_duplicates import NEAR, nearest_before, thumbnail
 
 FAULTS = {
     "line": "清单里看不懂的行 · lines that cannot be read",
@@ -165,7 +165,7 @@ class Eye:
     def __init__(self, tokenizer):
         self.tokenizer, self.findings = tokenizer, []
         self.first = {}  # sha256 of a file: its name
-        self.glances, self.seen = [], []
+        self.thumbnails, self.seen = [], []
 
     def find(self, kind, where, text, entry=None):
         self.findings.append(Finding(kind, one_line(where), one_line(text), entry))
@@ -194,12 +194,12 @@ class Eye:
         if twin:
             return twin != entry.name and hint("copy", f"内容完全一样 · exactly the same picture as {twin}")
         self.first[digest] = entry.name
-        self.glances.append(glance(picture))
+        self.thumbnails.append(thumbnail(picture))
         self.seen.append(entry)
 
     def compare(self):
         """Find near duplicates among the pictures seen; exact ones are known already."""
-        for entry, far, index in zip(self.seen, *nearest_before(self.glances)):
+        for entry, far, index in zip(self.seen, *nearest_before(self.thumbnails)):
             if far < NEAR:
                 self.find("near", entry.name, f"几乎一样 · nearly the same picture as {self.seen[index].name}", entry)
 

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from ..data.images import read_picture
 from ..data.layouts import FilePicture, entries
 from ..errors import Fault, PaidiffError
-from .near_duplicates import SIDE, glance, nearest_before
+from .near_duplicates import SIDE, nearest_before, thumbnail
 from .rule import Rule
 
 SCORED = ("clip", "blur", "noise", "watermark", "nsfw", "width", "height")  # in the file; the others follow from these
@@ -124,7 +124,7 @@ class Known:
         identity = "".join(scorer.identity for scorer in scorers)
         self.keys, self.faults = [_key(item, identity) for item in items], {}
         self.table = np.full((len(items), len(SCORED)), np.nan, np.float32)
-        self.glances = np.zeros((len(items), SIDE * SIDE * 3), np.int8)
+        self.thumbnails = np.zeros((len(items), SIDE * SIDE * 3), np.int8)
         places = {key: i for i, key in enumerate(self.keys)}
         for row in _rows(path):
             if row.get("key") in places:
@@ -135,7 +135,7 @@ class Known:
             self.faults[i] = Fault(*row["fault"])
         else:
             self.table[i] = [row[name] for name in SCORED]
-            self.glances[i] = np.frombuffer(base64.b64decode(row["glance"]), np.int8)
+            self.thumbnails[i] = np.frombuffer(base64.b64decode(row["glance"]), np.int8)
 
     def missing(self):
         return [i for i in range(len(self.keys)) if np.isnan(self.table[i, -1]) and i not in self.faults]
@@ -143,7 +143,7 @@ class Known:
     def columns(self):
         columns = dict(zip(SCORED, self.table.T))
         near, readable = np.full(len(self.keys), np.nan, np.float32), np.isfinite(columns["width"])
-        near[readable] = nearest_before(self.glances[readable])[0]
+        near[readable] = nearest_before(self.thumbnails[readable])[0]
         return columns | {"aesthetic": (1 - columns["blur"]) * (1 - columns["noise"]), "near": near}
 
 
@@ -175,12 +175,12 @@ def _batches(missing, items, pool):
 
 
 def _open(item):
-    """(picture, its shorter side at most LARGE; width, height and glance), or the Fault."""
+    """(picture, its shorter side at most LARGE; width, height and thumbnail), or the Fault."""
     try:
         picture = read_picture(item.read(), item.name)
     except Fault as fault:
         return fault
-    seen = {"width": picture.width, "height": picture.height, "glance": base64.b64encode(glance(picture)).decode()}
+    seen = {"width": picture.width, "height": picture.height, "glance": base64.b64encode(thumbnail(picture)).decode()}
     scale = LARGE / min(picture.size)
     if scale < 1:
         picture = picture.resize([max(round(side * scale), 1) for side in picture.size], Image.Resampling.BOX)

@@ -2,7 +2,7 @@
 
 data = CaptionFolder("../data/porcelain", random_flip=True)
 data.caption(0), data.picture(0, size=128)
-encoded = Encoded(pipe, data, cache="out/cache")
+encoded = LatentCache(pipe, data, cache="out/cache")
 """
 
 import base64

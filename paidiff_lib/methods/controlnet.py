@@ -10,7 +10,7 @@ draw_along(pipe, "猫,草地", canny(picture))
 from copy import deepcopy
 
 from ..errors import PaidiffError
-from ..files import written_whole
+from ..files import atomic_folder
 from ..generate import STEPS, check_settings, sample
 from ..metrics import canny
 from ..models.encode import native_size
@@ -65,7 +65,7 @@ class ControlNet(Method):
     def save(self, folder):
         """Write the ControlNet into `folder`, as ControlNetModel.from_pretrained opens it. Raises PaidiffError."""
         require_finite(self.parameters())
-        with written_whole(folder) as staging:
+        with atomic_folder(folder) as staging:
             self.net.save_pretrained(staging)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..data.folder import CaptionFolder, Mixed
 from ..errors import PaidiffError
-from ..files import written_whole
+from ..files import atomic_folder
 from ..generate import BATCH, sample
 
 PROMPT = "prompt.txt"  # beside the class pictures: what they were drawn from
@@ -43,7 +43,7 @@ def class_pictures(pipe, prompt, folder, count=100, seed=0):
     for start in range(0, len(missing), BATCH):
         part = missing[start : start + BATCH]
         drawn = sample(pipe, [prompt] * len(part), [seed + number for number in part])
-        with written_whole(folder) as staging:
+        with atomic_folder(folder) as staging:
             (staging / PROMPT).write_text(prompt, encoding="utf-8")
             for number, picture in zip(part, drawn):
                 picture.save(staging / f"{number:04d}.png")

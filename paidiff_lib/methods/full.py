@@ -5,7 +5,7 @@ for step in train(tuning, CaptionFolder("pictures"), steps=300, lr=1e-4, ema=0.9
 tuning.save_model("out/food")        # a whole model that plain diffusers opens
 """
 
-from ..files import written_whole
+from ..files import atomic_folder
 from ..models.save import add_prefix, open_single, require_finite, save_pipeline
 from .base import Method
 
@@ -40,7 +40,7 @@ class FullTuning(Method):
     def save(self, folder):
         """Write what is trained below `folder`: UNet2DConditionModel.from_pretrained(folder, subfolder="unet") opens it."""
         require_finite(self.parameters())
-        with written_whole(folder) as staging:
+        with atomic_folder(folder) as staging:
             for part, module in self.parts().items():
                 module.save_pretrained(staging / part)
             if self.trains_text:

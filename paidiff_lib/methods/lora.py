@@ -9,7 +9,7 @@ load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 import warnings
 
 from ..errors import PaidiffError
-from ..files import written_whole
+from ..files import atomic_folder
 from ..models.save import require_finite
 from .adapters import adapter_names, scales, set_scales
 from .base import Method
@@ -102,7 +102,7 @@ class LoRA(Method):
             config = module.peft_config[self.name].to_dict()
             places = {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
             notes[f"{part}_lora_adapter_metadata"] = {**config, **places}
-        with written_whole(folder) as staging:
+        with atomic_folder(folder) as staging:
             self.pipe.save_lora_weights(staging, **layers, **notes)
 
     def export(self, path):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ..errors import PaidiffError
-from ..files import written_whole
+from ..files import atomic_folder
 from ..models.load import find
 from ..models.registry import short_name
 from ..models.save import require_finite
@@ -91,7 +91,7 @@ def export_kohya(pipe, path, name="lora"):
         raise PaidiffError(f"没有叫这个名字的 LoRA · no such LoRA: {name}")
     require_finite(state)
     path = Path(path)
-    with written_whole(path.parent) as staging:
+    with atomic_folder(path.parent) as staging:
         save_file(state, staging / path.name, metadata={"ss_network_module": "networks.lora"})
         _require_equal(imported_deltas(staging / path.name), deltas(pipe, name))
 

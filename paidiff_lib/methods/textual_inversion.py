@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 
 from ..errors import PaidiffError
-from ..files import written_whole
+from ..files import atomic_folder
 from ..models.save import require_finite, save_pipeline
 from ..models.verify import read_weights
 from .base import Method
@@ -101,7 +101,7 @@ class TextualInversion(Method):
 
         weights = {self.token: self.vectors.detach().cpu().contiguous()}
         require_finite(weights)
-        with written_whole(folder) as staging:
+        with atomic_folder(folder) as staging:
             save_file(weights, staging / FILE)
 
     def save_model(self, folder):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import PaidiffError
-from ..files import written_whole
+from ..files import atomic_folder
 
 BESIDE = ("vocab.txt",)  # transformers 5 leaves it out, transformers 4 reads it
 NOTES = ("words.json", "skeleton.json")  # what the small model has learnt, for check_prompt; that weights are random
@@ -14,7 +14,7 @@ NOTES = ("words.json", "skeleton.json")  # what the small model has learnt, for 
 def save_pipeline(pipe, folder):
     """Write the whole pipeline into `folder`, in diffusers' layout: `StableDiffusionPipeline.from_pretrained` opens it."""
     source = Path(pipe.tokenizer.name_or_path)
-    with written_whole(folder) as staging:
+    with atomic_folder(folder) as staging:
         pipe.save_pretrained(staging)
         add_prefix(staging / "text_encoder/model.safetensors")
         open_single(staging / "text_encoder/config.json")

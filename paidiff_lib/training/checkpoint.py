@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import PaidiffError
-from ..files import digest, flush, move
+from ..files import digest, flush, replace_folder
 
 MANIFEST = "manifest.json"
 
@@ -52,7 +52,7 @@ class Store:
             staging.mkdir()
             write(staging)
             seal(staging)
-            move(staging, target)
+            replace_folder(staging, target)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise PaidiffError(

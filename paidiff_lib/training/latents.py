@@ -52,7 +52,7 @@ class Cache:
         os.replace(staging, path)
 
 
-class Encoded:
+class LatentCache:
     """A data set through the frozen encoders of a pipeline: latents, and embeddings of the captions.
 
     cache: a folder to keep them in; None keeps them in memory. text=False leaves the captions alone. condition: what

@@ -20,7 +20,7 @@ from ..models.load import device
 from ..models.save import require_finite
 from .checkpoint import Store
 from .config import Settings
-from .latents import Encoded
+from .latents import LatentCache
 from .state import Order, RandomState, Signals
 
 ROOM = 64 * 64  # latent cells in one pass: no more than a single picture of 512 x 512 has
@@ -86,7 +86,7 @@ class Run:
         if settings.checkpointing:
             for network in method.networks():
                 network.enable_gradient_checkpointing()
-        self.encoded = Encoded(self.pipe, data, settings.cache, not method.trains_text, [""], method.condition)
+        self.encoded = LatentCache(self.pipe, data, settings.cache, not method.trains_text, [""], method.condition)
         self._make_optimizer()
         self.batch, self.passes = joined(
             settings.batch, settings.accumulate, (self.encoded.size // self.pipe.vae_scale_factor) ** 2
