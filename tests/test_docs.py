@@ -136,14 +136,32 @@ def test_the_readme_is_one_page_and_leads_to_every_other():
     assert len(text_of(ROOT / "README.md").splitlines()) <= 120
 
 
-def test_every_command_and_training_command_has_its_row():
-    for page in (ROOT / "docs/commands.md", ROOT / f"docs/commands{CHINESE}"):
-        rows = re.findall(r"^\| `(?:paidiff (\w+)|make ([\w-]+)|scripts/(\w+)\.py)", text_of(page), re.M)
-        named, made, scripts = ({word for word in column if word} for column in zip(*rows))
-        assert named == set(typer.main.get_command(app).commands)
-        assert scripts == {path.stem for path in ROOT.glob("scripts/*.py")}
-        phony = re.search(r"^\.PHONY: (.*)$", text_of(ROOT / "Makefile"), re.M)[1]
-        assert made >= set(re.findall(r"(?<!\S)[a-z][\w-]*", phony))
+@pytest.mark.parametrize("edition", [".md", CHINESE])
+def test_every_command_has_its_row(edition):
+    """Those of paidiff, with options that it has; make targets; the training commands, by both of their names."""
+    text, known = text_of(ROOT / f"docs/commands{edition}"), typer.main.get_command(app).commands
+    rows = dict(re.findall(r"^\| `paidiff (\w+)(.*)$", text, re.M))
+    assert rows.keys() == known.keys()
+    for name, row in rows.items():
+        options = {option for parameter in known[name].params for option in parameter.opts}
+        own = re.sub(r"`paidiff [^`]*`", "", row)  # not those of another command
+        assert set(re.findall(r"(?<!\S)`?(--?[a-z]+)", own)) <= options, name
+    phony = re.search(r"^\.PHONY: (.*)$", text_of(ROOT / "Makefile"), re.M)[1]
+    assert set(re.findall(r"^\| `make ([\w-]+)", text, re.M)) >= set(re.findall(r"(?<!\S)[a-z][\w-]*", phony))
+
+
+@pytest.mark.parametrize("edition", [".md", CHINESE])
+def test_every_training_command_has_its_row(edition):
+    from paidiff_app.train import COMMANDS
+
+    rows = re.findall(
+        r"^\| `scripts/(\w+)\.py` \| `python -m paidiff_app\.train (\w+)`",
+        text_of(ROOT / f"docs/commands{edition}"),
+        re.M,
+    )
+    assert {script for script, _ in rows} == {path.stem for path in ROOT.glob("scripts/*.py")}
+    assert [script.removeprefix("train_") for script, _ in rows] == [name for _, name in rows]
+    assert {name for _, name in rows} == set(COMMANDS)
 
 
 WRONG = [
