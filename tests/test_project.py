@@ -130,8 +130,8 @@ def test_the_benchmark_measures_and_names_the_machine():
     result = bench.measure(lambda: calls.append(1), 3)
     assert len(calls) == 4 and 0 <= result["low"] <= result["median"] <= result["high"]
     report = {"model": "mini", "steps": 20, "guidance": 7.5, "machine": bench.machine(), "seconds": {"load": result}}
-    told = bench.table({**report, "UNet steps": {"share of peak": 0.3}})
-    assert "| load | 0.000 |" in told and "threads" in told and "share of peak 0.3" in told
+    table = bench.table({**report, "UNet steps": {"share of peak": 0.3}})
+    assert "| load | 0.000 |" in table and "threads" in table and "share of peak 0.3" in table
 
 
 def test_the_gauge_counts_arithmetic():
