@@ -64,16 +64,14 @@ def actions(root):
 
     pipe = load("mini")
     yield "one drawn picture", lambda: draw(pipe, "雪地里的两只企鹅", seed=1, steps=2)
-    from paidiff_lib import (  # here, so that a lazy package imports no more before than drawing needs
-        CaptionFolder,
-        LoRA,
-        train,
-    )
+    # Here and not above: a lazy package has imported no more than drawing needs until now.
+    from paidiff_lib import CaptionFolder, LoRA, train
 
     lora, data = LoRA(pipe, rank=8), CaptionFolder(root / "data/porcelain")
-    running = train(lora, data, steps=2, seed=0)
+    running = train(lora, data, steps=3, seed=0)
     next(running)
     yield "one LoRA step", lambda: next(running)
+    list(running)
     yield "a LoRA training of one step", lambda: list(train(lora, data, steps=1, seed=0))
 
 
