@@ -59,11 +59,11 @@ def main():
     sys.exit(done)
 
 
-def _schemathesis(url, more):
+def _schemathesis(url, options):
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", url, "--exclude-checks", UNCHECKED]
     command += ["--wait-for-schema", "60", "--request-timeout", "60"]  # a busy machine is no fault of the service
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "fuzz", "PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.run([*command, *more], env=environment).returncode
+    return subprocess.run([*command, *options], env=environment).returncode
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ def main():
     report = {"machine": machine(), **settings, "UNet steps": used, "seconds": times | starts}
     RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     print(table(report), flush=True)
-    more = {"ladder.py": True, "skeleton.py": device() == "cuda", "training.py": "DIFFUSERS_EXAMPLES" in os.environ}
-    for name in (name for name, wanted in more.items() if wanted):
+    others = {"ladder.py": True, "skeleton.py": device() == "cuda", "training.py": "DIFFUSERS_EXAMPLES" in os.environ}
+    for name in (name for name, wanted in others.items() if wanted):
         subprocess.run([sys.executable, RESULTS.with_name(name)], check=True)
 
 

@@ -34,8 +34,8 @@ def test_all_weights_are_trained_and_plain_diffusers_opens_them(tiny, toys, tmp_
     words = {name: p.clone() for name, p in words.items()}
     tuning, drawn = FullTuning(tiny, text), []
     data = CaptionFolder(toys, captions="一只猫")
-    more = {"sample_every": 2, "prompts": ["猫"], "ema": None if text else 0.5}
-    for step in train(tuning, data, steps=3, lr=1e-2, output=tmp_path / "run", precision=precision, **more):
+    settings = {"sample_every": 2, "prompts": ["猫"], "ema": None if text else 0.5}
+    for step in train(tuning, data, steps=3, lr=1e-2, output=tmp_path / "run", precision=precision, **settings):
         drawn += step.pictures
     assert len(drawn) == 1
     assert all(not torch.equal(p, before[name]) for name, p in tiny.unet.named_parameters() if "attn" not in name)

@@ -81,8 +81,8 @@ def test_a_finished_run_is_not_run_again(made, monkeypatch):
     def never(*arguments):
         raise AssertionError("a finished stage drew a batch")
 
-    for room in (vae, clip, unet, judge):
-        monkeypatch.setattr(room, "objective", lambda *a, **k: never)
+    for module in (vae, clip, unet, judge):
+        monkeypatch.setattr(module, "objective", lambda *a, **k: never)
     monkeypatch.setattr(export, "MODELS", made[1])
     monkeypatch.setattr(pretrain, "tell", lambda line: None)
     run_all(made[0])

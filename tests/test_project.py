@@ -130,8 +130,8 @@ def test_the_benchmark_measures_and_names_the_machine():
     result = bench.measure(lambda: calls.append(1), 3)
     assert len(calls) == 4 and 0 <= result["low"] <= result["median"] <= result["high"]
     report = {"model": "mini", "steps": 20, "guidance": 7.5, "machine": bench.machine(), "seconds": {"load": result}}
-    told = bench.table({**report, "UNet steps": {"share of peak": 0.3}})
-    assert "| load | 0.000 |" in told and "threads" in told and "share of peak 0.3" in told
+    table = bench.table({**report, "UNet steps": {"share of peak": 0.3}})
+    assert "| load | 0.000 |" in table and "threads" in table and "share of peak 0.3" in table
 
 
 def test_the_gauge_counts_arithmetic():
@@ -171,3 +171,25 @@ def test_the_profile_counts_every_moment_once():
         "import torch._dynamo",
         "import transformers",
     ]
+
+
+def test_the_trace_counts_what_an_action_runs_and_not_what_an_import_runs(tmp_path):
+    trace = script(ROOT / "tools/trace.py")
+    package = tmp_path / "paidiff_traced"
+    package.mkdir()
+    files = {
+        "__init__": "",
+        "a": "def act():\n    from . import b\n    return b.work() + sum(map(abs, [1]))\n",
+        "b": "from .c import made\nVALUE = made()\nclass Thing:\n    x = 1\ndef work():\n    return VALUE\n",
+        "c": "def made():\n    return 1\n",
+    }
+    for name, source in files.items():
+        (package / f"{name}.py").write_text(source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        a = importlib.import_module("paidiff_traced.a")
+        with trace.Tracer(tmp_path) as tracer:
+            assert a.act() == 2
+    counted = {Path(file).name: trace._counted(Path(file), codes) for file, codes in tracer.entered.items()}
+    assert counted == {"a.py": (3, 3, ["act"]), "b.py": (6, 2, ["work"])}
+    assert len(trace._imported(tmp_path)) == 4

@@ -167,8 +167,8 @@ def test_controlnet(script, places, tiny_folder, tmp_path):
     pipe = paidiff_lib.load(tiny_folder, task="controlnet", control=out)
     drawn = [draw_along(pipe, "一只猫", edges, steps=2, scale=scale).tobytes() for scale in (0.0, 1.0)]
     assert drawn[0] != drawn[1]
-    more = [*flags[:-1], tmp_path / "more", "--controlnet_model_name_or_path", out]
-    assert script("train_controlnet", *more, *few).returncode == 0
+    again = [*flags[:-1], tmp_path / "more", "--controlnet_model_name_or_path", out]
+    assert script("train_controlnet", *again, *few).returncode == 0
 
 
 AT_EXIT = """
@@ -213,8 +213,8 @@ def test_sigterm_saves_and_the_same_command_goes_on(places):
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == 143 and "run it again to go on" in told
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 143 and "run it again to go on" in printed
 
 
 def test_garbage_is_collected_while_training_but_not_while_importing(places, monkeypatch):

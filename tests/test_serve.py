@@ -429,14 +429,14 @@ def test_the_command_serves_and_stops(tiny_folder):
 # --- hostile requests -------------------------------------------------------------------------------------------
 
 
-def png(width, height, *, body=b"", more=b""):
+def png(width, height, *, body=b"", between=b""):
     """A PNG by hand, whose header may lie."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + more + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + between + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def b64(raw):
@@ -507,7 +507,7 @@ PICTURES = {
     "not deflated": b64(png(64, 64, body=b"garbage")),
     "a decompression bomb": b64(bomb()),
     "a bomb in the header": b64(png(2**31 - 1, 2**31 - 1)),
-    "a text bomb": b64(png(64, 64, more=b"")[:33] + struct.pack(">I", 0) + b"zTXt" + b"\0" * 4),
+    "a text bomb": b64(png(64, 64, between=b"")[:33] + struct.pack(">I", 0) + b"zTXt" + b"\0" * 4),
     "postscript": b64(EPS),
     "svg": b64(b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'),
     "tiff": b64(b"II*\0" + bytes(100)),

@@ -258,15 +258,15 @@ def test_accumulated_batches_go_through_together_where_there_is_room(tiny_folder
     update = torch.optim.AdamW.step
     gradient = lambda: torch.cat([p.grad.flatten() for p in method.parameters().values() if p.grad is not None])
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a: ends.append(gradient()) or update(self, *a))
-    for room, passes in ((trainer.ROOM, 1), (0, 4)):
-        monkeypatch.setattr(trainer, "ROOM", room)
+    for cells, passes in ((trainer.ROOM, 1), (0, 4)):
+        monkeypatch.setattr(trainer, "ROOM", cells)
         method, sizes = fresh(tiny_folder, dropout=0.0), []
         loss = method.loss
 
         def one_of(batch):
             sizes.append(len(batch.noisy))
             kept or kept.append(batch)
-            here = slice(len(sizes) - 1, len(sizes)) if room == 0 else slice(None)
+            here = slice(len(sizes) - 1, len(sizes)) if cells == 0 else slice(None)
             return loss(trainer.Batch(*(None if value is None else value[here] for value in vars(kept[0]).values())))
 
         method.loss = one_of
