@@ -8,7 +8,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 NBVAL := --nbval-cell-timeout=600 -p no:cacheprovider -x
 BOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: lesson test lab bench test-gpu $(BOOKS)
+.PHONY: lesson test lab bench test-gpu wheels test-wheels $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -35,6 +35,14 @@ lab: $(READY)
 
 bench: $(READY)
 	$(OFFLINE) $(BIN)/python benchmarks/run.py
+
+# dist/: paidiff, all four packages, and paidiff-mini-zh, the small model and the lessons' sets.
+wheels: $(READY)
+	$(BIN)/python tools/build_wheels.py
+
+# Both in an empty environment outside this folder, offline; two minutes.
+test-wheels: wheels
+	$(OFFLINE) $(BIN)/python tools/test_wheels.py
 
 # torch first and pinned, so that pip settles it before anything else asks for it.
 $(READY): pyproject.toml constraints.txt

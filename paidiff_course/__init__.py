@@ -1,7 +1,12 @@
 """What only the lessons need: the setup of a kernel, and how much to do on the machine and model at hand."""
 
-from paidiff_lib.environment import set_defaults as setup
+from paidiff_lib.environment import set_defaults
 
-from .lesson import profile
+from .lesson import Profile, profile
 
-__all__ = ["profile", "setup"]
+__all__ = ["Profile", "profile", "setup"]
+
+
+def setup():
+    """Make a lesson's kernel offline and quiet where the user has not said otherwise. Before the libraries are imported."""
+    set_defaults()

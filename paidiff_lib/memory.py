@@ -60,14 +60,15 @@ def needed(pipe, method, batch, side, checkpointing=False):
 
 
 def fitting(pipe, method, batch, side):
-    """({"batch", "accumulate", "checkpointing"}, bytes needed): the quickest way to train on `batch` pictures an update.
+    """(keywords of `train`, bytes needed): the quickest way to train on `batch` pictures an update.
 
     Fewer pictures at once come first, gradient checkpointing second; None in place of the settings if nothing fits.
     """
-    room = 0.9 * free(pipe.device)
+    available = 0.9 * free(pipe.device)
     for checkpointing in (False, True):
         for at_once in [n for n in range(batch, 0, -1) if batch % n == 0]:
             need = needed(pipe, method, at_once, side, checkpointing)
-            if need <= room:
-                return {"batch": at_once, "accumulate": batch // at_once, "checkpointing": checkpointing}, need
+            if need <= available:
+                settings = dict(batch_size=at_once, gradient_accumulation_steps=batch // at_once)
+                return settings | {"gradient_checkpointing": checkpointing}, need
     return None, math.ceil(need)

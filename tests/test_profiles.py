@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ from paidiff_lib import PaidiffError, memory
 ROOT = Path(__file__).resolve().parents[1]
 
 MINI = {  # what the stored outputs of the lessons were drawn with
-    "03": {"lora": {"steps": 240, "lr": 3e-3, "batch": 4}, "kitten": {"steps": 60, "lr": 3e-3, "batch": 4}},
-    "04": {"word": {"steps": 150, "lr": 2e-2, "batch": 4}},
-    "05": {"whole": {"steps": 60, "lr": 5e-4, "batch": 4}},
-    "06": {"control": {"steps": 140, "lr": 1.5e-3, "batch": 6}},
-    "07": {"food": {"steps": 140, "lr": 4e-4, "batch": 12}},
+    "03": {
+        "lora": {"steps": 240, "learning_rate": 3e-3, "batch_size": 4},
+        "kitten": {"steps": 60, "learning_rate": 3e-3, "batch_size": 4},
+    },
+    "04": {"word": {"steps": 150, "learning_rate": 2e-2, "batch_size": 4}},
+    "05": {"whole": {"steps": 60, "learning_rate": 5e-4, "batch_size": 4}},
+    "06": {"control": {"steps": 140, "learning_rate": 1.5e-3, "batch_size": 6}},
+    "07": {"food": {"steps": 140, "learning_rate": 4e-4, "batch_size": 12}},
 }
 
 
@@ -52,8 +56,26 @@ def published():
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_every_row_has_a_figure_for_every_kind(lesson):
     for row in LESSONS[lesson].values():
-        columns = [row[key] for key in ("steps", "lr", "batch")] if isinstance(row, dict) else [row]
+        columns = [row[key] for key in ("steps", "learning_rate", "batch_size")] if isinstance(row, dict) else [row]
         assert all(len(column) == len(KINDS) for column in columns)
+
+
+def test_a_training_is_keywords_of_train():
+    from paidiff_lib.training.config import TrainingConfig
+
+    names = {name for rows in LESSONS.values() for row in rows.values() if isinstance(row, dict) for name in row}
+    assert names == {"method", "steps", "learning_rate", "batch_size"}
+    fitted, _ = memory.fitting(paidiff_lib.load("mini"), "lora", 4, 128)
+    assert (names - {"method"}) | set(fitted) <= {field.name for field in dataclasses.fields(TrainingConfig)}
+
+
+def test_the_setup_comes_before_any_library(run_python):
+    """It sets what the user has not set, and it can: nothing that reads the settings is imported by then."""
+    heavy = "print([m for m in ('torch', 'diffusers', 'transformers', 'huggingface_hub') if m in sys.modules])"
+    code = f"import os, sys, paidiff_course\n{heavy}\npaidiff_course.setup()\n{heavy}\n"
+    code += "print(os.environ['HF_HUB_OFFLINE'], os.environ['GOMP_SPINCOUNT'])"
+    done = run_python(code, HF_HUB_OFFLINE="0", GOMP_SPINCOUNT="7")
+    assert done.stdout.split("\n") == ["[]", "[]", "0 7", ""], done.stderr
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -78,20 +100,20 @@ def test_a_skeleton_is_known_by_its_folder_and_so_is_what_is_saved_from_it(skele
     assert not profile("03", paidiff_lib.load(tmp_path / "model")).real
 
 
-def test_the_published_sizes_are_told_apart(published):
+def test_the_published_sizes_are_printed_apart(published):
     assert profiles.kind_of(published[512]) == "512" and profiles.kind_of(published[768]) == "768"
 
 
 # GB that a machine has left when the model is loaded: an 8 GB laptop, a 16 GB T4, a 24 GB A10, an 80 GB card.
 FITTING = [
-    (5, 512, "lora", {"batch": 2, "accumulate": 2, "checkpointing": False}),
-    (12, 512, "lora", {"batch": 4, "accumulate": 1, "checkpointing": False}),
-    (12, 768, "lora", {"batch": 2, "accumulate": 2, "checkpointing": False}),
-    (2, 768, "word", {"batch": 2, "accumulate": 2, "checkpointing": True}),
-    (12, 512, "control", {"batch": 2, "accumulate": 2, "checkpointing": False}),
+    (5, 512, "lora", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": False}),
+    (12, 512, "lora", {"batch_size": 4, "gradient_accumulation_steps": 1, "gradient_checkpointing": False}),
+    (12, 768, "lora", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": False}),
+    (2, 768, "word", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": True}),
+    (12, 512, "control", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": False}),
     (12, 512, "full", None),
-    (20, 512, "full", {"batch": 1, "accumulate": 4, "checkpointing": False}),
-    (75, 512, "full", {"batch": 4, "accumulate": 1, "checkpointing": False}),
+    (20, 512, "full", {"batch_size": 1, "gradient_accumulation_steps": 4, "gradient_checkpointing": False}),
+    (75, 512, "full", {"batch_size": 4, "gradient_accumulation_steps": 1, "gradient_checkpointing": False}),
 ]
 
 
@@ -107,7 +129,10 @@ def test_a_small_card_trains_on_as_many_pictures_an_update_and_says_what_was_cha
     for module in (memory, profiles):
         monkeypatch.setattr(module, "free", lambda device: 2e9)
     found = profile("05", published[768])
-    assert found.lora["batch"] * found.lora["accumulate"] == 4 and found.lora["checkpointing"] is True
+    assert (
+        found.lora["batch_size"] * found.lora["gradient_accumulation_steps"] == 4
+        and found.lora["gradient_checkpointing"] is True
+    )
     assert not found.fits("whole") and found.fits("lora")
     with pytest.raises(PaidiffError, match="does not fit the memory: whole .* GB"):
         found.whole

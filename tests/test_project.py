@@ -63,6 +63,8 @@ TARGETS = [
     ("lab", "jupyter lab"),
     ("bench", "benchmarks/run.py"),
     ("test-gpu", "--nbval-lax"),
+    ("wheels", "tools/build_wheels.py"),
+    ("test-wheels", "tools/test_wheels.py"),
 ]
 
 
@@ -75,7 +77,8 @@ def test_make_targets(target, words):
 
 def test_ci_calls_the_test_command():
     assert os.access(ROOT / ".ci/run", os.X_OK)
-    assert "make test" in (ROOT / ".ci/run").read_text()
+    text = (ROOT / ".ci/run").read_text()
+    assert "make test " in text and "make test-wheels " in text
     assert ".ci/run" in (ROOT / ".github/workflows/cpu.yml").read_text()
 
 

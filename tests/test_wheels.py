@@ -1,0 +1,70 @@
+"""What the two wheels hold. `make test-wheels` installs and uses them; here they are only built and looked at."""
+
+import re
+import subprocess
+import zipfile
+
+import pytest
+from test_project import ROOT, script
+
+from paidiff_lib import files
+
+MINI = ROOT / "wheels/paidiff_mini_zh"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    return script(ROOT / "tools/build_wheels.py")
+
+
+@pytest.fixture(scope="module")
+def laid_out(tool, tmp_path_factory):
+    return tool.lay_out(tmp_path_factory.mktemp("wheels"))
+
+
+def kept(*folders):
+    """Every file of these folders that git has or would take; all of them where there is no git."""
+    command = [
+        "git",
+        "-c",
+        "core.quotePath=off",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        *folders,
+    ]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    found = [ROOT / name for name in listed if name] or [path for name in folders for path in (ROOT / name).rglob("*")]
+    return {str(path.relative_to(ROOT)) for path in found if path.is_file() and "__pycache__" not in path.parts}
+
+
+def test_the_library_wheel_holds_every_file_of_the_packages_and_nothing_else(tool, laid_out, tmp_path):
+    """A font, a sprite or a config that no pattern of pyproject.toml names would be missing here."""
+    with zipfile.ZipFile(tool.build_wheel(laid_out["paidiff"], tmp_path)) as wheel:
+        names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+        about = {
+            name: wheel.read(name).decode() for name in wheel.namelist() if name.endswith(("METADATA", "points.txt"))
+        }
+    assert set(names) == kept(*tool.PACKAGES)
+    assert "paidiff = paidiff_app.cli:main" in "".join(about.values()) and "# paidiff" in "".join(about.values())
+
+
+def test_the_model_wheel_holds_all_data_but_the_sheet(laid_out, tool):
+    package = laid_out[tool.MINI] / tool.MINI
+    names = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
+    assert names == (kept("data") - {"data/sheet.jpg"}) | {"__init__.py"}
+    assert sum((package / name).stat().st_size for name in names) < 100e6
+
+
+def test_the_library_looks_for_that_wheel(tool):
+    assert files.PACKAGE == tool.MINI and (MINI / files.PACKAGE / "__init__.py").is_file()
+
+
+def test_both_wheels_have_one_version():
+    versions = [
+        re.search(r'^version = "(.+)"', (folder / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
+        for folder in (ROOT, MINI)
+    ]
+    assert versions[0] == versions[1]
