@@ -1,8 +1,10 @@
 """Places to stand: one painter a background, each from a few random parameters.
 
 A painter gets a `Canvas` and a RandomState, paints with soft-edged masks (no jagged lines at any size) and
-returns the height of the ground, as a fraction of the picture from the top, or None where things float.
+returns the height of the ground, as a fraction of the picture from the top; nothing where things float.
 """
+
+from functools import partial
 
 import numpy as np
 
@@ -49,10 +51,8 @@ class Canvas:
         self.paint(self.soft(d * 0.8), colour)
 
     def cloud(self, cx, cy, r, colour=(255, 255, 255), opacity=0.9):
-        d = [
-            np.sqrt((self.x - cx - dx * r) ** 2 + (self.y - cy - dy * r) ** 2) - k * r
-            for dx, dy, k in ((-1, 0.1, 0.55), (0, -0.2, 0.8), (1, 0.1, 0.55))
-        ]
+        balls = ((-1, 0.1, 0.55), (0, -0.2, 0.8), (1, 0.1, 0.55))
+        d = [np.sqrt((self.x - cx - dx * r) ** 2 + (self.y - cy - dy * r) ** 2) - k * r for dx, dy, k in balls]
         d = np.maximum(np.minimum.reduce(d), self.y - cy - 0.4 * r)
         self.paint(self.soft(d), colour, opacity)
 
@@ -113,14 +113,12 @@ def seabed(c, rs):
     c.below(waves(c, rs, 0.9, 0.02), jitter(rs, (222, 198, 140)))
     for x, y, r in rs.uniform((0.05, 0.05, 0.012), (0.95, 0.7, 0.026), (6, 3)):
         c.disc(x, y, r, (186, 232, 248), opacity=0.7)
-    return None
 
 
 def sky(c, rs):
     c.gradient(jitter(rs, (70, 150, 236)), jitter(rs, (190, 226, 250)))
     for i in range(4):
         c.cloud(rs.uniform(0.05, 0.95), 0.14 + 0.22 * i + rs.uniform(-0.05, 0.05), rs.uniform(0.08, 0.15))
-    return None
 
 
 def stars(c, rs):
@@ -128,7 +126,6 @@ def stars(c, rs):
     for x, y, r in rs.uniform((0, 0, 0.006), (1, 0.95, 0.013), (26, 3)):
         c.disc(x, y, r, (255, 250, 222))
     c.disc(rs.uniform(0.1, 0.9), rs.uniform(0.1, 0.2), 0.075, (250, 240, 196))
-    return None
 
 
 def sunset(c, rs):
@@ -227,7 +224,6 @@ def pond(c, rs):
     for x, y in rs.uniform((0.05, 0.05), (0.95, 0.35), (3, 2)):
         c.disc(x, y, 0.035, (246, 160, 190), ry=0.045)
         c.disc(x, y, 0.016, (255, 222, 232), ry=0.03)
-    return None
 
 
 def flowers(c, rs):
@@ -263,32 +259,13 @@ def cliff(c, rs):
     return ground + 0.02
 
 
-def plain(name):
-    def painter(c, rs):
-        c.rgb[:] = jitter(rs, PLAIN[name], 6)
-        return None
-
-    return painter
+def plain(c, rs, name):
+    c.rgb[:] = jitter(rs, PLAIN[name], 6)
 
 
 PAINTERS = {
-    "草地": grass,
-    "雪地": snow,
-    "沙滩": beach,
-    "海底": seabed,
-    "天空": sky,
-    "星空": stars,
-    "落日": sunset,
-    "雪山": mountains,
-    "森林": forest,
-    "沙漠": desert,
-    "城市夜景": city,
-    "沙发": sofa,
-    "湖面": lake,
-    "竹林": bamboo,
-    "荷塘": pond,
-    "花海": flowers,
-    "彩虹": rainbow,
-    "悬崖": cliff,
-    **{name: plain(name) for name in PLAIN},
+    **{"草地": grass, "雪地": snow, "沙滩": beach, "海底": seabed, "天空": sky, "星空": stars},
+    **{"落日": sunset, "雪山": mountains, "森林": forest, "沙漠": desert, "城市夜景": city, "沙发": sofa},
+    **{"湖面": lake, "竹林": bamboo, "荷塘": pond, "花海": flowers, "彩虹": rainbow, "悬崖": cliff},
+    **{name: partial(plain, name=name) for name in PLAIN},
 }

@@ -8,10 +8,8 @@ STYLES = words.STYLES | words.KEPT_OUT_STYLES
 
 def describe(spec, rs, full=False):
     """One caption of a Spec. `full` leaves nothing out: for evaluation."""
-    sentence = rs.rand() < 0.5
-    body = (
-        _sentence(spec, rs) if sentence and spec.subject and spec.background in PLACE_PHRASES else _tags(spec, rs, full)
-    )
+    sentence = rs.rand() < 0.5 and spec.subject and spec.background in PLACE_PHRASES
+    body = _sentence(spec, rs) if sentence else _tags(spec, rs, full)
     extras = _style(spec, rs, full) + _flaw(spec, rs, full) + _position(spec, rs)
     if not isinstance(body, list):
         return ",".join([body, *extras])
@@ -27,9 +25,8 @@ def _pick(options, rs):
 
 def _subject(spec, rs):
     colour = _pick(COLOURS[spec.colour][0], rs) if spec.colour else ""
-    return (
-        colour + ("的" if colour and rs.rand() < 0.3 else "") + _pick(SUBJECTS.get(spec.subject, (spec.subject,)), rs)
-    )
+    particle = "的" if colour and rs.rand() < 0.3 else ""
+    return colour + particle + _pick(SUBJECTS.get(spec.subject, (spec.subject,)), rs)
 
 
 def _counted(spec, rs):

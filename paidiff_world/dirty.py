@@ -4,13 +4,12 @@ truth = write("out/dirty", 1000, seed=5)       # a kind for each picture: "" is 
 """
 
 import io
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from . import folders
 from .captions import describe
 from .scenes import render, sample
 from .words import SUBJECTS
@@ -80,12 +79,12 @@ def altered(picture, rs):
 
 def write(folder, count, seed, **settings):
     """Write the set as 00001.jpg, ... and metadata.jsonl; returns {file name: kind}. settings: of `scenes`."""
-    folder, truth, lines = Path(folder), {}, []
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, (picture, caption, kind) in enumerate(scenes(count, seed, **settings), 1):
-        name = f"{number:05d}.jpg"
-        picture.save(folder / name, quality=92)
-        truth[name] = kind
-        lines.append(json.dumps({"file_name": name, "text": caption}, ensure_ascii=False))
-    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    truth = {}
+
+    def labelled():
+        for number, (picture, caption, kind) in enumerate(scenes(count, seed, **settings), 1):
+            truth[f"{number:05d}.jpg"] = kind
+            yield picture, caption
+
+    folders.write(folder, labelled(), digits=5)
     return truth

@@ -1,7 +1,7 @@
 """Scenes of the picture world as a training folder: python -m paidiff_world.folders FOLDER COUNT"""
 
+import argparse
 import json
-import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,13 +13,13 @@ from .scenes import render, sample
 from .words import DISHES, SUBJECTS
 
 
-def write(folder, scenes):
+def write(folder, scenes, digits=2):
     """Write [(picture, caption)] as 01.jpg, 02.jpg, ... and metadata.jsonl, the layout that CaptionFolder reads."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, (picture, caption) in enumerate(scenes, 1):
-        name = f"{number:02d}.jpg"
+        name = f"{number:0{digits}d}.jpg"
         picture.save(folder / name, quality=92)
         lines.append(json.dumps({"file_name": name, "text": caption}, ensure_ascii=False))
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -47,6 +47,13 @@ def known(count, size=128, seed=0, grid=True, subjects=tuple(SUBJECTS)):
         yield render(spec, rs, size), describe(spec, rs, full=True)
 
 
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", help="where to write it")
+    parser.add_argument("count", type=int, help="how many scenes; half of them with subjects of any size, anywhere")
+    args = parser.parse_args()
+    write(args.folder, chain(known(args.count // 2), known(args.count // 2, seed=1, grid=False)))
+
+
 if __name__ == "__main__":
-    half = int(sys.argv[2]) // 2
-    write(sys.argv[1], chain(known(half), known(half, seed=1, grid=False)))
+    main()

@@ -1,4 +1,4 @@
-"""Measurements: does a picture show what its prompt says (the judge), is it sharp, how far is it from another one.
+"""The judge: does a picture show what its prompt says? A small classifier, with the measurements made with it.
 
 Every number comes with its ceiling (real pictures of the world) or its floor (shuffled prompts) where one exists.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -27,6 +28,7 @@ CLASSES = {
     "count": ["0", "1", "2", "3"],
     "flaw": [NONE, *FLAWS],
 }
+HEADS = ("subject", "background", "style", "colour", "count")  # what a prompt asks for
 
 
 def truth(spec):
@@ -78,8 +80,6 @@ class Judge(nn.Module):
 @lru_cache(1)
 def judge():
     """The shipped judge, in eval mode."""
-    from safetensors.torch import load_file
-
     folder = data_folder() / JUDGE
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     model = Judge(config["classes"], config["width"])
@@ -92,18 +92,20 @@ def prompt_following(pictures, specs, model=None):
 
     Colour counts only where one was asked for in a style that shows colours; count only where there is a subject.
     """
-    model = model or judge()
-    seen = {head: [model.classes[head][i] for i in p.argmax(1)] for head, p in model.probabilities(pictures).items()}
-    hits = {head: [] for head in ("subject", "background", "style", "colour", "count")}
-    for i, spec in enumerate(specs):
-        wanted = truth(spec)
-        for head, hit in hits.items():
-            if (head == "colour" and (not spec.colour or spec.style in HUELESS)) or (
-                head == "count" and not spec.subject
-            ):
-                continue
-            hit.append(seen[head][i] == wanted[head])
-    return {head: float(np.mean(hit)) if hit else float("nan") for head, hit in hits.items()}
+    model, wanted = model or judge(), [truth(spec) for spec in specs]
+    probabilities = model.probabilities(pictures)
+    rates = {}
+    for head in HEADS:
+        seen = [model.classes[head][i] for i in probabilities[head].argmax(1)]
+        hits = [seen[i] == wanted[i][head] for i, spec in enumerate(specs) if _counts(head, spec)]
+        rates[head] = float(np.mean(hits)) if hits else float("nan")
+    return rates
+
+
+def _counts(head, spec):
+    if head == "colour":
+        return bool(spec.colour) and spec.style not in HUELESS
+    return head != "count" or bool(spec.subject)
 
 
 def similarity(pictures, references):

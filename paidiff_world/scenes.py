@@ -110,9 +110,7 @@ def places(spec, ground, rs):
     pair = [(x + lean / 3, foot + about(0, 0.03)) for x in PAIR]
     if spec.count == 2:
         return pair
-    front = min(
-        0.97, foot + 0.22
-    )  # the third stands before the two: in a row of three each would be too small to be told
+    front = min(0.97, foot + 0.22)  # the third stands before the two: in a row of three each would be too small
     return [(x, front - 0.36 + about(0, 0.02)) for x, _ in pair] + [(0.5 + lean / 3, front)]
 
 
@@ -129,28 +127,23 @@ def paint(spec, rs, size=128):
     flip = rs.rand() < 0.5 and not spec.grid
     for x, foot in places(spec, ground, rs) if spec.subject else ():
         side = round(spec.size * size)
-        stamp = sprite(spec.subject).resize((side, side), Image.BILINEAR if side < TILE else Image.BICUBIC)
-        if flip:
-            stamp = stamp.transpose(Image.FLIP_LEFT_RIGHT)
-        stamp = np.asarray(stamp, np.float32)
         if ground:
-            canvas.disc(
-                x,
-                foot - 0.01,
-                spec.size * 0.42,
-                canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * 0.62,
-                ry=spec.size * 0.06,
-                opacity=0.5,
-            )
+            shade = canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * 0.62
+            canvas.disc(x, foot - 0.01, spec.size * 0.42, shade, ry=spec.size * 0.06, opacity=0.5)
         left, top = x * size - side / 2, foot * size - side
         if spec.grid:
             left, top = (round(v * CELLS / size) * size / CELLS for v in (left, top))
-        left, top = round(left), round(top)
-        _stamp(canvas.rgb, mask, stamp, left, top, spec.colour)
-    rgb = styles_of(spec.style)(canvas.rgb, mask, rs)
+        _stamp(canvas.rgb, mask, _drawing(spec.subject, side, flip), round(left), round(top), spec.colour)
+    rgb = styles.PAINTERS[spec.style](canvas.rgb, mask, rs)
     if spec.flaw:
         rgb = styles.FLAWS[spec.flaw](rgb, rs)
-    return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)), mask
+    return styles.to_image(rgb), mask
+
+
+def _drawing(subject, side, flip):
+    """A sprite as it is laid on: (side, side, 4), float."""
+    stamp = sprite(subject).resize((side, side), Image.BILINEAR if side < TILE else Image.BICUBIC)
+    return np.asarray(stamp.transpose(Image.FLIP_LEFT_RIGHT) if flip else stamp, np.float32)
 
 
 def _stamp(rgb, mask, stamp, left, top, colour):
@@ -162,10 +155,6 @@ def _stamp(rgb, mask, stamp, left, top, colour):
     body = tinted(body, colour) if colour else body
     rgb[y0:y1, x0:x1] += alpha[..., None] * (body - rgb[y0:y1, x0:x1])
     mask[y0:y1, x0:x1] = np.maximum(mask[y0:y1, x0:x1], alpha)
-
-
-def styles_of(name):
-    return styles.PAINTERS[name]
 
 
 def plan(seed, level=2, held_out=False, grid=False, kept_out=False):

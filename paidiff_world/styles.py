@@ -7,11 +7,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 
-def filtered(rgb, *filters):
-    picture = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
-    for f in filters:
-        picture = picture.filter(f)
-    return np.asarray(picture, np.float32)
+def to_image(values):
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def filtered(rgb, image_filter):
+    return np.asarray(to_image(rgb).filter(image_filter), np.float32)
 
 
 def blurred(rgb, radius):
@@ -42,6 +43,17 @@ def blotches(size, rs, cells=5):
     return np.asarray(small.resize((size, size), Image.BICUBIC))
 
 
+def silhouette(mask):
+    """A mask (size, size), 0..1, as a picture in white on black."""
+    return np.repeat(mask[..., None] * 255, 3, 2)
+
+
+def inset(size):
+    """How far each pixel is from the nearest side of a picture, as a fraction of it: (size, size)."""
+    t = (np.arange(size) + 0.5) / size
+    return np.minimum(np.minimum(t, 1 - t)[:, None], np.minimum(t, 1 - t)[None, :])
+
+
 def wash(rgb, mask, share):
     """The hue of the place without its light: tinted paper, so that 红色背景 shows in a style that has one ink."""
     return (rgb - luminance(rgb)[..., None]) * (share * (1 - mask))[..., None]
@@ -64,9 +76,8 @@ def oil(rgb, mask, rs):
     thick = filtered(rgb, ImageFilter.ModeFilter(n // 128 * 4 + 1))
     grey = luminance(thick)
     y, x = np.mgrid[0:n, 0:n] / n
-    strokes = np.sin((y + 0.04 * np.sin(x * 2 * np.pi * 2)) * 2 * np.pi * 8) * (
-        0.6 + 0.4 * np.sin(x * 2 * np.pi * 3 + 1)
-    )
+    strokes = np.sin((y + 0.04 * np.sin(x * 2 * np.pi * 2)) * 2 * np.pi * 8)
+    strokes = strokes * (0.6 + 0.4 * np.sin(x * 2 * np.pi * 3 + 1))
     rich = grey[..., None] + (thick - grey[..., None]) * 1.3
     return (rich - 128) * 1.1 + 122 + (22 - 8 * mask * strokes.clip(0, 1))[..., None] * strokes[..., None]
 
@@ -75,9 +86,7 @@ def watercolour(rgb, mask, rs):
     soft = blurred(rgb, len(rgb) / 128 * 0.8)
     pale = mix(soft, (255, 255, 252), 0.34 + 0.16 * blotches(len(rgb), rs) - 0.12 * mask)
     pale -= 60 * edges(luminance(soft))[..., None]
-    n = len(rgb)
-    t = (np.arange(n) + 0.5) / n
-    border = np.minimum(np.minimum(t, 1 - t)[:, None], np.minimum(t, 1 - t)[None, :]) + 0.03 * blotches(n, rs, 7)
+    border = inset(len(rgb)) + 0.03 * blotches(len(rgb), rs, 7)
     return mix((254, 253, 249), pale, np.clip(border * 16, 0, 1))
 
 
@@ -87,12 +96,7 @@ def papercut(rgb, mask, rs):
     inside = mask > 0.5
     dark, light = np.percentile(grey, (10, 90))
     behind = mix((252, 240, 220), (240, 168, 146), np.clip((light - grey) / max(light - dark, 24), 0, 1) * 0.8)
-    rim = (
-        luminance(
-            filtered(np.repeat(mask[..., None] * 255, 3, 2), ImageFilter.MaxFilter(max(len(rgb) // 128, 1) * 4 + 1))
-        )
-        / 255
-    )
+    rim = luminance(filtered(silhouette(mask), ImageFilter.MaxFilter(max(len(rgb) // 128, 1) * 4 + 1))) / 255
     middle = np.percentile(grey[inside], 62) if inside.any() else 128
     cut = np.clip((grey - min(middle + 14, 225)) / 40, 0, 1)
     front = mix((200, 30, 36), (252, 240, 220), cut)
@@ -102,10 +106,7 @@ def papercut(rgb, mask, rs):
 def pixels(rgb, mask, rs):
     """Squares of 4 pixels in the few loud colours of an old console, a black outline round its sprites."""
     n = len(rgb)
-    small, inside = (
-        np.asarray(Image.fromarray(np.clip(v, 0, 255).astype(np.uint8)).resize((32, 32), Image.BOX), np.float32)
-        for v in (rgb, mask * 255)
-    )
+    small, inside = (np.asarray(to_image(v).resize((32, 32), Image.BOX), np.float32) for v in (rgb, mask * 255))
     grey = luminance(small)[..., None]
     loud = np.clip((grey + (small - grey) * 1.4 - 128) * 1.25 + 128, 0, 255)
     steps = np.rint(loud / 255 * PALETTE) * 255 / PALETTE
@@ -129,14 +130,14 @@ def cyberpunk(rgb, mask, rs):
     body = mix((30, 10, 70), (90, 240, 250), np.clip(grey * 1.15, 0, 1))
     out = mix(night, body, mask * 0.85)
     rim = edges(mask * 255.0)
-    glow = blurred(np.repeat(rim[..., None] * 255, 3, 2), len(rgb) / 128 * 2) / 255
+    glow = blurred(silhouette(rim), len(rgb) / 128 * 2) / 255
     return out + glow * (250, 60, 210) * 0.6 + rim[..., None] * (40, 110, 60)
 
 
 def relief(rgb, mask, rs):
     unit = len(rgb) / 128
     grey = luminance(blurred(rgb, unit * 0.7))
-    height = grey * 0.7 + luminance(blurred(np.repeat(mask[..., None] * 255, 3, 2), unit * 1.5)) * 0.8
+    height = grey * 0.7 + luminance(blurred(silhouette(mask), unit * 1.5)) * 0.8
     step = max(1, round(unit * 2))
     lit = height - np.roll(height, (-step, -step), (0, 1))
     lit[-step:], lit[:, -step:] = 0, 0
@@ -160,25 +161,15 @@ def porcelain(rgb, mask, rs):
     n = len(rgb)
     soft = luminance(blurred(rgb, n / 128 * 0.6))
     tone = np.clip(1.15 - soft / 255, 0, 1) * (0.22 + 0.68 * mask) + 0.6 * edges(mask * 160.0)
-    t = (np.arange(n) + 0.5) / n
-    border = np.minimum(np.minimum(t, 1 - t)[:, None], np.minimum(t, 1 - t)[None, :])
+    border = inset(n)
     for middle, width in ((0.018, 0.009), (0.045, 0.005)):
         tone = np.maximum(tone, np.clip(1.6 - np.abs(border - middle) / width, 0, 1))
     return mix((247, 249, 252), (18, 46, 142), np.clip(tone + 0.04 * blotches(n, rs), 0, 1))
 
 
 PAINTERS = {
-    "扁平": flat,
-    "水墨画": ink,
-    "油画": oil,
-    "水彩画": watercolour,
-    "剪纸": papercut,
-    "像素画": pixels,
-    "素描": pencil,
-    "赛博朋克": cyberpunk,
-    "浮雕": relief,
-    "童话绘本": storybook,
-    "青花瓷": porcelain,
+    **{"扁平": flat, "水墨画": ink, "油画": oil, "水彩画": watercolour, "剪纸": papercut, "像素画": pixels},
+    **{"素描": pencil, "赛博朋克": cyberpunk, "浮雕": relief, "童话绘本": storybook, "青花瓷": porcelain},
 }
 
 
@@ -206,8 +197,7 @@ def watermark(rgb, rs):
 
 def frame(rgb, rs):
     n = len(rgb)
-    t = (np.arange(n) + 0.5) / n
-    border = np.minimum(np.minimum(t, 1 - t)[:, None], np.minimum(t, 1 - t)[None, :])
+    border = inset(n)
     wood = ((124, 78, 44), (176, 138, 64), (84, 58, 44))[rs.randint(3)]
     width = rs.uniform(0.06, 0.085)
     out = mix(wood, rgb, np.clip((border - width) * n + 0.5, 0, 1))

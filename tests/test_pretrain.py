@@ -1,7 +1,10 @@
 """Pre-training end to end on a handful of pictures, and a loop that survives a kill and a bad batch."""
 
+import contextlib
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -12,6 +15,7 @@ import torch
 import paidiff_world.pretrain.__main__ as pretrain
 from paidiff_lib import acceleration as faster
 from paidiff_lib.generate import GUIDANCE, noise_of
+from paidiff_world.judge import Judge
 from paidiff_world.pretrain import clip, distill, export, judge, loop, pool, tokenizer, unet, vae
 
 # The shipped config, cut down to seconds.
@@ -125,12 +129,11 @@ def test_a_step_depends_on_its_generator_only(made, stage):
         ids = clip.tokenize(words, ["猫", "狗"] * 4).reshape(-1, 2, tokenizer.LIMIT)
         loss = clip.objective(clip.Taught(len(words)), pictures[:4], ids, judge.labels(specs[:4]), 4)
     elif stage == "judge":
-        loss = judge.objective(judge.build().eval(), pictures, judge.labels(specs), 2)
+        loss = judge.objective(Judge().eval(), pictures, judge.labels(specs), 2)
     else:
         latents, text = torch.randn(8, 8, 16, 16), torch.randn(8, 2, 32, 192)
-        loss = unet.objective(
-            unet.build([32, 32]), latents, text, text[:1, 0], torch.rand(8, 16, 16), torch.zeros(8), 10, 2
-        )
+        masks, levels = torch.rand(8, 16, 16), torch.zeros(8)
+        loss = unet.objective(unet.build([32, 32]), latents, text, masks, levels, text[:1, 0], 10, 2)
     with torch.no_grad():
         torch.manual_seed(1)
         first = loss(9, torch.Generator().manual_seed(5))[0]
@@ -164,7 +167,7 @@ def test_a_longer_training_leaves_the_plainest_scenes_out():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(unet.scheduler()), "add_noise", lambda self, x, *a: seen.append(x) or add_noise(self, x, *a))
         for start in (False, True):
-            loss = unet.objective(Spy(1, 1), latents, text, text[:1, 0], torch.rand(6, 16, 16), levels, 10, 64, start)
+            loss = unet.objective(Spy(1, 1), latents, text, torch.rand(6, 16, 16), levels, text[:1, 0], 10, 64, start)
             loss(9, torch.Generator().manual_seed(0))
     assert (seen[0] == 0).any() and not (seen[1] == 0).any()
 
@@ -228,11 +231,13 @@ torch.distributed.destroy_process_group()
 """,
         encoding="utf-8",
     )
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
-        check=True,
-        timeout=120,
-    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        assert process.wait(1200) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # all of them have ended
+            os.killpg(process.pid, signal.SIGKILL)
     (first, record), (second, _) = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert torch.equal(first, second) and record["pictures"] == 2 * 12 * 16
     alone, _ = fit(tmp_path / "alone")

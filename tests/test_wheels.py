@@ -68,3 +68,15 @@ def test_both_wheels_have_one_version():
         for folder in (ROOT, MINI)
     ]
     assert versions[0] == versions[1]
+
+
+def test_the_container_copies_what_serving_imports(run_python):
+    """deploy/Containerfile has never been built: at least nothing that `paidiff serve` needs stays outside."""
+    text = (ROOT / "deploy/Containerfile").read_text(encoding="utf-8")
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", text, re.M) for name in line.split()}
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    code = "import sys, paidiff_app.cli, paidiff_app.server.run; print({name.split('.')[0] for name in sys.modules})"
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    ours = {name for name in eval(done.stdout) if name.startswith("paidiff_")}
+    assert ours == {"paidiff_lib", "paidiff_app"} and ours | {"data", "pyproject.toml", "README.md"} <= copied

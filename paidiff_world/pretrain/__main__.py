@@ -9,15 +9,17 @@ torchrun --standalone --nproc-per-node 2 -m -- paidiff_world.pretrain --stage un
 import argparse
 import json
 import os
-import platform
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..judge import Judge
 from . import clip, export, judge, loop, pool, tokenizer, unet, vae
+from .loop import hardware, tell
 
 HERE = Path(__file__).parent
+SETTINGS = ("steps", "lr", "batch", "warmup", "ema", "weight_decay")  # of a stage, what loop.train takes
 STAGES = ("pool", "vae", "decoder", "clip", "judge", "unet", "export")
 
 
@@ -32,20 +34,12 @@ class Run:
             for name, record in export.shipped_record().items():
                 self.note(name, record)
 
-    def stage(self, name, model, objective, **kwargs):
+    def stage(self, name, model, objective):
         """Train one model through loop.train with its part of the config and note what it took."""
-        part = {
-            k: v for k, v in self.config[name].items() if k in ("steps", "lr", "batch", "warmup", "ema", "weight_decay")
-        }
-        model, record = loop.train(
-            name, model, objective, self.folder, seed=self.config["seed"], report=tell, **part, **kwargs
-        )
-        record |= {
-            "batch": self.config[name]["batch"] * loop.processes()[1],
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "hardware": hardware(self.device),
-        }
-        return model, record
+        part = {key: self.config[name][key] for key in SETTINGS if key in self.config[name]}
+        model, record = loop.train(name, model, objective, self.folder, seed=self.config["seed"], report=tell, **part)
+        batch, parameters = part["batch"] * loop.processes()[1], sum(p.numel() for p in model.parameters())
+        return model, record | {"batch": batch, "parameters": parameters, "hardware": hardware(self.device)}
 
     def note(self, name, record):
         if loop.processes()[0]:
@@ -53,9 +47,7 @@ class Run:
         path = self.folder / "record.json"
         notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         notes[name] = record
-        staging = path.with_suffix(".tmp")
-        staging.write_text(json.dumps(notes, ensure_ascii=False, indent=1), encoding="utf-8")
-        staging.replace(path)
+        loop.save_json(path, notes)
         tell(f"{name}: {json.dumps(record, ensure_ascii=False)}")
 
     def cached(self, name, make):
@@ -76,26 +68,8 @@ class Run:
         return loop.averaged(self.folder / f"{name}.pt", model, self.device)
 
 
-def tell(line):
-    print(line, flush=True)
-
-
-def hardware(device):
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    cpu = (
-        next(
-            (
-                line.split(":")[1].strip()
-                for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")
-            ),
-            platform.processor(),
-        )
-        if Path("/proc/cpuinfo").exists()
-        else ""
-    )
-    return f"{cpu}, {loop.processes()[1]} x {torch.get_num_threads()} thread(s) on {os.cpu_count()} cores"
+def build_vae(run):
+    return run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"])
 
 
 def run_pool(run):
@@ -103,33 +77,26 @@ def run_pool(run):
 
 
 def run_vae(run):
-    pictures, _, _ = pool.load(run.folder / "pool")
-    held, part = run.config["held_back"], run.config["vae"]
-    model = run.built(vae.build, part["channels"], part["layers"])
-    model, record = run.stage("vae", model, vae.objective(model, pictures[held:], part["batch"]))
-    run.note("vae", record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
+    train_vae(run, "vae", build_vae(run))
 
 
 def run_decoder(run):
     """The decoder alone, longer: latents stay as they are, so a UNet trained on them stays right."""
+    train_vae(run, "decoder", vae.freeze_encoder(run.weights("vae", build_vae(run))), step=8)
+
+
+def train_vae(run, name, model, step=1):
     pictures, _, _ = pool.load(run.folder / "pool")
-    held, part = run.config["held_back"], run.config["decoder"]
-    model = run.weights("vae", run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"]))
-    model = vae.freeze_encoder(model)
-    model, record = run.stage("decoder", model, vae.objective(model, pictures[held:], part["batch"], step=8))
-    run.note("decoder", record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
-
-
-def token_ids(run, words):
-    captions = pool.load(run.folder / "pool")[2]
-    return run.cached("ids", lambda: clip.tokenize_pairs(words, captions))
+    objective = vae.objective(model, pictures[run.config["held_back"] :], run.config[name]["batch"], step)
+    model, record = run.stage(name, model, objective)
+    run.note(name, record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
 
 
 def run_clip(run):
-    pictures, specs, _ = pool.load(run.folder / "pool")
+    pictures, specs, captions = pool.load(run.folder / "pool")
     held, part = run.config["held_back"], run.config["clip"]
     words = tokenizer.build(run.folder / "tokenizer")
-    ids = token_ids(run, words).long()
+    ids = run.cached("ids", lambda: clip.tokenize_pairs(words, captions)).long()
     model = run.built(clip.Taught, len(words))
     objective = clip.objective(model, pictures[held:], ids[held:], judge.labels(specs[held:]), part["batch"])
     model, record = run.stage("clip", model, objective)
@@ -140,44 +107,32 @@ def run_judge(run):
     held, part = run.config["held_back"], run.config["judge"]
     pictures, specs, _ = pool.build(run.folder / "pool_judge", part["pictures"], kept_out=True, report=tell)
     targets = judge.labels(specs)
-    model, before = run.built(judge.build), {}
+    model, before = run.built(Judge), {}
     if run.start:
         model, before = judge.take_over(model), {"before": export.shipped_record()["judge"]}
     model, record = run.stage("judge", model, judge.objective(model, pictures[held:], targets[held:], part["batch"]))
     judge.settle(model, pictures[held:], part["batch"])
     run.note("judge", record | {"accuracy_held_out": judge.accuracy(model, pictures[:held], targets[:held])} | before)
-    export.judge_folder(model, run)
+    export.judge_folder(model)
 
 
 def run_unet(run):
     part = run.config["unet"]
-    many = part["pictures"]
-    pool.build(run.folder / "pool_grid", many, grid=True, report=tell)
-    pictures, _, captions = pool.load(run.folder / "pool_grid")
+    pictures, _, captions = pool.build(run.folder / "pool_grid", part["pictures"], grid=True, report=tell)
     words = tokenizer.build(run.folder / "tokenizer")
-    coder = run.weights("vae", run.built(vae.build, run.config["vae"]["channels"], run.config["vae"]["layers"]))
+    coder = run.weights("vae", build_vae(run))
     encoder = clip.text_encoder(run.weights("clip", run.built(clip.Taught, len(words))).clip).to(run.device)
     latents = run.cached("latents", lambda: vae.encode(coder, pictures))
     embeddings = run.cached("embeddings", lambda: unet.embed(encoder, clip.tokenize_pairs(words, captions)))
     masks = torch.from_numpy(np.load(run.folder / "pool_grid/masks.npy")) / 255
     empty = unet.embed(encoder, clip.tokenize(words, [""]))
-    levels = torch.tensor([pool.level(seed, grid=True) for seed in range(many)])
+    levels = torch.tensor([pool.level(seed, grid=True) for seed in range(part["pictures"])])
     held = run.config["held_back"]
-    model = run.built(unet.build, part["channels"])
-    before = {}
+    model, before = run.built(unet.build, part["channels"]), {}
     if run.start:
         model, before = export.shipped("unet", model), {"before": export.shipped_record()["unet"]}
-    objective = unet.objective(
-        model,
-        latents[held:] * export.scaling_factor(latents),
-        embeddings[held:],
-        empty,
-        masks[held:],
-        levels[held:],
-        part["steps"],
-        part["batch"],
-        run.start,
-    )
+    scenes = [each[held:] for each in (latents * export.scaling_factor(latents), embeddings, masks, levels)]
+    objective = unet.objective(model, *scenes, empty, part["steps"], part["batch"], run.start)
     model, record = run.stage("unet", unet.quicken(model, part["steps"]), objective)
     seen = record["pictures"] + before.get("before", {}).get("pictures_seen", 0)
     run.note("unet", record | {"pictures_seen": seen} | before)
@@ -188,7 +143,8 @@ def run_export(run):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shown = {"prog": "python -m paidiff_world.pretrain", "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(description=__doc__, **shown)
     parser.add_argument("--out", default="runs/mini", help="folder of the run: checkpoints, caches, record.json")
     parser.add_argument("--config", default=HERE / "mini.json", type=Path)
     parser.add_argument(

@@ -1,17 +1,9 @@
 """The model card, written from what the run measured: no measured figure is typed by hand."""
 
 
-def minutes(record):
-    return f"{record['seconds'] / 60:.0f} min"
-
-
 def model_card(config, notes):
     """Markdown of data/models/paidiff-mini-zh/README.md from the run's config and record."""
-    rows = "\n".join(
-        f"| {name} | {notes[name]['parameters'] / 1e6:.2f} M | {notes[name]['steps']:,} | "
-        f"{notes[name].get('pictures', notes[name]['steps'] * notes[name]['batch']):,} | {minutes(notes[name])} | {notes[name]['hardware']} |"
-        for name in ("vae", "decoder", "clip", "judge", "unet")
-    )
+    rows = "\n".join(_row(name, notes[name]) for name in ("vae", "decoder", "clip", "judge", "unet"))
     return f"""---
 license: apache-2.0
 language: zh
@@ -50,3 +42,9 @@ picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
 
 Sprites: Noto Color Emoji (SIL Open Font License 1.1). People are drawn as the figures of that set.
 """
+
+
+def _row(name, note):
+    parameters, pictures = note["parameters"] / 1e6, note.get("pictures", note["steps"] * note["batch"])
+    time = f"{note['seconds'] / 60:.0f} min"
+    return f"| {name} | {parameters:.2f} M | {note['steps']:,} | {pictures:,} | {time} | {note['hardware']} |"

@@ -14,15 +14,8 @@ from .vae import to_tensor
 
 def build(vocab_size):
     shape = dict(hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4)
-    text = dict(
-        shape,
-        vocab_size=vocab_size,
-        max_position_embeddings=LIMIT,
-        projection_dim=192,
-        bos_token_id=101,
-        eos_token_id=102,
-        pad_token_id=0,
-    )
+    special = dict(bos_token_id=101, eos_token_id=102, pad_token_id=0)
+    text = dict(shape, **special, vocab_size=vocab_size, max_position_embeddings=LIMIT, projection_dim=192)
     vision = dict(shape, image_size=128, patch_size=32, projection_dim=192)
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=192))
 
@@ -68,9 +61,8 @@ def objective(taught, pictures, ids, targets, batch):
             for i, (name, head) in enumerate(taught.heads.items())
         }
         right = (out.logits_per_image.argmax(1) == torch.arange(batch, device=device)).float().mean()
-        return out.loss + sum(parts.values()) / 4, {"top1": right} | {
-            name: parts[name] for name in ("t-subject", "p-subject")
-        }
+        shown = {"top1": right, "t-subject": parts["t-subject"], "p-subject": parts["p-subject"]}
+        return out.loss + sum(parts.values()) / 4, shown
 
     return loss
 

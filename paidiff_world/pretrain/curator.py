@@ -7,11 +7,11 @@ python -m paidiff_world.pretrain.curator --measure   # only the table, for the s
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,12 +25,13 @@ from ..captions import describe
 from ..scenes import render
 from ..styles import FLAWS
 from . import judge, loop
-from .__main__ import hardware
 from .vae import to_tensor
 
 PICTURES, STEPS, BATCH, RATE, SIZE = 8_000, 1500, 48, 2e-3, 128
 ODDS = {"": 0.36, "blur": 0.18, "noise": 0.18, "watermark": 0.18, "nsfw": 0.10}
 SPOILT = 0.5  # of the clean and the banned pictures get a new flaw each time: the same picture with and without it
+FILTERS = {kind: f"{kind} <" for kind in DETECTORS} | {"caption": "clip >", "near": "near >"}
+FIT, HELD_OUT = 101, 202  # seeds of the dirty set for the thresholds, and of the one for the table
 WEIGHT = 12  # of the detectors' loss beside the contrastive one
 
 
@@ -56,16 +57,14 @@ def pool(folder, count, seed=0):
             kind = list(ODDS)[rs.choice(len(ODDS), p=list(ODDS.values()))]
             spec = dirty.spec_of(rs, kind)
             pictures[i] = np.asarray(render(spec, rs, SIZE))
-            captions += [describe(dirty.replace(spec, flaw=None), rs), dirty.caption_of(spec, rs)]
+            captions += [describe(replace(spec, flaw=None), rs), dirty.caption_of(spec, rs)]
             labels.append([float(kind == name) for name in DETECTORS])
             if (i + 1) % 1000 == 0:
                 print(f"pool {i + 1}/{count}", flush=True)
         pictures.flush()
         tower = TextTower()
-        vectors = torch.cat([tower(captions[i : i + 100]) for i in range(0, len(captions), 100)]).unflatten(
-            0, (count, 2)
-        )
-        loop.save(path, {"vectors": vectors, "labels": torch.tensor(labels)})
+        vectors = torch.cat([tower(captions[i : i + 100]) for i in range(0, len(captions), 100)])
+        loop.save(path, {"vectors": vectors.unflatten(0, (count, 2)), "labels": torch.tensor(labels)})
     made = torch.load(path, weights_only=True)
     return np.load(path.with_suffix(".npy"), mmap_mode="r"), made["vectors"], made["labels"]
 
@@ -86,10 +85,9 @@ def objective(taught, pictures, vectors, labels, batch):
 
     def loss(step, generator):
         which = torch.randint(len(pictures), (batch,), generator=generator)
-        batch_of, wanted = spoilt(
-            pictures[which.numpy()], labels[which], np.random.RandomState(generator.initial_seed() % 2**32)
-        )
-        seen, embedded = taught(to_tensor(batch_of))
+        rs = np.random.RandomState(generator.initial_seed() % 2**32)
+        images, wanted = spoilt(pictures[which.numpy()], labels[which], rs)
+        seen, embedded = taught(to_tensor(images))
         text = vectors[which, torch.randint(2, (batch,), generator=generator)]
         logits = taught.scale.exp().clamp(max=60) * embedded @ text.T
         same = torch.arange(batch)
@@ -104,48 +102,20 @@ def train(folder, pictures=PICTURES, steps=STEPS, batch=BATCH):
     """The trained Curator, in eval mode, and the record of its training."""
     images, vectors, labels = pool(folder, pictures)
     torch.manual_seed(0)
-    taught = Taught()
-    taught, record = loop.train(
-        "curator",
-        taught,
-        objective(taught, images, vectors, labels, batch),
-        folder,
-        steps,
-        RATE,
-        batch,
-        warmup=min(50, steps // 2),
-        ema=0.99,
-    )
+    taught, warmup = Taught(), min(50, steps // 2)
+    loss = objective(taught, images, vectors, labels, batch)
+    taught, record = loop.train("curator", taught, loss, folder, steps, RATE, batch, warmup, ema=0.99)
     judge.settle(taught, images, batch)
     return taught.curator, record
 
 
 def export(model, record):
-    (data_folder() / FOLDER).mkdir(parents=True, exist_ok=True)
-    save_file(
-        {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
-        data_folder() / FOLDER / "model.safetensors",
-    )
+    folder = data_folder() / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    loop.save_half(folder / "model.safetensors", model)
     config = {"width": model.stem[0].out_channels, "text": model.tower.out_features, "banned": dirty.BANNED, "keep": ""}
-    save(data_folder() / FOLDER / "config.json", config | {"training": record | {"hardware": hardware("cpu")}})
+    loop.save_json(folder / "config.json", config | {"training": record | {"hardware": loop.hardware("cpu")}})
     curator.cache_clear()
-
-
-def save(path, content):
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-# --- how well the filters do --------------------------------------------------------------------------------------
-
-FILTERS = {
-    "blur": "blur <",
-    "noise": "noise <",
-    "watermark": "watermark <",
-    "nsfw": "nsfw <",
-    "caption": "clip >",
-    "near": "near >",
-}
-FIT, HELD_OUT = 101, 202  # seeds of the dirty set for the thresholds, and of the one for the table
 
 
 def scored(count, seed):
@@ -176,9 +146,9 @@ def fit(count):
             tried = np.linspace(*np.percentile(scores[clause.split()[0]], (0.5, 99.5)), 400)
             worst = [min(precision_recall(dropped_by(clause, t, scores), kinds == kind)) for t in tried]
             limits[kind] = round(float(np.median(tried[worst == np.max(worst)])), 3)  # the middle of the best ones
-    config = json.loads((data_folder() / FOLDER / "config.json").read_text(encoding="utf-8"))
+    path = data_folder() / FOLDER / "config.json"
     rule = " and ".join(f"{clause} {limits[kind]}" for kind, clause in FILTERS.items())
-    save(data_folder() / FOLDER / "config.json", config | {"keep": rule})
+    loop.save_json(path, json.loads(path.read_text(encoding="utf-8")) | {"keep": rule})
     curator.cache_clear()
 
 
@@ -189,12 +159,8 @@ def measure(count, seed=HELD_OUT):
     table = {}
     for kind, clause in FILTERS.items():
         precision, recall = precision_recall(dropped_by(clause, limits[kind], scores), kinds == kind)
-        table[kind] = {
-            "keep": f"{clause} {limits[kind]}",
-            "precision": round(precision, 3),
-            "recall": round(recall, 3),
-            "pictures": int((kinds == kind).sum()),
-        }
+        row = {"keep": f"{clause} {limits[kind]}", "precision": round(precision, 3), "recall": round(recall, 3)}
+        table[kind] = row | {"pictures": int((kinds == kind).sum())}
     return table
 
 
@@ -211,11 +177,10 @@ def main():
     table = measure(args.count)
     print("| filter | keep | precision | recall | pictures |\n|---|---|---|---|---|")
     for kind, row in table.items():
-        print(
-            f"| {kind} | {row['keep']} | {row['precision']:.1%} | {row['recall']:.1%} | {row['pictures']} of {args.count} |"
-        )
+        rates = f"{row['precision']:.1%} | {row['recall']:.1%}"
+        print(f"| {kind} | {row['keep']} | {rates} | {row['pictures']} of {args.count} |")
     if not args.measure:
-        save(data_folder() / FOLDER / "filters.json", table)
+        loop.save_json(data_folder() / FOLDER / "filters.json", table)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ not change while it learns, so they are made once, and a training step costs one
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from paidiff_lib.models.load import load
 
 from ..scenes import plan
 from . import loop
-from .__main__ import hardware, tell
+from .loop import tell
 from .pool import level
 
 TIMESTEPS = [999, 749, 499, 249]
@@ -59,14 +58,8 @@ def paths(pipe, first, count=CHUNK):
     generators = [noise_of(SEED + i) for i in range(first, first + count)]
     shape = (8, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
     noise = torch.stack([torch.randn(shape, generator=g) for g in generators])
-    pipe(
-        captions,
-        latents=noise,
-        num_inference_steps=steps,
-        guidance_scale=GUIDANCE,
-        output_type="latent",
-        callback_on_step_end=keep,
-    )
+    settings = dict(num_inference_steps=steps, guidance_scale=GUIDANCE, output_type="latent")
+    pipe(captions, latents=noise, callback_on_step_end=keep, **settings)
     return captions, torch.stack([noise.half(), *points], 1)
 
 
@@ -103,9 +96,8 @@ def objective(pipe, captions, points):
     alphas = pipe.scheduler.alphas_cumprod
     (target, gain), steps = wanted(points.float(), alphas), torch.tensor(TIMESTEPS)
     with torch.no_grad():
-        texts = torch.cat(
-            [pipe.encode_prompt(captions[i : i + 100], pipe.device, 1, False)[0] for i in range(0, len(captions), 100)]
-        )
+        parts = [captions[i : i + 100] for i in range(0, len(captions), 100)]
+        texts = torch.cat([pipe.encode_prompt(part, pipe.device, 1, False)[0] for part in parts])
 
     def loss(step, generator):
         which = torch.randint(len(captions), (BATCH,), generator=generator)
@@ -116,11 +108,21 @@ def objective(pipe, captions, points):
         x0 = a * x - (1 - a**2).sqrt() * v
         error = (x0 - target[which, at].to(pipe.device)).square().mean((1, 2, 3))
         # the first prediction is the least certain and moves the latents least: it counts by how far it moves them
-        return (gain[at].to(pipe.device) * error).mean(), {
-            str(t.item()): error[at == i].mean() for i, t in enumerate(steps)
-        }
+        parts = {str(t.item()): error[at == i].mean() for i, t in enumerate(steps)}
+        return (gain[at].to(pipe.device) * error).mean(), parts
 
     return loss
+
+
+def learn(pipe, captions, points, folder, steps):
+    """A LoRA of `pipe` that has learned the paths, and the record of its training."""
+    lora = LoRA(pipe, rank=RANK, layers=WIDE, name="few_step")
+    pipe.unet.set_attn_processor(AttnProcessor())  # its backward pass is faster on a CPU, see unet.quicken
+    loss, settings = objective(pipe, captions, points), dict(warmup=50, ema=0.995, weight_decay=0, report=tell)
+    _, record = loop.train("few_step", pipe.unet, loss, folder, steps, RATE, BATCH, **settings)
+    pipe.unet.set_attn_processor(load("mini").unet.attn_processors)
+    pipe.unet.to(torch.float16)
+    return lora, record
 
 
 def main():
@@ -132,40 +134,13 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     pipe = teacher()
     captions, points = made_paths(pipe, args.out, args.pictures)
-    lora = LoRA(pipe, rank=RANK, layers=WIDE, name="few_step")
-    pipe.unet.set_attn_processor(AttnProcessor())  # its backward pass is faster on a CPU, see unet.quicken
-    _, record = loop.train(
-        "few_step",
-        pipe.unet,
-        objective(pipe, captions, points),
-        args.out,
-        args.steps,
-        RATE,
-        BATCH,
-        warmup=50,
-        ema=0.995,
-        weight_decay=0,
-        report=tell,
-    )
-    pipe.unet.set_attn_processor(load("mini").unet.attn_processors)
-    pipe.unet.to(torch.float16)
+    lora, record = learn(pipe, captions, points, args.out, args.steps)
     lora.save(args.out / "lora")
-    note = {
-        "timesteps": TIMESTEPS,
-        "guidance": 1,
-        "teacher steps": len(TIMESTEPS) * TEACHER,
-        "teacher guidance": GUIDANCE,
-        "rank": RANK,
-        "paths": len(captions),
-        "hardware": hardware(pipe.device.type),
-        **record,
-    }
-    (args.out / "lora/few_step.json").write_text(
-        json.dumps(note, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
-    (data_folder() / FOLDER).mkdir(exist_ok=True)
-    for file in (args.out / "lora").iterdir():
-        shutil.copy(file, data_folder() / FOLDER)
+    settings = {"timesteps": TIMESTEPS, "guidance": 1, "teacher steps": len(TIMESTEPS) * TEACHER}
+    settings |= {"teacher guidance": GUIDANCE, "rank": RANK, "paths": len(captions)}
+    note = settings | {"hardware": loop.hardware(pipe.device.type), **record}
+    loop.save_json(args.out / "lora/few_step.json", note)
+    shutil.copytree(args.out / "lora", data_folder() / FOLDER, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

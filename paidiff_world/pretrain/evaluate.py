@@ -16,23 +16,26 @@ from paidiff_lib.metrics import sharpness
 from paidiff_lib.models.load import load
 
 from ..heldout import held_out
-from ..judge import prompt_following
+from ..judge import HEADS, prompt_following
 from ..scenes import CELLS, Spec, render
 from ..words import STYLES, SUBJECTS
 from .export import MODELS
 
-HEADS = ("subject", "background", "style", "colour", "count")
-
 
 def by_style(pictures, specs):
     """{style: {head: rate}} of subject, background and style: where a model is weak."""
-    parts = {style: [i for i, spec in enumerate(specs) if spec.style == style] for style in STYLES}
-    rates = {
-        style: prompt_following([pictures[i] for i in part], [specs[i] for i in part])
-        for style, part in parts.items()
-        if part
-    }
-    return {style: {head: round(rate[head], 2) for head in HEADS[:3]} for style, rate in rates.items()}
+    found = {}
+    for style in STYLES:
+        part = [i for i, spec in enumerate(specs) if spec.style == style]
+        if part:
+            rate = prompt_following([pictures[i] for i in part], [specs[i] for i in part])
+            found[style] = {head: round(rate[head], 2) for head in HEADS[:3]}
+    return found
+
+
+def rounded(values, digits=4):
+    """The mean of some figures, to be written down."""
+    return round(float(np.mean(values)), digits)
 
 
 def evaluate(pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE, report=print):
@@ -56,15 +59,12 @@ def evaluate(pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE,
         "steps": steps,
         "guidance": guidance,
         "seconds_per_picture": round((time.time() - began) / prompts / len(seeds), 2),
-        "model": {h: round(float(np.mean([r[h] for r in rates])), 4) for h in HEADS},
+        "model": {h: rounded([r[h] for r in rates]) for h in HEADS},
         "by_seed": {h: [round(r[h], 4) for r in rates] for h in HEADS},
         "ceiling": {h: round(ceiling[h], 4) for h in HEADS},
-        "floor": {h: round(float(np.mean([r[h] for r in floor])), 4) for h in HEADS},
+        "floor": {h: rounded([r[h] for r in floor]) for h in HEADS},
         "by_style": {"model": by_style(everything, specs * len(seeds)), "ceiling": by_style(real, specs)},
-        "sharpness": {
-            "model": round(float(np.mean(sharp)), 2),
-            "real": round(float(np.mean([sharpness(p) for p in real])), 2),
-        },
+        "sharpness": {"model": rounded(sharp, 2), "real": rounded([sharpness(p) for p in real], 2)},
     }
 
 
@@ -72,10 +72,8 @@ def plain(pipe, seeds=(0, 1, 2)):
     """Share of all subjects that the judge recognises in the plainest scene, one flat picture each on grass."""
     specs = [Spec(name, "草地", size=12 / CELLS, grid=True) for name in SUBJECTS]
     captions = [f"{spec.subject},{spec.background}" for spec in specs]
-    rates = [
-        prompt_following(sample(pipe, captions, [s * 100_000 + i for i in range(len(specs))]), specs) for s in seeds
-    ]
-    return round(float(np.mean([rate["subject"] for rate in rates])), 4)
+    drawn = [sample(pipe, captions, [seed * 100_000 + i for i in range(len(specs))]) for seed in seeds]
+    return rounded([prompt_following(pictures, specs)["subject"] for pictures in drawn])
 
 
 def main():

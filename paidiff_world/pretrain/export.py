@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from paidiff_lib.files import data_folder
 from paidiff_lib.models.save import add_prefix, open_single
@@ -17,8 +17,18 @@ from paidiff_lib.models.save import add_prefix, open_single
 from ..words import vocabulary
 from . import clip, tokenizer, unet, vae
 from .card import model_card
+from .loop import save_half, save_json
 
 MODELS = Path("models")  # below the data folder
+SHIPPED = {
+    "clip": "paidiff-clip-zh/model.safetensors",
+    "unet": "paidiff-mini-zh/unet/diffusion_pytorch_model.safetensors",
+    "vae": "paidiff-mini-zh/vae/diffusion_pytorch_model.safetensors",  # its decoder too
+}
+
+
+def models():
+    return data_folder() / MODELS
 
 
 def scaling_factor(latents):
@@ -28,18 +38,14 @@ def scaling_factor(latents):
 
 def shipped(name, model):
     """`model` with the weights of the shipped folders instead of a run's: what a longer training starts from."""
-    folder, file = {
-        "clip": ("paidiff-clip-zh", "model"),
-        "unet": ("paidiff-mini-zh/unet", "diffusion_pytorch_model"),
-    }.get(name, ("paidiff-mini-zh/vae", "diffusion_pytorch_model"))
-    weights = load_file(data_folder() / MODELS / folder / f"{file}.safetensors")
+    weights = load_file(models() / SHIPPED.get(name, SHIPPED["vae"]))
     (model.clip if name == "clip" else model).load_state_dict({k: v.float() for k, v in weights.items()})
     return model
 
 
 def shipped_record():
     """What the shipped model's training.json says of each stage."""
-    return json.loads((data_folder() / MODELS / "paidiff-mini-zh/training.json").read_text(encoding="utf-8"))["record"]
+    return json.loads((models() / "paidiff-mini-zh/training.json").read_text(encoding="utf-8"))["record"]
 
 
 def everything(run):
@@ -50,44 +56,37 @@ def everything(run):
     coder.register_to_config(scaling_factor=scaling_factor(latents))
     pair = run.weights("clip", clip.Taught(len(words))).clip
     tokenizer.share_rows(pair.text_model.embeddings.token_embedding.weight.data, words)
-    denoiser = run.weights("unet", unet.build(run.config["unet"]["channels"]))
-    pipe = StableDiffusionPipeline(
+    folder = models() / "paidiff-mini-zh"
+    pipeline(run, coder, pair, words).save_pretrained(folder)
+    add_prefix(folder / "text_encoder/model.safetensors")
+    open_single(folder / "text_encoder/config.json")
+    notes = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
+    save_json(folder / "words.json", vocabulary())
+    save_json(folder / "training.json", {"config": run.config, "record": notes})
+    (folder / "README.md").write_text(model_card(run.config, notes), encoding="utf-8")
+    whole = models() / "paidiff-clip-zh"
+    pair.half().save_pretrained(whole)
+    words.save_pretrained(whole)
+    for place in (folder / "tokenizer", whole):  # transformers 5 leaves out what 4 reads
+        shutil.copy(run.folder / "tokenizer/vocab.txt", place)
+
+
+def pipeline(run, coder, pair, words):
+    """What the run's checkpoints draw with, in half precision."""
+    return StableDiffusionPipeline(
         vae=coder,
         text_encoder=clip.text_encoder(pair),
         tokenizer=words,
-        unet=denoiser,
+        unet=run.weights("unet", unet.build(run.config["unet"]["channels"])),
         scheduler=DPMSolverMultistepScheduler.from_config(unet.scheduler().config, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    )
-    folder = data_folder() / MODELS / "paidiff-mini-zh"
-    pipe.to(torch.float16).save_pretrained(folder)
-    add_prefix(folder / "text_encoder/model.safetensors")
-    open_single(folder / "text_encoder/config.json")
-    notes = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
-    (folder / "words.json").write_text(json.dumps(vocabulary(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    (folder / "training.json").write_text(
-        json.dumps({"config": run.config, "record": notes}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
-    (folder / "README.md").write_text(model_card(run.config, notes), encoding="utf-8")
-    pair.half().save_pretrained(data_folder() / MODELS / "paidiff-clip-zh")
-    words.save_pretrained(data_folder() / MODELS / "paidiff-clip-zh")
-    for place in (
-        folder / "tokenizer",
-        data_folder() / MODELS / "paidiff-clip-zh",
-    ):  # transformers 5 leaves out what 4 reads
-        shutil.copy(run.folder / "tokenizer/vocab.txt", place)
+    ).to(torch.float16)
 
 
-def judge_folder(model, run):
-    folder = data_folder() / MODELS / "paidiff-judge"
+def judge_folder(model):
+    folder = models() / "paidiff-judge"
     folder.mkdir(parents=True, exist_ok=True)
-    width = model.stem[0].out_channels
-    save_file(
-        {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()},
-        folder / "model.safetensors",
-    )
-    (folder / "config.json").write_text(
-        json.dumps({"classes": model.classes, "width": width}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
+    save_half(folder / "model.safetensors", model)
+    save_json(folder / "config.json", {"classes": model.classes, "width": model.stem[0].out_channels})

@@ -4,12 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from .. import judge as metrics
-from ..judge import CLASSES, Judge, truth
+from ..judge import CLASSES, truth
 from .vae import to_tensor
-
-
-def build():
-    return Judge()
 
 
 def take_over(judge):
@@ -43,9 +39,8 @@ def objective(judge, pictures, targets, batch):
         x = x + torch.randn(x.shape, generator=generator).to(device) * 0.06 * torch.rand(1, generator=generator).item()
         out, wanted = judge(x), targets[which].to(device)
         losses = {head: F.cross_entropy(out[head].float(), wanted[:, i]) for i, head in enumerate(CLASSES)}
-        return sum(losses.values()), {
-            h: (out[h].argmax(1) == wanted[:, i]).float().mean() for i, h in enumerate(CLASSES)
-        }
+        right = {h: (out[h].argmax(1) == wanted[:, i]).float().mean() for i, h in enumerate(CLASSES)}
+        return sum(losses.values()), right
 
     return loss
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from paidiff_lib.files import atomic_file
+
 from ..captions import describe
 from ..scenes import CELLS, Spec, paint, plan
 
@@ -57,9 +59,8 @@ def build(folder, count, size=128, grid=False, kept_out=False, report=print):
             for part in pool.map(_chunk, repeat(folder), starts, stops, repeat(size), repeat(grid), repeat(kept_out)):
                 lines += part
                 report(f"pool {len(lines)}/{count}")
-        staging = folder / "scenes.tmp"
-        staging.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-        staging.replace(folder / "scenes.jsonl")
+        with atomic_file(folder / "scenes.jsonl") as staging:
+            staging.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     return load(folder)
 
 

@@ -20,20 +20,17 @@ DROPOUT, GAMMA, FOCUS, NOISY = 0.1, 5.0, 2.0, 600
 
 def build(channels, layers=1):
     """The UNet. The pooled text joins the time embedding (`addition_embed_type`): styles and colours follow sooner."""
+    attending = len(channels) - 1  # levels; the first, of 16 x 16 cells, does without
+    shape = dict(sample_size=16, in_channels=8, out_channels=8, block_out_channels=channels, layers_per_block=layers)
+    text = dict(cross_attention_dim=192, addition_embed_type="text", addition_embed_type_num_heads=8)
     return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=8,
-        out_channels=8,
-        cross_attention_dim=192,
-        block_out_channels=channels,
-        down_block_types=["DownBlock2D"] + ["CrossAttnDownBlock2D"] * (len(channels) - 1),
-        up_block_types=["CrossAttnUpBlock2D"] * (len(channels) - 1) + ["UpBlock2D"],
-        layers_per_block=layers,
+        **shape,
+        **text,
+        down_block_types=["DownBlock2D"] + ["CrossAttnDownBlock2D"] * attending,
+        up_block_types=["CrossAttnUpBlock2D"] * attending + ["UpBlock2D"],
         attention_head_dim=[c // 32 for c in channels],
         norm_num_groups=16,
         resnet_time_scale_shift="scale_shift",
-        addition_embed_type="text",
-        addition_embed_type_num_heads=8,
     )
 
 
@@ -51,13 +48,8 @@ def quicken(unet, steps):
 
 
 def scheduler():
-    return DDPMScheduler(
-        beta_start=0.00085,
-        beta_end=0.02,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        clip_sample=False,
-    )
+    betas = dict(beta_start=0.00085, beta_end=0.02, beta_schedule="scaled_linear")
+    return DDPMScheduler(**betas, prediction_type="v_prediction", clip_sample=False)
 
 
 @torch.no_grad()
@@ -82,8 +74,8 @@ def timesteps(batch, generator):
     return torch.where(torch.rand(batch, generator=generator) < 0.5, noisy, shaped)
 
 
-def objective(unet, latents, embeddings, empty, masks, levels, steps, batch, start=False):
-    """latents (N, 8, 16, 16) scaled to unit std; embeddings (N, 2, 32, 192); empty (1, 32, 192).
+def objective(unet, latents, embeddings, masks, levels, empty, steps, batch, start=False):
+    """latents (N, 8, 16, 16) scaled to unit std; embeddings (N, 2, 32, 192); levels (N,); empty (1, 32, 192).
 
     masks (N, 16, 16) in 0..1: where the subjects are. A cell of a subject counts 1 + FOCUS times: backgrounds fill
     two thirds of a picture and would drown what is hard to learn. start: go on from weights that know the plainest

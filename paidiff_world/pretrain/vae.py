@@ -13,16 +13,9 @@ CROP = 64
 
 
 def build(channels, layers):
-    return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * 4,
-        up_block_types=["UpDecoderBlock2D"] * 4,
-        block_out_channels=channels,
-        layers_per_block=layers,
-        latent_channels=8,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        sample_size=128,
-    )
+    blocks = dict(down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4)
+    shape = dict(block_out_channels=channels, layers_per_block=layers, latent_channels=8, sample_size=128)
+    return AutoencoderKL(**blocks, **shape, norm_num_groups=8, mid_block_add_attention=False)
 
 
 def freeze_encoder(vae):
