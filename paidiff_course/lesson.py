@@ -22,8 +22,8 @@ KINDS = ("mini", "tiny", "512", "768")
 TINY = 5e6  # weights of a UNet: below, it is a skeleton for tests
 
 
-def training(method, steps, lr, batch):
-    return {"method": method, "steps": steps, "lr": lr, "batch": batch}
+def training(method, steps, learning_rate, batch_size):
+    return {"method": method, "steps": steps, "learning_rate": learning_rate, "batch_size": batch_size}
 
 
 LESSONS = {  # each row: mini, tiny, 512, 768
@@ -164,17 +164,18 @@ def profile(lesson, pipe):
 
 def _choose(found, name, row, pipe):
     """Put the settings of one training that fit into `found`. Returns what to say about them."""
-    method, batch = row.pop("method"), row["batch"]
+    method, batch = row.pop("method"), row["batch_size"]
     fit, need = fitting(pipe, method, batch, found.size)
     if fit is None:
         found.refused[name] = need
         return f"{name} 放不下 does not fit: {need / 1e9:.0f} GB / {free(pipe.device) / 1e9:.0f} GB"
-    changed = {"accumulate": fit["accumulate"]} if fit["accumulate"] > 1 else {}
-    changed |= {"checkpointing": True} if fit["checkpointing"] else {}
-    found.values[name] = {**row, "batch": fit["batch"], **changed}
-    text = f"{name} {row['steps']} 步 steps, lr {row['lr']:g}, batch {fit['batch']}"
-    text += f" x {fit['accumulate']}" if "accumulate" in changed else ""
-    text += ", gradient checkpointing" if "checkpointing" in changed else ""
+    several = fit["gradient_accumulation_steps"]
+    changed = {"gradient_accumulation_steps": several} if several > 1 else {}
+    changed |= {"gradient_checkpointing": True} if fit["gradient_checkpointing"] else {}
+    found.values[name] = {**row, "batch_size": fit["batch_size"], **changed}
+    text = f"{name} {row['steps']} 步 steps, lr {row['learning_rate']:g}, batch {fit['batch_size']}"
+    text += f" x {several}" if several > 1 else ""
+    text += ", gradient checkpointing" if "gradient_checkpointing" in changed else ""
     return text + (f" ({free(pipe.device) / 1e9:.0f} GB 可用 free)" if changed else "")
 
 

@@ -47,7 +47,7 @@ def pictures_at_once(pipe, side, most):
     return max(1, min(most, int((0.9 * free(pipe.device) - DECODED * pixels) / (DRAWN * pixels))))
 
 
-def needed(pipe, method, batch, side, checkpointing=False):
+def needed(pipe, method, batch_size, side, checkpointing=False):
     """Bytes that a step of training needs beside the loaded model. method: a key of SHARES."""
     stored = pipe.unet.dtype.itemsize  # bytes of a number as it is computed with
     copy = 2 if stored == 2 else 0  # in half precision, a copy of what is trained is computed with
@@ -56,18 +56,19 @@ def needed(pipe, method, batch, side, checkpointing=False):
         weights += 4 * (size(pipe.vae) + size(pipe.text_encoder))
     cells = (side // pipe.vae_scale_factor) ** 2
     kept = KEPT_AGAIN if checkpointing else KEPT
-    return weights + batch * cells * pipe.unet.config.block_out_channels[0] * kept * stored
+    return weights + batch_size * cells * pipe.unet.config.block_out_channels[0] * kept * stored
 
 
-def fitting(pipe, method, batch, side):
-    """({"batch", "accumulate", "checkpointing"}, bytes needed): the quickest way to train on `batch` pictures an update.
+def fitting(pipe, method, images, side):
+    """(settings of `train`, bytes needed): the quickest way to train on so many images an update.
 
-    Fewer pictures at once come first, gradient checkpointing second; None in place of the settings if nothing fits.
+    Fewer images at once come first, gradient checkpointing second; None in place of the settings if nothing fits.
     """
-    room = 0.9 * free(pipe.device)
+    available = 0.9 * free(pipe.device)
     for checkpointing in (False, True):
-        for at_once in [n for n in range(batch, 0, -1) if batch % n == 0]:
+        for at_once in [n for n in range(images, 0, -1) if images % n == 0]:
             need = needed(pipe, method, at_once, side, checkpointing)
-            if need <= room:
-                return {"batch": at_once, "accumulate": batch // at_once, "checkpointing": checkpointing}, need
+            if need <= available:
+                settings = {"batch_size": at_once, "gradient_accumulation_steps": images // at_once}
+                return {**settings, "gradient_checkpointing": checkpointing}, need
     return None, math.ceil(need)

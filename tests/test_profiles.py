@@ -13,11 +13,14 @@ from paidiff_lib import PaidiffError, memory
 ROOT = Path(__file__).resolve().parents[1]
 
 MINI = {  # what the stored outputs of the lessons were drawn with
-    "03": {"lora": {"steps": 240, "lr": 3e-3, "batch": 4}, "kitten": {"steps": 60, "lr": 3e-3, "batch": 4}},
-    "04": {"word": {"steps": 150, "lr": 2e-2, "batch": 4}},
-    "05": {"whole": {"steps": 60, "lr": 5e-4, "batch": 4}},
-    "06": {"control": {"steps": 140, "lr": 1.5e-3, "batch": 6}},
-    "07": {"food": {"steps": 140, "lr": 4e-4, "batch": 12}},
+    "03": {
+        "lora": {"steps": 240, "learning_rate": 3e-3, "batch_size": 4},
+        "kitten": {"steps": 60, "learning_rate": 3e-3, "batch_size": 4},
+    },
+    "04": {"word": {"steps": 150, "learning_rate": 2e-2, "batch_size": 4}},
+    "05": {"whole": {"steps": 60, "learning_rate": 5e-4, "batch_size": 4}},
+    "06": {"control": {"steps": 140, "learning_rate": 1.5e-3, "batch_size": 6}},
+    "07": {"food": {"steps": 140, "learning_rate": 4e-4, "batch_size": 12}},
 }
 
 
@@ -52,7 +55,7 @@ def published():
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_every_row_has_a_figure_for_every_kind(lesson):
     for row in LESSONS[lesson].values():
-        columns = [row[key] for key in ("steps", "lr", "batch")] if isinstance(row, dict) else [row]
+        columns = [row[key] for key in ("steps", "learning_rate", "batch_size")] if isinstance(row, dict) else [row]
         assert all(len(column) == len(KINDS) for column in columns)
 
 
@@ -82,14 +85,14 @@ def test_the_published_sizes_are_told_apart(published):
 
 # GB that a machine has left when the model is loaded: an 8 GB laptop, a 16 GB T4, a 24 GB A10, an 80 GB card.
 FITTING = [
-    (5, 512, "lora", {"batch": 2, "accumulate": 2, "checkpointing": False}),
-    (12, 512, "lora", {"batch": 4, "accumulate": 1, "checkpointing": False}),
-    (12, 768, "lora", {"batch": 2, "accumulate": 2, "checkpointing": False}),
-    (2, 768, "word", {"batch": 2, "accumulate": 2, "checkpointing": True}),
-    (12, 512, "control", {"batch": 2, "accumulate": 2, "checkpointing": False}),
+    (5, 512, "lora", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": False}),
+    (12, 512, "lora", {"batch_size": 4, "gradient_accumulation_steps": 1, "gradient_checkpointing": False}),
+    (12, 768, "lora", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": False}),
+    (2, 768, "word", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": True}),
+    (12, 512, "control", {"batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": False}),
     (12, 512, "full", None),
-    (20, 512, "full", {"batch": 1, "accumulate": 4, "checkpointing": False}),
-    (75, 512, "full", {"batch": 4, "accumulate": 1, "checkpointing": False}),
+    (20, 512, "full", {"batch_size": 1, "gradient_accumulation_steps": 4, "gradient_checkpointing": False}),
+    (75, 512, "full", {"batch_size": 4, "gradient_accumulation_steps": 1, "gradient_checkpointing": False}),
 ]
 
 
@@ -105,7 +108,10 @@ def test_a_small_card_trains_on_as_many_pictures_an_update_and_says_what_was_cha
     for room in (memory, profiles):
         monkeypatch.setattr(room, "free", lambda device: 2e9)
     found = profile("05", published[768])
-    assert found.lora["batch"] * found.lora["accumulate"] == 4 and found.lora["checkpointing"] is True
+    assert (
+        found.lora["batch_size"] * found.lora["gradient_accumulation_steps"] == 4
+        and found.lora["gradient_checkpointing"] is True
+    )
     assert not found.fits("whole") and found.fits("lora")
     with pytest.raises(PaidiffError, match="does not fit the memory: whole .* GB"):
         found.whole

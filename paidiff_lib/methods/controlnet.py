@@ -1,7 +1,7 @@
 """ControlNet: a second, smaller network looks at a picture's edges and steers a frozen model (Zhang et al. 2023).
 
 control = ControlNet(pipe)
-for step in train(control, data, steps=500, lr=3e-4): ...
+for step in train(control, data, steps=500, learning_rate=3e-4): ...
 control.save("out/canny")                       # a folder that ControlNetModel.from_pretrained opens
 pipe = load(task="controlnet", control="out/canny")
 draw_along(pipe, "猫,草地", canny(picture))
@@ -43,14 +43,16 @@ class ControlNet(Method):
         self.net.to(device)
         super().start(device, dtype)
 
-    def loss(self, batch):
+    def predict(self, noisy_latents, timesteps, hidden_states, conditions=None):
         """As the base's, with what the ControlNet adds to the UNet's skip connections."""
-        down, mid = self.net(batch.noisy, batch.timesteps, batch.hidden, batch.conditions, return_dict=False)
-        return super().loss(batch, down_block_additional_residuals=down, mid_block_additional_residual=mid)
+        inputs = noisy_latents, timesteps, hidden_states
+        down, mid = self.net(*inputs, conditions, return_dict=False)
+        residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+        return self.pipe.unet(*inputs, **residuals).sample
 
     def sample(self, prompts, seed, data):
         """Along the edges of the first picture of the training set."""
-        edges = self.condition(data.picture(0, data.size or native_size(self.pipe)))
+        edges = self.condition(data.image(0, data.size or native_size(self.pipe)))
         return draw_along(self.pipeline(), prompts, edges, seed)
 
     def pipeline(self):

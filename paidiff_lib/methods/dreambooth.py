@@ -2,7 +2,7 @@
 
     toy = CaptionFolder("../data/bear", captions="一只淼熊")
     data = with_prior(pipe, toy, "一只熊", "out/bears")
-    for step in train(FullTuning(pipe), data, steps=200, lr=1e-4): ...     # or LoRA(pipe, rank=16, layers=WIDE)
+    for step in train(FullTuning(pipe), data, steps=200, learning_rate=1e-4): ...     # or LoRA(pipe, rank=16, layers=WIDE)
     draw(pipe, "一只淼熊在雪地里")
 
 All weights are trained on a handful of pictures, so the model would soon draw that one thing for the whole class, 熊.

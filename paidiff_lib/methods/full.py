@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight of the UNet is trained, and of the text encoder where it is asked for.
 
 tuning = FullTuning(pipe)
-for step in train(tuning, CaptionFolder("pictures"), steps=300, lr=1e-4, ema=0.999): ...
+for step in train(tuning, CaptionFolder("pictures"), steps=300, learning_rate=1e-4, ema=0.999): ...
 tuning.save_model("out/food")        # a whole model that plain diffusers opens
 """
 

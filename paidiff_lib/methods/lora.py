@@ -1,7 +1,7 @@
 """LoRA: a small matrix beside each chosen layer is trained, the model itself stays as it is (Hu et al. 2021).
 
 lora = LoRA(pipe, rank=8)
-for step in train(lora, data, steps=200, lr=1e-3): ...
+for step in train(lora, data, steps=200, learning_rate=1e-3): ...
 lora.save("out/porcelain")            # a folder that plain diffusers loads
 load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 """

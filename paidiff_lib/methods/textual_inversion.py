@@ -1,7 +1,7 @@
 """Textual Inversion: a new word is taught to a frozen model, a few numbers in all (Gal et al. 2022).
 
 word = TextualInversion(pipe, "<小奶猫>", initializer="猫")
-for step in train(word, CaptionFolder("../data/kitten", captions=False), steps=100, lr=5e-3): ...
+for step in train(word, CaptionFolder("../data/kitten", captions=False), steps=100, learning_rate=5e-3): ...
 draw(pipe, "一只<小奶猫>在草地上")
 word.save("out/kitten")               # the embedding alone, some kilobytes
 word.save_model("out/kitten-model")   # the whole model with the new word in it
