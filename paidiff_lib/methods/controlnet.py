@@ -7,15 +7,20 @@ pipe = load(task="controlnet", control="out/canny")
 draw_along(pipe, "猫,草地", canny(picture))
 """
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
-from ..errors import PaidiffError
+from ..errors import PaidiffError, explicit
 from ..files import atomic_folder
 from ..generate import STEPS, check_settings, sample
 from ..metrics import canny
 from ..models.encode import native_size
 from ..models.save import require_finite
 from .base import Method
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class ControlNet(Method):
@@ -26,7 +31,8 @@ class ControlNet(Method):
 
     caption_dropout = 0.1
 
-    def __init__(self, pipe, net=None, condition=canny, seed=0):
+    @explicit(controlnet="net")
+    def __init__(self, pipe: Any, net: Any = None, condition: Callable = canny, seed: int = 0):
         super().__init__(pipe)
         self.condition, self.net = condition, net or _blank(pipe.unet, seed)
 
@@ -90,7 +96,19 @@ def _blank(unet, seed):
     return net
 
 
-def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance=None, negative_prompt=None):
+@explicit(
+    image="condition", controlnet_conditioning_scale="scale", num_inference_steps="steps", guidance_scale="guidance"
+)
+def draw_along(
+    pipe: Any,
+    prompt: str | Sequence[str],
+    condition: "Image.Image | tuple[Image.Image, ...] | list",
+    seed: int | list[int] = 0,
+    scale: float | list[float] = 1.0,
+    steps: int = STEPS,
+    guidance: float | None = None,
+    negative_prompt: str | None = None,
+) -> "Image.Image | list[Image.Image]":
     """Draw with a ControlNet pipeline, `load(task="controlnet")`, along a picture of edges.
 
     prompt: a string or a list; condition: a PIL picture of the size to draw, one for all prompts or a list with one for
@@ -101,13 +119,11 @@ def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance
     conditions = condition if isinstance(condition, list) else [condition] * len(prompts)
     check_settings(seed=0 if isinstance(seed, list) else seed, steps=steps, guidance=guidance)
     if len(conditions) != len(prompts):
-        raise PaidiffError(
-            f"{len(prompts)} 句话要配 {len(prompts)} 张条件图 · needs a condition a prompt: {len(conditions)}"
-        )
-    for one in conditions:
-        for picture in one if isinstance(one, tuple) else (one,):
-            check_settings(size=picture.size)
-    pictures = sample(
-        pipe, prompts, seed, steps, guidance, negative_prompt, images=conditions, controlnet_conditioning_scale=scale
-    )
-    return pictures[0] if isinstance(prompt, str) else pictures
+        needed = len(prompts)
+        raise PaidiffError(f"{needed} 句话要配 {needed} 张条件图", "needs a condition a prompt", str(len(conditions)))
+    for several in conditions:
+        for image in several if isinstance(several, tuple) else (several,):
+            check_settings(size=image.size)
+    kwargs = {"images": conditions, "controlnet_conditioning_scale": scale}
+    images = sample(pipe, prompts, seed, steps, guidance, negative_prompt, **kwargs)
+    return images[0] if isinstance(prompt, str) else images
