@@ -68,24 +68,21 @@ def profile(script, flags):
     importer._find_and_load = clock.timed(importer._find_and_load, clock.package)  # every import passes here
     from accelerate import Accelerator
 
-    from paidiff_app import train_cli as launch
-    from paidiff_lib.data import layouts as dataset
-    from paidiff_lib.methods import base as method
-    from paidiff_lib.methods import controlnet
-    from paidiff_lib.models import load as zoo
-    from paidiff_lib.training.loop import Run
+    from paidiff_app import train_cli
+    from paidiff_lib.methods import base, controlnet
+    from paidiff_lib.models import load as models
+    from paidiff_lib.training.latents import LatentCache
+    from paidiff_lib.training.loop import Trainer
 
-    clock.watch(zoo, load="load: model")
-    clock.watch(dataset.LatentCache, __init__="load: encode pictures and captions")
-    clock.watch(
-        Run, __init__="load: prepare the run", _step="step: rest", _batch="step: batch", _update="step: optimizer"
-    )
-    clock.watch(Run, _save="save: checkpoint")
-    clock.watch(method.Method, loss="step: forward")
-    clock.watch(controlnet.ControlNet, loss="step: forward")
+    clock.watch(models, load="load: model")
+    clock.watch(LatentCache, __init__="load: encode pictures and captions")
+    clock.watch(Trainer, __init__="load: prepare the run", step="step: rest", loss="step: batch")
+    clock.watch(Trainer, update="step: optimizer", save="save: checkpoint")
+    clock.watch(base.Method, predict="step: forward")
+    clock.watch(controlnet.ControlNet, predict="step: forward")
     clock.watch(Accelerator, backward="step: backward")
-    run = launch.run
-    launch.run = lambda flags, make, save, captions: run(flags, make, clock.timed(save, "save: result"), captions)
+    run = train_cli.run
+    train_cli.run = lambda flags, make, save, captions: run(flags, make, clock.timed(save, "save: result"), captions)
     sys.argv = [script, *flags]
     runpy.run_path(script, run_name="__main__")
     clock.turn()

@@ -39,7 +39,7 @@ ALL = [Spec(thing, PLACES[i % 4]) for i, thing in enumerate(SUBJECTS)]
 
 def run(method, data, seed, **settings):
     """Train as the lesson does. settings: a training of the lesson's profile, and what else it gives."""
-    for _ in train(method, data, seed=seed, **{"schedule": "cosine", "dropout": 0, **settings}):
+    for _ in train(method, data, seed=seed, **{"lr_scheduler": "cosine", "caption_dropout": 0, **settings}):
         pass
 
 
@@ -62,7 +62,7 @@ def lora(seed, folder):
         LoRA(pipe, rank=8, layers=WIDE, seed=seed),
         CaptionFolder(DATA / "porcelain"),
         seed,
-        dropout=0.15,
+        caption_dropout=0.15,
         **profile("03", pipe).lora,
     )
     after, subject = following(pipe, specs, ",青花瓷")
@@ -71,7 +71,7 @@ def lora(seed, folder):
 
 def word(seed, folder):
     pipe, data = paidiff.load(), CaptionFolder(DATA / "kitten", captions=False)
-    kitten = [data.picture(i, 128) for i in range(len(data))]
+    kitten = [data.image(i, 128) for i in range(len(data))]
     where = ["草地", "沙发", "湖面", "星空", "落日", "竹林", "粉色背景", "沙漠"]
     alike = lambda name: float(similarity(pictures(pipe, [f"{name},{place}" for place in where]), kitten).mean())
     cat = alike("猫")
@@ -81,7 +81,7 @@ def word(seed, folder):
 
 def dreambooth(seed, folder):
     data, places = CaptionFolder(DATA / "bear"), ["草地", "沙发", "星空", "落日"]
-    bear, found = [data.picture(i, 128) for i in range(len(data))], {}
+    bear, found = [data.image(i, 128) for i in range(len(data))], {}
     for kind in ("base", "with", "without"):
         pipe = paidiff.load()
         method = LoRA(pipe, rank=16, layers=WIDE, text_encoder=True, seed=seed)
@@ -113,7 +113,7 @@ def food(seed, folder):
                 FullTuning(pipe),
                 data,
                 seed,
-                schedule="constant",
+                lr_scheduler="constant",
                 ema=0.95,
                 cache=folder / "cache",
                 **getattr(profile("07", pipe), training),

@@ -8,11 +8,15 @@ import os
 import signal
 import sys
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 
+from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.environment import set_defaults
-from paidiff_lib.errors import PaidiffError
+from paidiff_lib.errors import NotFound, PaidiffError, unknown
+from paidiff_lib.training.config import TrainingConfig
+
+SETTINGS = [setting for setting in fields(TrainingConfig) if setting.metadata["flag"]]  # those that are flags
 
 
 def flag(default, text):
@@ -23,9 +27,16 @@ def required(text, *aliases):
     return field(metadata={"help": text, "aliases": list(aliases)})
 
 
-@dataclass
-class Flags:
-    """The flags of every training script."""
+def _flag_of(setting):
+    """(name, type, field) of the flag that sets one setting of a training."""
+    about = setting.metadata
+    default = about.get("flag_default", setting.default)
+    return about["flag"], about.get("flag_type", setting.type), flag(default, about["help"])
+
+
+@dataclass(kw_only=True)
+class DataFlags:
+    """What is trained on, from where to where."""
 
     train_data_dir: str = required(
         "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv", "--instance_data_dir"
@@ -38,55 +49,34 @@ class Flags:
     skip_faults: bool = flag(
         False, "跳过有问题的图,并说跳过了什么 · leave out what is at fault, and say what was left out"
     )
-    train_batch_size: int = flag(1, "每批图片数 · pictures at once, on each device")
-    gradient_accumulation_steps: int = flag(1, "几批更新一次 · batches to an update")
-    max_train_steps: int = flag(1000, "更新多少次 · updates of the weights")
-    learning_rate: float = flag(1e-4, "学习率 · learning rate")
     scale_lr: bool = flag(False, "学习率乘以总批量 · learning rate times pictures an update, over all devices")
-    lr_scheduler: str = flag("constant", "学习率曲线 · schedule of the learning rate, by diffusers' names")
-    lr_warmup_steps: int = flag(0, "预热多少次更新 · updates until the learning rate is reached")
-    max_grad_norm: float = flag(1.0, "梯度最长多少 · longest gradient")
-    snr_gamma: float | None = flag(None, "min-SNR 加权,常用 5 · min-SNR weighting, usually 5; off unless given")
-    seed: int = flag(0, "随机种子 · same seed, same result")
-    mixed_precision: str | None = flag(None, "no, fp16, bf16")
-    gradient_checkpointing: bool = flag(False, "省显存,慢一些 · less memory, slower")
-    checkpointing_steps: int = flag(500, "几次更新存一次 · updates between checkpoints")
-    checkpoints_total_limit: int = flag(2, "留几个检查点 · checkpoints kept")
-    resume_from_checkpoint: str = flag("latest", "latest, checkpoint-N, none · where to go on")
-    cache_dir: str | None = flag(None, "编码结果放哪里 · keep latents and embeddings here; in memory unless given")
-    validation_prompt: str | None = flag(None, "训练中画这句 · a prompt to draw on the way and at the end")
-    validation_steps: int = flag(500, "几次更新画一次 · updates between those pictures")
     report_to: str | None = flag(None, "tensorboard")
+
+
+TrainingFlags = make_dataclass("TrainingFlags", map(_flag_of, SETTINGS), kw_only=True)
+
+
+@dataclass(kw_only=True)
+class Flags(TrainingFlags, DataFlags):
+    """The flags of every training script."""
 
     def settings(self):
         """These flags as keywords of `train`."""
-        return {
-            "steps": self.max_train_steps,
-            "lr": self.learning_rate * (self._pictures_an_update() if self.scale_lr else 1),
-            "seed": self.seed,
+        settings = {setting.name: getattr(self, setting.metadata["flag"]) for setting in SETTINGS}
+        resume, prompt = self.resume_from_checkpoint, self.validation_prompt
+        return settings | {
             "output": self.output_dir,
-            "batch": self.train_batch_size,
-            "accumulate": self.gradient_accumulation_steps,
-            "schedule": self.lr_scheduler,
-            "warmup": self.lr_warmup_steps,
-            "min_snr": self.snr_gamma or None,
-            "clip": self.max_grad_norm,
-            "precision": self.mixed_precision,
-            "checkpointing": self.gradient_checkpointing,
-            "every": self.checkpointing_steps,
-            "keep": self.checkpoints_total_limit,
-            "resume": {"latest": True, "none": False}.get(self.resume_from_checkpoint, self.resume_from_checkpoint),
-            "cache": self.cache_dir,
-            "sample_every": self.validation_steps if self.validation_prompt else 0,
-            "prompts": [self.validation_prompt] if self.validation_prompt else [],
+            "learning_rate": self.learning_rate * (self._images_an_update() if self.scale_lr else 1),
+            "snr_gamma": self.snr_gamma or None,
+            "resume": {"latest": True, "none": False}.get(resume, resume),
+            "sample_every": self.validation_steps if prompt else 0,
+            "sample_prompts": [prompt] if prompt else [],
         }
 
-    def _pictures_an_update(self):
+    def _images_an_update(self):
         return self.train_batch_size * self.gradient_accumulation_steps * int(os.environ.get("WORLD_SIZE", "1"))
 
     def data(self, captions=True):
-        from paidiff_lib.data.folder import CaptionFolder
-
         return CaptionFolder(
             self.train_data_dir, self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
         )
@@ -96,8 +86,10 @@ class Flags:
         return data
 
 
-def main(flags_class, make, save, captions=True):
+def main(flags_class, make, save, captions=True, arguments=None):
     """Read the flags, train `make(pipe, flags)`, `save(method, folder)`; ends the program.
+
+    arguments: of the command line; None takes the program's own.
 
     Exit codes: 0 done, 1 refused (one line, no traceback), 2 wrong usage, 130 or 143 interrupted, after saving.
     """
@@ -106,9 +98,9 @@ def main(flags_class, make, save, captions=True):
     from transformers import HfArgumentParser
 
     parser = HfArgumentParser(flags_class)
-    flags, unknown = parser.parse_args_into_dataclasses(return_remaining_strings=True)
-    if unknown:  # transformers itself would raise a ValueError
-        parser.error(f"没有这个参数 · no such flag: {' '.join(unknown)}")
+    flags, rest = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
+    if rest:  # transformers itself would raise a ValueError
+        parser.error(f"没有这个参数 · no such flag: {' '.join(rest)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves the loop, which then saves
     try:
         run(flags, make, save, captions)
@@ -121,12 +113,12 @@ def main(flags_class, make, save, captions=True):
 def run(flags, make, save, captions):
     from accelerate import PartialState
 
-    from paidiff_lib.models import load as zoo
-    from paidiff_lib.training.loop import train
+    from paidiff_lib.models import load as models
+    from paidiff_lib.training.api import train
 
     data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
     _import_the_rest()
-    pipe = zoo.load(flags.pretrained_model_name_or_path)
+    pipe = models.load(flags.pretrained_model_name_or_path)
     data = flags.complete(pipe, data)
     method = make(pipe, flags)
     with closing(train(method, data, **flags.settings())) as steps:  # joins the other processes, if there are any
@@ -162,12 +154,12 @@ def reporter(flags):
     def report(step):
         bar.initial = bar.initial or step.index - 1
         bar.update(step.index - bar.n)
-        bar.set_postfix(loss=f"{step.loss:.4f}", lr=f"{step.lr:.2e}", skipped=step.skipped, refresh=False)
-        for picture in step.pictures:
-            _keep(picture, flags, step.index)
+        bar.set_postfix(loss=f"{step.loss:.4f}", lr=f"{step.learning_rate:.2e}", skipped=step.skipped, refresh=False)
+        for image in step.images:
+            _keep(image, flags, step.index)
         if board:
             board.add_scalar("loss", step.loss, step.index)
-            board.add_scalar("lr", step.lr, step.index)
+            board.add_scalar("lr", step.learning_rate, step.index)
         if step.index == flags.max_train_steps:
             bar.close()
             board and board.close()
@@ -177,13 +169,13 @@ def reporter(flags):
 
 def _board(flags):
     if flags.report_to not in (None, "none", "tensorboard"):
-        raise PaidiffError(f"只能报告给 tensorboard · can report to tensorboard only: {flags.report_to}")
+        raise unknown("报告的去处", "place to report to", flags.report_to, ["tensorboard"])
     if flags.report_to != "tensorboard":
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise PaidiffError("没有装 tensorboard · tensorboard is not installed: pip install tensorboard") from error
+        raise NotFound("没有装 tensorboard", "tensorboard is not installed", "pip install tensorboard") from error
     return SummaryWriter(Path(flags.output_dir) / "logs")
 
 
@@ -192,7 +184,7 @@ def _draw_last(method, data, flags):
         _keep(method.sample([flags.validation_prompt], flags.seed, data)[0], flags, flags.max_train_steps)
 
 
-def _keep(picture, flags, index):
+def _keep(image, flags, index):
     folder = Path(flags.output_dir) / "validation"
     folder.mkdir(parents=True, exist_ok=True)
-    picture.save(folder / f"step-{index}.png")
+    image.save(folder / f"step-{index}.png")

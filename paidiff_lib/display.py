@@ -50,7 +50,7 @@ def watch(steps, total):
         index = step.index
         if time.perf_counter() - told > 0.5:
             told = time.perf_counter()
-            text = f"{index}/{total} · loss {step.loss:.3f} · 还有 left {step.left:.0f} s"
+            text = f"{index}/{total} · loss {step.loss:.3f} · 还有 left {step.seconds_left:.0f} s"
             line.update({"text/plain": text}, raw=True)
         yield step
     line.update({"text/plain": ""}, raw=True)  # as it began: nbval sees no updates

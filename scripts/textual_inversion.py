@@ -9,26 +9,7 @@ The result is a whole model: `StableDiffusionPipeline.from_pretrained("out/kitte
 out/kitten/learned_embeds.safetensors.
 """
 
-from dataclasses import dataclass
-
-from paidiff_app.train_cli import Flags, flag, main
-from paidiff_lib.methods.textual_inversion import TextualInversion
-
-
-@dataclass
-class InversionFlags(Flags):
-    """Textual Inversion: 用几张图片教模型一个新词 · teach a new word from a few pictures"""
-
-    learnable_property: str = flag("object", "object, style: 事物还是风格 · a thing or a style")
-    placeholder_token: str = flag("<小奶猫>", "新词 · the new word")
-    initializer_token: str = flag("猫", "从哪个词开始,要是一个词元 · the word it starts as, one token")
-    num_vectors: int = flag(1, "新词占几个词元 · tokens that the new word takes")
-
-
-def make(pipe, flags):
-    word, start = flags.placeholder_token, flags.initializer_token
-    return TextualInversion(pipe, word, start, flags.num_vectors, flags.learnable_property)
-
+from paidiff_app.train import main
 
 if __name__ == "__main__":
-    main(InversionFlags, make, TextualInversion.save_model, captions=False)
+    main("textual_inversion")

@@ -9,21 +9,7 @@ fp16 needs a GPU: leave --mixed_precision away on a CPU.
 The result is a whole model: `StableDiffusionPipeline.from_pretrained("out/full")`.
 """
 
-from dataclasses import dataclass
-
-from paidiff_app.train_cli import Flags, flag, main
-from paidiff_lib.methods.full import FullTuning
-
-
-@dataclass
-class FullFlags(Flags):
-    """全量微调 · full fine-tuning on captioned pictures"""
-
-    use_ema: bool = flag(False, "最后用权重的滑动平均 · end with a running mean of the weights")
-
-    def settings(self):
-        return {**super().settings(), "ema": 0.9999 if self.use_ema else None}
-
+from paidiff_app.train import main
 
 if __name__ == "__main__":
-    main(FullFlags, lambda pipe, flags: FullTuning(pipe), FullTuning.save_model)
+    main("text_to_image")

@@ -25,7 +25,7 @@ from paidiff_lib.methods.full import FullTuning
 from paidiff_lib.methods.lora import LoRA
 from paidiff_lib.methods.textual_inversion import TextualInversion
 from paidiff_lib.training import checkpoint
-from paidiff_lib.training.loop import train
+from paidiff_lib.training.api import train
 
 METHODS = {
     "lora": lambda pipe: LoRA(pipe, rank=2, alpha=3, dropout=0.1, text_encoder=True),
@@ -43,8 +43,14 @@ def run(kind, model, pictures, steps, output):
     if kind == "dreambooth":
         data = with_prior(pipe, data, "猫", output / "class", count=4)
     method = METHODS[kind](pipe)
-    settings = {"batch": 2, "accumulate": 2, "schedule": "cosine", "ema": 0.9, "every": 2}
-    for _ in train(method, data, steps=steps, lr=1e-2, output=output, cache=output / "cache", **settings):
+    settings = {
+        "batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "lr_scheduler": "cosine",
+        "ema": 0.9,
+        "save_every": 2,
+    }
+    for _ in train(method, data, steps=steps, learning_rate=1e-2, output=output, cache=output / "cache", **settings):
         pass
     weights = {name: p.detach().clone() for name, p in method.parameters().items()}
     torch.save(weights, output / "done.part")

@@ -204,12 +204,12 @@ def check(folder, kind):
     )
     data = CaptionFolder(folder, skip_faults=True)
     assert [fault.kind for fault in data.skipped] == [kind] * found[0].fault
-    usable = {data.caption(i): data.picture(i, 32).size for i in range(len(data))}
+    usable = {data.caption(i): data.image(i, 32).size for i in range(len(data))}
     assert set(GOOD.values()) <= set(usable) and len(data) == report.good == len(GOOD) + (not found[0].fault)
     if found[0].fault:
         with pytest.raises(PaidiffError, match="paidiff audit .* skip_faults") as refused:
             data = CaptionFolder(folder)
-            [data.picture(i, 32) for i in range(len(data))]
+            [data.image(i, 32) for i in range(len(data))]
         assert "\n" not in str(refused.value)
     assert hashes(folder) == before
 
@@ -325,7 +325,7 @@ def test_another_model_reads_less(folder, tiny_folder):
 
 def test_captions_may_be_missing_where_none_are_needed(tmp_path):
     noise(1).save(tmp_path / "a.png")
-    assert not CaptionFolder(tmp_path, captions=False).audit().findings
+    assert not audit(tmp_path, captions=False).findings
     assert audit(tmp_path).counts() == {"no_caption": 1}
 
 
@@ -366,7 +366,7 @@ def test_a_hundred_malformed_inputs_at_once(paidiff, everything, tmp_path):
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 700 and sheet.convert("L").getextrema()[0] < 50
     data = CaptionFolder(everything, skip_faults=True)
-    assert set(GOOD.values()) <= {data.caption(i) for i in range(len(data)) if data.picture(i, 16).size == (16, 16)}
+    assert set(GOOD.values()) <= {data.caption(i) for i in range(len(data)) if data.image(i, 16).size == (16, 16)}
 
 
 def test_json(warm_paidiff, everything):

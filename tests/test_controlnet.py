@@ -11,7 +11,7 @@ from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.methods.controlnet import ControlNet, draw_along
 from paidiff_lib.metrics import canny, edge_agreement
-from paidiff_lib.training.loop import train
+from paidiff_lib.training.api import train
 
 
 def square(at=16, side=64):
@@ -53,8 +53,16 @@ def test_it_begins_without_effect_and_learns_only_itself(tiny, tiny_folder, squa
     plain = paidiff_lib.draw(tiny, "猫", steps=2)
     assert draw_along(control.pipeline(), "猫", edges, steps=2).tobytes() == plain.tobytes()
     drawn = []
-    for step in train(control, squares, steps=4, lr=1e-2, sample_every=4, prompts=["猫"], checkpointing=True):
-        drawn += step.pictures
+    for step in train(
+        control,
+        squares,
+        steps=4,
+        learning_rate=1e-2,
+        sample_every=4,
+        sample_prompts=["猫"],
+        gradient_checkpointing=True,
+    ):
+        drawn += step.images
     assert len(drawn) == 1
     assert all(map(torch.equal, unet, tiny.unet.parameters()))
     trained = draw_along(control.pipeline(), "猫", edges, steps=2)
@@ -76,11 +84,11 @@ def test_a_batch_sees_the_edges_of_its_own_pictures(tiny, squares):
     seen = []
 
     class Watching(ControlNet):
-        def loss(self, batch):
-            seen.append(batch.conditions)
-            return super().loss(batch)
+        def predict(self, noisy_latents, timesteps, hidden_states, conditions=None):
+            seen.append(conditions)
+            return super().predict(noisy_latents, timesteps, hidden_states, conditions)
 
-    for _ in train(Watching(tiny), squares, steps=1, batch=4):
+    for _ in train(Watching(tiny), squares, steps=1, batch_size=4):
         pass
     expected = {np.asarray(canny(square(at))).tobytes() for at in (4, 12, 20, 28)}
     found = {(one.permute(1, 2, 0) * 255).byte().numpy().tobytes() for one in seen[0]}

@@ -105,7 +105,7 @@ def test_a_new_manifest_and_nothing_moved(folder):
     found = curate(folder, keep="clip > 0 and watermark < 0.5 and near > 3.4")
     data = CaptionFolder(found.write())
     rows = [json.loads(line) for line in (folder / "kept.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert 10 < len(data) == len(rows) == found.kept.sum() < 60 and data.picture(0, 16).size == (16, 16)
+    assert 10 < len(data) == len(rows) == found.kept.sum() < 60 and data.image(0, 16).size == (16, 16)
     assert all(row["clip"] > 0 and row["watermark"] < 0.5 and row.get("near", 9) > 3.4 for row in rows)
     assert set(rows[-1]) == {"file_name", "text", "aesthetic", "near", *curation.SCORED}
     assert hashes(folder) == before and (folder / "metadata.jsonl").read_bytes() == manifest

@@ -138,7 +138,7 @@ def pictures(tmp_path):
 
 def test_metadata_jsonl(pictures):
     data = CaptionFolder(pictures)
-    assert len(data) == 3 and data.caption(1) == "草地上的猫" and data.picture(2, 16).size == (16, 16)
+    assert len(data) == 3 and data.caption(1) == "草地上的猫" and data.image(2, 16).size == (16, 16)
 
 
 def test_metadata_as_other_programs_write_it(pictures):
@@ -170,10 +170,10 @@ def test_the_older_tsv(tmp_path):
     for place in (tmp_path, tmp_path / "train.tsv"):
         data = CaptionFolder(place)
         assert [data.caption(i) for i in range(len(data))] == ["雪地", "猫"]
-        assert data.picture(0, 16).tobytes() == data.picture(1, 16).tobytes()
+        assert data.image(0, 16).tobytes() == data.image(1, 16).tobytes()
     (tmp_path / "train.tsv").write_bytes(b"1\tx\t%%%%\n")
     with pytest.raises(PaidiffError, match="train.tsv:1: .*base64"):
-        CaptionFolder(tmp_path).picture(0, 16)
+        CaptionFolder(tmp_path).image(0, 16)
     (tmp_path / "train.tsv").write_bytes(b"1\tx\n")
     with pytest.raises(PaidiffError, match="train.tsv:1: .*three columns"):
         CaptionFolder(tmp_path)
@@ -240,7 +240,7 @@ def test_the_fingerprint_knows_pictures_captions_and_settings(pictures):
 def test_latents_and_embeddings_are_what_the_encoders_say(tiny, pictures):
     data = CaptionFolder(pictures, random_flip=True)
     encoded = LatentCache(tiny, data)
-    x = torch.from_numpy(np.array(data.picture(1, 64, (0.5, True)), np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
+    x = torch.from_numpy(np.array(data.image(1, 64, (0.5, True)), np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         expected = tiny.vae.encode(x.to(tiny.vae.dtype)).latent_dist
         text = encode_captions(tiny, ["草地上的猫"])[0]
@@ -251,7 +251,7 @@ def test_latents_and_embeddings_are_what_the_encoders_say(tiny, pictures):
 
 
 def test_a_half_precision_vae_encodes_in_single_precision(tiny, pictures):
-    picture = CaptionFolder(pictures).picture(0, 64)
+    picture = CaptionFolder(pictures).image(0, 64)
     single = encode_picture(tiny, picture)
     tiny.vae.to(torch.float16)
     assert torch.equal(encode_picture(tiny, picture), single) and tiny.vae.dtype == torch.float16
@@ -290,7 +290,7 @@ def test_another_picture_size_or_vae_is_encoded_anew(tiny, pictures, tmp_path):
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     cache = Cache(tmp_path)
-    monkeypatch.setattr(latents.os, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("paidiff_lib.files.os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError):
         cache.get("ab12", lambda: torch.ones(2))
     monkeypatch.undo()

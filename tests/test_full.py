@@ -11,7 +11,7 @@ from paidiff_lib.errors import PaidiffError
 from paidiff_lib.generate import sample
 from paidiff_lib.methods.dreambooth import class_pictures, with_prior
 from paidiff_lib.methods.full import FullTuning
-from paidiff_lib.training.loop import train
+from paidiff_lib.training.api import train
 
 
 def folder_of(folder, colours):
@@ -34,9 +34,11 @@ def test_all_weights_are_trained_and_plain_diffusers_opens_them(tiny, toys, tmp_
     words = {name: p.clone() for name, p in words.items()}
     tuning, drawn = FullTuning(tiny, text), []
     data = CaptionFolder(toys, captions="一只猫")
-    settings = {"sample_every": 2, "prompts": ["猫"], "ema": None if text else 0.5}
-    for step in train(tuning, data, steps=3, lr=1e-2, output=tmp_path / "run", precision=precision, **settings):
-        drawn += step.pictures
+    settings = {"sample_every": 2, "sample_prompts": ["猫"], "ema": None if text else 0.5}
+    for step in train(
+        tuning, data, steps=3, learning_rate=1e-2, output=tmp_path / "run", mixed_precision=precision, **settings
+    ):
+        drawn += step.images
     assert len(drawn) == 1
     assert all(not torch.equal(p, before[name]) for name, p in tiny.unet.named_parameters() if "attn" not in name)
     assert all(map(torch.equal, frozen, still()))
@@ -69,7 +71,7 @@ def test_a_share_comes_from_the_second_set(toys, tmp_path, share, kept):
     mixed = Mixed(CaptionFolder(toys, captions="新"), CaptionFolder(many, captions="旧"), share)
     captions = [mixed.caption(i) for i in range(len(mixed))]
     assert captions.count("旧") == kept and captions.count("旧") / len(captions) == share
-    new = [mixed.picture(i, 8).getpixel((0, 0)) for i in range(len(mixed)) if mixed.caption(i) == "新"]
+    new = [mixed.image(i, 8).getpixel((0, 0)) for i in range(len(mixed)) if mixed.caption(i) == "新"]
     assert abs(new.count((255, 0, 0)) - new.count((0, 0, 255))) <= 1  # evenly
     assert len({mixed.digest(i) for i in range(len(mixed))}) == 8
 

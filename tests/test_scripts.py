@@ -120,7 +120,9 @@ def test_textual_inversion_as_in_the_article(script, places, tiny_folder):
         assert picture(pipe, f"一只猫在{place}上") == picture(plain, f"一只猫在{place}上")
     load_embedding(plain, out)
     assert picture(plain, "一只<小奶猫>在草地上") == picture(pipe, "一只<小奶猫>在草地上")
-    assert json.loads((out / "checkpoint-4/run.json").read_text())["settings"]["lr"] == pytest.approx(0.2)  # --scale_lr
+    assert json.loads((out / "checkpoint-4/run.json").read_text())["settings"]["learning_rate"] == pytest.approx(
+        0.2
+    )  # --scale_lr
 
 
 def test_full_fine_tuning_as_in_the_tutorial(script, places, tiny_folder):

@@ -12,7 +12,7 @@ from paidiff_lib import PaidiffError
 from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.generate import GUIDANCE
 from paidiff_lib.methods.textual_inversion import OBJECT, STYLE, TextualInversion, load_embedding
-from paidiff_lib.training.loop import train
+from paidiff_lib.training.api import train
 
 PROMPT = "一只<小奶猫>在草地上"
 
@@ -68,7 +68,7 @@ def test_training_changes_the_word_and_nothing_else(tiny, kitten):
     cat, before = picture(tiny, "一只猫在草地上"), tiny.text_encoder.state_dict()
     before = {name: weight.clone() for name, weight in before.items()}
     word = TextualInversion(tiny, "<小奶猫>", "猫", vectors=2)
-    list(train(word, kitten, steps=4, lr=5e-2, dropout=0.5))
+    list(train(word, kitten, steps=4, learning_rate=5e-2, caption_dropout=0.5))
     assert picture(tiny, "一只猫在草地上") == cat != picture(tiny)
     after = tiny.text_encoder.state_dict()
     assert all(torch.equal(after[name][: len(weight)], weight) for name, weight in before.items())
@@ -80,8 +80,8 @@ def test_exact_resume(tiny_folder, kitten, tmp_path):
     for stops in ([None], [3, None]):
         for stop in stops:
             word = TextualInversion(paidiff_lib.load(tiny_folder), vectors=2)
-            settings = {"batch": 2, "ema": 0.9, "output": tmp_path / str(len(stops))}
-            for step in train(word, kitten, steps=6, lr=1e-2, **settings):
+            settings = {"batch_size": 2, "ema": 0.9, "output": tmp_path / str(len(stops))}
+            for step in train(word, kitten, steps=6, learning_rate=1e-2, **settings):
                 if step.index == stop:
                     break
         ends.append(word.vectors.detach().clone())

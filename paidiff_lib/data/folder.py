@@ -1,7 +1,7 @@
 """A folder of pictures with captions, as a data set: captions, crops, mirrors.
 
 data = CaptionFolder("../data/porcelain", random_flip=True)
-data.caption(0), data.picture(0, size=128)
+data.caption(0), data.image(0, size=128)
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import math
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import Fault, PaidiffError
+from ..errors import DataError, Fault, PaidiffError, explicit
 from .images import read_picture, square
 from .layouts import entries
 
@@ -35,26 +35,28 @@ class CaptionFolder:
     `skipped`.
     """
 
-    def __init__(self, folder, size=None, center_crop=True, random_flip=False, captions=True, skip_faults=False):
-        self.folder, self.size = Path(folder).expanduser(), size
-        places = (0.5,) if center_crop else EVERYWHERE
-        self.places, self.flips = places, (False, True) if random_flip else (False,)
+    @explicit()
+    def __init__(
+        self,
+        folder: str | Path,
+        size: int | None = None,
+        center_crop: bool = True,
+        random_flip: bool = False,
+        captions: bool | str = True,
+        skip_faults: bool = False,
+    ):
+        self.folder, self.size, self.skipped = Path(folder).expanduser(), size, []
+        self.places = (0.5,) if center_crop else EVERYWHERE
+        self.flips = (False, True) if random_flip else (False,)
         self._squares = {}
-        self.skipped, self._captions = [], captions
         self.items = list(entries(self.folder, captions is True, self.skipped.append if skip_faults else self._refuse))
         if skip_faults:
             self.items = [item for item in self.items if self._readable(item)]
         if not self.items:
             left_out = f" ({len(self.skipped)} 处有问题 at fault)" if self.skipped else ""
-            raise PaidiffError(f"{self.folder} 里没有图片 · no pictures in {self.folder}{left_out}")
+            raise DataError(f"{self.folder} 里没有图片", f"no pictures in {self.folder}{left_out}")
         for item in self.items if isinstance(captions, str) else ():
             item.text = captions
-
-    def audit(self, model=None):
-        """Everything that is wrong or doubtful in this folder, skipped entries included: see `audit`."""
-        from ..cleaning.audit import audit
-
-        return audit(self.folder, model, self._captions is True)
 
     def _refuse(self, fault):
         advice = f"全部问题 all faults: paidiff audit {self.folder}; 跳过 to skip: skip_faults"
@@ -91,7 +93,7 @@ class CaptionFolder:
             self._squares[index] = width == height
         return self._squares[index]
 
-    def picture(self, index, size, variant=(0.5, False)):
+    def image(self, index, size, variant=(0.5, False)):
         """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""
         place, flip = variant
         return square(self._open(index), size, place, flip)
@@ -120,15 +122,15 @@ class Mixed:
 
     def __init__(self, first, second, share=0.5):
         if not 0 < share < 1:
-            raise PaidiffError(f"share 要大于 0、小于 1 · must be above 0 and below 1: {share}")
+            raise PaidiffError("share 要大于 0、小于 1", "must be above 0 and below 1", str(share))
         if first.size != second.size:
-            raise PaidiffError(f"两组图要一样大 · both sets need the same size: {first.size}, {second.size}")
+            raise PaidiffError("两组图要一样大", "both sets need the same size", f"{first.size}, {second.size}")
         count = math.ceil(max(len(first) / (1 - share), len(second) / share))
         kept = min(max(round(count * share), 1), count - 1)
         self.size, self.skipped = first.size, first.skipped + second.skipped
         self.places = [(second, i % len(second)) for i in range(kept)]
         self.places += [(first, i % len(first)) for i in range(count - kept)]
-        self.fingerprint = _key("mixed", first.fingerprint, second.fingerprint, count, kept)
+        self.fingerprint = hash_of("mixed", first.fingerprint, second.fingerprint, count, kept)
 
     def __len__(self):
         return len(self.places)
@@ -141,14 +143,15 @@ class Mixed:
         data, place = self.places[index]
         return data.variants(place)
 
-    def picture(self, index, size, variant=(0.5, False)):
+    def image(self, index, size, variant=(0.5, False)):
         data, place = self.places[index]
-        return data.picture(place, size, variant)
+        return data.image(place, size, variant)
 
     def digest(self, index):
         data, place = self.places[index]
         return data.digest(place)
 
 
-def _key(*parts):
+def hash_of(*parts):
+    """One hash of strings, numbers and lists of them: a name for what is made from all of these."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()

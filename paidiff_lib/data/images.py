@@ -4,14 +4,11 @@ import io
 import math
 import warnings
 
-from ..errors import Fault
+from ..errors import Fault, first_line
 
 VECTORS = {"EPS", "WMF"}  # formats that Pillow gives to another program
 
 TRUNCATED = ("truncated", "not enough image data")  # Pillow's words for a file cut short
-
-
-# --- one picture ------------------------------------------------------------------------------------------------
 
 
 def read_picture(raw, name="picture"):
@@ -41,8 +38,7 @@ def decode(raw, name="picture"):
         limit = f"{Image.MAX_IMAGE_PIXELS / 1e6:.0f} M"
         raise Fault("bomb", name, f"图片读不出来,像素太多 · cannot read the picture, over {limit} pixels") from error
     except Exception as error:  # on damaged files Pillow raises nearly anything
-        reason = (str(error).splitlines() or [""])[0].split("<")[0].strip()  # not "<_io.BytesIO object at 0x...>"
-        reason = reason or type(error).__name__
+        reason = first_line(error).split("<")[0].strip() or type(error).__name__  # not "<_io.BytesIO object at 0x...>"
         kind = "truncated" if any(word in reason.lower() for word in TRUNCATED) else "unreadable"
         raise Fault(kind, name, f"图片读不出来 · cannot read the picture: {reason}") from error
 

@@ -1,16 +1,11 @@
-"""Pictures with captions -> what the denoiser is trained on: latents and embeddings, made once and kept.
-
-data = CaptionFolder("../data/porcelain", random_flip=True)
-data.caption(0), data.picture(0, size=128)
-encoded = LatentCache(pipe, data, cache="out/cache")
-"""
+"""The three layouts of a folder of pictures with captions: which entries it has, and what is wrong with each."""
 
 import base64
 import json
 import unicodedata
 from pathlib import PureWindowsPath
 
-from ..errors import Fault, PaidiffError
+from ..errors import Fault, NotFound
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
@@ -45,9 +40,6 @@ class LinePicture:
             raise Fault("unreadable", self.name, "第三列不是 base64 图片 · column 3 is no base64 picture") from error
 
 
-# --- the three layouts ------------------------------------------------------------------------------------------
-
-
 def entries(folder, captions, refuse):
     """The pictures of a folder with their captions, in its order: FilePicture or LinePicture.
 
@@ -78,7 +70,7 @@ def _layout(folder, captions):
     if folder.is_file() and folder.suffix == ".jsonl":
         return _from_manifest(folder, captions)
     if not folder.is_dir():
-        raise PaidiffError(f"没有这个文件夹 · no such folder: {folder}")
+        raise NotFound("没有这个文件夹", "no such folder", str(folder))
     if (folder / "metadata.jsonl").is_file():
         return _from_manifest(folder / "metadata.jsonl", captions)
     tables = sorted(folder.glob("*.tsv"))

@@ -1,6 +1,6 @@
 """The LoRAs that a pipeline carries: which there are, which are on and how strongly."""
 
-from ..errors import PaidiffError
+from ..errors import NotFound, PaidiffError
 
 
 def set_scales(pipe, scales):
@@ -8,7 +8,7 @@ def set_scales(pipe, scales):
     missing = [name for name in scales if name not in adapter_names(pipe)]
     if missing:
         there = ", ".join(sorted(adapter_names(pipe))) or "-"
-        raise PaidiffError(f"没有叫这个名字的 LoRA · no such LoRA: {', '.join(missing)}; 有 there are: {there}")
+        raise NotFound("没有叫这个名字的 LoRA", "no such LoRA", f"{', '.join(missing)}; 有 there are: {there}")
     if scales:
         pipe.enable_lora()
         pipe.set_adapters(list(scales), [float(scale) for scale in scales.values()])
@@ -34,6 +34,12 @@ def merge(pipe):
     if scales(pipe):
         pipe.fuse_lora(adapter_names=sorted(scales(pipe)))
     pipe.unload_lora_weights()
+
+
+def require_new(pipe, name):
+    """Raise PaidiffError if the pipeline has a LoRA of this name."""
+    if name in adapter_names(pipe):
+        raise PaidiffError(f"模型里已有叫 {name} 的 LoRA", f"the pipeline already has a LoRA named {name}")
 
 
 def adapter_names(pipe):

@@ -1,4 +1,4 @@
-"""What the training loop has to know about a method: what is trained, what one batch's loss is, what is saved."""
+"""What the training loop has to know about a method: what is trained, what the model predicts, what is saved."""
 
 from ..generate import sample
 from ..models.encode import digest_of, encode_captions
@@ -9,7 +9,7 @@ class Method:
 
     caption_dropout: the share of captions replaced by the empty one. weight_decay: of AdamW.
     trains_text: if True, captions go through the text encoder at every step, with gradients.
-    condition: None, or what makes a picture (PIL) into the picture that steers it; a Batch then has `conditions`.
+    condition: None, or what makes a picture (PIL) into the picture that steers it; `predict` then gets `conditions`.
     """
 
     caption_dropout, weight_decay, trains_text, condition = 0.0, 1e-2, False, None
@@ -49,10 +49,12 @@ class Method:
         """Hidden states (B, tokens, width) with gradients. Called only where `trains_text`."""
         return encode_captions(self.pipe, captions)
 
-    def loss(self, batch, **residuals):
-        """The loss of a Batch, a scalar."""
-        predicted = self.pipe.unet(batch.noisy, batch.timesteps, batch.hidden, **residuals).sample.float()
-        return (batch.weights * (predicted - batch.target).square().mean((1, 2, 3))).mean()
+    def predict(self, noisy_latents, timesteps, hidden_states, conditions=None):
+        """What the model says about noisy latents, (B, C, h, w): the noise in them, or the velocity.
+
+        timesteps: (B,). hidden_states: of the captions, (B, tokens, width). conditions: (B, 3, H, W) in 0..1, or None.
+        """
+        return self.pipe.unet(noisy_latents, timesteps, hidden_states).sample
 
     def after_step(self):
         """Called after every change of the parameters."""

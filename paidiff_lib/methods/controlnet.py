@@ -1,21 +1,26 @@
 """ControlNet: a second, smaller network looks at a picture's edges and steers a frozen model (Zhang et al. 2023).
 
 control = ControlNet(pipe)
-for step in train(control, data, steps=500, lr=3e-4): ...
+for step in train(control, data, steps=500, learning_rate=3e-4): ...
 control.save("out/canny")                       # a folder that ControlNetModel.from_pretrained opens
 pipe = load(task="controlnet", control="out/canny")
 draw_along(pipe, "猫,草地", canny(picture))
 """
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
-from ..errors import PaidiffError
+from ..errors import PaidiffError, explicit
 from ..files import atomic_folder
 from ..generate import STEPS, check_settings, sample
 from ..metrics import canny
 from ..models.encode import native_size
 from ..models.save import require_finite
 from .base import Method
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class ControlNet(Method):
@@ -26,7 +31,8 @@ class ControlNet(Method):
 
     caption_dropout = 0.1
 
-    def __init__(self, pipe, net=None, condition=canny, seed=0):
+    @explicit(controlnet="net")
+    def __init__(self, pipe: Any, net: Any = None, condition: Callable = canny, seed: int = 0):
         super().__init__(pipe)
         self.condition, self.net = condition, net or _blank(pipe.unet, seed)
 
@@ -43,14 +49,16 @@ class ControlNet(Method):
         self.net.to(device)
         super().start(device, dtype)
 
-    def loss(self, batch):
+    def predict(self, noisy_latents, timesteps, hidden_states, conditions=None):
         """As the base's, with what the ControlNet adds to the UNet's skip connections."""
-        down, mid = self.net(batch.noisy, batch.timesteps, batch.hidden, batch.conditions, return_dict=False)
-        return super().loss(batch, down_block_additional_residuals=down, mid_block_additional_residual=mid)
+        inputs = noisy_latents, timesteps, hidden_states
+        down, mid = self.net(*inputs, conditions, return_dict=False)
+        residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+        return self.pipe.unet(*inputs, **residuals).sample
 
     def sample(self, prompts, seed, data):
         """Along the edges of the first picture of the training set."""
-        edges = self.condition(data.picture(0, data.size or native_size(self.pipe)))
+        edges = self.condition(data.image(0, data.size or native_size(self.pipe)))
         return draw_along(self.pipeline(), prompts, edges, seed)
 
     def pipeline(self):
@@ -88,7 +96,19 @@ def _blank(unet, seed):
     return net
 
 
-def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance=None, negative_prompt=None):
+@explicit(
+    image="condition", controlnet_conditioning_scale="scale", num_inference_steps="steps", guidance_scale="guidance"
+)
+def draw_along(
+    pipe: Any,
+    prompt: str | Sequence[str],
+    condition: "Image.Image | tuple[Image.Image, ...] | list",
+    seed: int | list[int] = 0,
+    scale: float | list[float] = 1.0,
+    steps: int = STEPS,
+    guidance: float | None = None,
+    negative_prompt: str | None = None,
+) -> "Image.Image | list[Image.Image]":
     """Draw with a ControlNet pipeline, `load(task="controlnet")`, along a picture of edges.
 
     prompt: a string or a list; condition: a PIL picture of the size to draw, one for all prompts or a list with one for
@@ -99,13 +119,11 @@ def draw_along(pipe, prompt, condition, seed=0, scale=1.0, steps=STEPS, guidance
     conditions = condition if isinstance(condition, list) else [condition] * len(prompts)
     check_settings(seed=0 if isinstance(seed, list) else seed, steps=steps, guidance=guidance)
     if len(conditions) != len(prompts):
-        raise PaidiffError(
-            f"{len(prompts)} 句话要配 {len(prompts)} 张条件图 · needs a condition a prompt: {len(conditions)}"
-        )
-    for one in conditions:
-        for picture in one if isinstance(one, tuple) else (one,):
-            check_settings(size=picture.size)
-    pictures = sample(
-        pipe, prompts, seed, steps, guidance, negative_prompt, images=conditions, controlnet_conditioning_scale=scale
-    )
-    return pictures[0] if isinstance(prompt, str) else pictures
+        needed = len(prompts)
+        raise PaidiffError(f"{needed} 句话要配 {needed} 张条件图", "needs a condition a prompt", str(len(conditions)))
+    for several in conditions:
+        for image in several if isinstance(several, tuple) else (several,):
+            check_settings(size=image.size)
+    kwargs = {"images": conditions, "controlnet_conditioning_scale": scale}
+    images = sample(pipe, prompts, seed, steps, guidance, negative_prompt, **kwargs)
+    return images[0] if isinstance(prompt, str) else images

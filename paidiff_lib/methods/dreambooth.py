@@ -2,7 +2,7 @@
 
     toy = CaptionFolder("../data/bear", captions="一只淼熊")
     data = with_prior(pipe, toy, "一只熊", "out/bears")
-    for step in train(FullTuning(pipe), data, steps=200, lr=1e-4): ...     # or LoRA(pipe, rank=16, layers=WIDE)
+    for step in train(FullTuning(pipe), data, steps=200, learning_rate=1e-4): ...     # or LoRA(pipe, rank=16, layers=WIDE)
     draw(pipe, "一只淼熊在雪地里")
 
 All weights are trained on a handful of pictures, so the model would soon draw that one thing for the whole class, 熊.
@@ -10,16 +10,20 @@ All weights are trained on a handful of pictures, so the model would soon draw t
 """
 
 from pathlib import Path
+from typing import Any
 
 from ..data.folder import CaptionFolder, Mixed
-from ..errors import PaidiffError
+from ..errors import Refused, explicit
 from ..files import atomic_folder
 from ..generate import BATCH, sample
 
 PROMPT = "prompt.txt"  # beside the class pictures: what they were drawn from
 
 
-def with_prior(pipe, data, class_prompt, class_folder, count=100, share=0.5):
+@explicit(class_data_dir="class_folder", num_class_images="count", prior_loss_weight="share")
+def with_prior(
+    pipe: Any, data: CaptionFolder, class_prompt: str, class_folder: str | Path, count: int = 100, share: float = 0.5
+) -> Mixed:
     """`data` with prior preservation: `share` of what is trained on are the model's own pictures of `class_prompt`.
 
     The `count` class pictures are drawn into `class_folder`, unless they are there. Raises PaidiffError.
@@ -36,14 +40,12 @@ def class_pictures(pipe, prompt, folder, count=100, seed=0):
     folder = Path(folder)
     known = (folder / PROMPT).read_text(encoding="utf-8") if (folder / PROMPT).is_file() else None
     if known not in (None, prompt):
-        raise PaidiffError(
-            f"{folder} 里是“{known}”的图,换一个文件夹 · holds pictures of {known}: choose another folder"
-        )
+        raise Refused(f"{folder} 里是“{known}”的图,换一个文件夹", f"holds pictures of {known}: choose another folder")
     missing = [number for number in range(count) if not (folder / f"{number:04d}.png").is_file()]
     for start in range(0, len(missing), BATCH):
         part = missing[start : start + BATCH]
         drawn = sample(pipe, [prompt] * len(part), [seed + number for number in part])
         with atomic_folder(folder) as staging:
             (staging / PROMPT).write_text(prompt, encoding="utf-8")
-            for number, picture in zip(part, drawn):
-                picture.save(staging / f"{number:04d}.png")
+            for number, image in zip(part, drawn):
+                image.save(staging / f"{number:04d}.png")

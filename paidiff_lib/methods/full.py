@@ -1,10 +1,13 @@
 """Full fine-tuning: every weight of the UNet is trained, and of the text encoder where it is asked for.
 
 tuning = FullTuning(pipe)
-for step in train(tuning, CaptionFolder("pictures"), steps=300, lr=1e-4, ema=0.999): ...
+for step in train(tuning, CaptionFolder("pictures"), steps=300, learning_rate=1e-4, ema=0.999): ...
 tuning.save_model("out/food")        # a whole model that plain diffusers opens
 """
 
+from typing import Any
+
+from ..errors import explicit
 from ..files import atomic_folder
 from ..models.save import add_prefix, open_single, require_finite, save_pipeline
 from .base import Method
@@ -15,7 +18,8 @@ class FullTuning(Method):
 
     caption_dropout = 0.1
 
-    def __init__(self, pipe, text_encoder=False):
+    @explicit(train_text_encoder="text_encoder")
+    def __init__(self, pipe: Any, text_encoder: bool = False):
         super().__init__(pipe)
         self.trains_text = text_encoder
 

@@ -1,17 +1,19 @@
 """LoRA: a small matrix beside each chosen layer is trained, the model itself stays as it is (Hu et al. 2021).
 
 lora = LoRA(pipe, rank=8)
-for step in train(lora, data, steps=200, lr=1e-3): ...
+for step in train(lora, data, steps=200, learning_rate=1e-3): ...
 lora.save("out/porcelain")            # a folder that plain diffusers loads
 load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
-from ..errors import PaidiffError
+from ..errors import NotFound, PaidiffError, explicit
 from ..files import atomic_folder
 from ..models.save import require_finite
-from .adapters import adapter_names, scales, set_scales
+from .adapters import require_new, scales, set_scales
 from .base import Method
 from .lora_files import export_kohya, state_dict_of
 
@@ -30,21 +32,25 @@ class LoRA(Method):
 
     caption_dropout = 0.1
 
+    @explicit(r="rank", lora_alpha="alpha", target_modules="layers", lora_dropout="dropout", adapter_name="name")
     def __init__(
-        self, pipe, rank=4, alpha=None, layers=ATTENTION, text_encoder=False, dropout=0.0, seed=0, name="lora"
+        self,
+        pipe: Any,
+        rank: int = 4,
+        alpha: float | None = None,
+        layers: Sequence[str] = ATTENTION,
+        text_encoder: bool = False,
+        dropout: float = 0.0,
+        seed: int = 0,
+        name: str = "lora",
     ):
         super().__init__(pipe)
         self.name, self.trains_text = name, text_encoder
-        self.shape = {
-            "rank": rank,
-            "alpha": rank if alpha is None else alpha,
-            "layers": list(layers),
-            "dropout": dropout,
-        }
+        alpha = rank if alpha is None else alpha
+        self.shape = {"rank": rank, "alpha": alpha, "layers": list(layers), "dropout": dropout}
         if not isinstance(rank, int) or rank < 1:
-            raise PaidiffError(f"rank 要是不小于 1 的整数 · rank must be a whole number, 1 or more: {rank}")
-        if name in adapter_names(pipe):
-            raise PaidiffError(f"模型里已有叫 {name} 的 LoRA · the pipeline already has a LoRA named {name}")
+            raise PaidiffError("rank 要是不小于 1 的整数", "rank must be a whole number, 1 or more", str(rank))
+        require_new(pipe, name)
         active = scales(pipe)
         self._add(pipe.unet, layers, seed)
         if text_encoder:
@@ -69,9 +75,8 @@ class LoRA(Method):
                 module.add_adapter(config, adapter_name=self.name)
             except ValueError as error:
                 kinds = sorted({n.split(".")[-1] for n, m in module.named_modules() if hasattr(m, "weight")})
-                raise PaidiffError(
-                    f"没有这样的层 · no such layers: {', '.join(layers)}; 名字的末段有 names end in: {', '.join(kinds)}"
-                ) from error
+                known = f"{', '.join(layers)}; 名字的末段有 names end in: {', '.join(kinds)}"
+                raise NotFound("没有这样的层", "no such layers", known) from error
 
     def parts(self):
         """The modules that carry this LoRA, {"unet": module, "text_encoder": module}."""

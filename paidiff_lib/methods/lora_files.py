@@ -2,19 +2,22 @@
 
 import logging
 import re
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from ..errors import PaidiffError
+from ..errors import NotFound, PaidiffError, Refused, explicit, first_line
 from ..files import atomic_folder
 from ..models.load import find
 from ..models.registry import short_name
 from ..models.save import require_finite
 from ..models.verify import LORA_NAMES as NAMES
 from ..models.verify import read_weights
-from .adapters import adapter_layers, adapter_names, scales, set_scales
+from .adapters import adapter_layers, adapter_names, require_new, scales, set_scales
 
 
-def load_lora(pipe, source, name="lora", scale=1.0):
+@explicit(adapter_name="name", alpha="scale", weight="scale")
+def load_lora(pipe: Any, source: str | Path, name: str = "lora", scale: float = 1.0) -> None:
     """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya, or a name.
 
     The hub's old pytorch_lora_weights.bin and the article's checkpoint-xxx/pytorch_model.bin, whose keys lack `unet.`, load
@@ -22,47 +25,59 @@ def load_lora(pipe, source, name="lora", scale=1.0):
     model or fits only a part of it; the pipeline is then as before.
     """
     path = _file(Path(source))
-    if name in adapter_names(pipe):
-        raise PaidiffError(f"模型里已有叫 {name} 的 LoRA · the pipeline already has a LoRA named {name}")
+    require_new(pipe, name)
     active = scales(pipe)
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.ERROR))  # diffusers logs a line for every layer that does not fit
     try:
-        state = read_weights(path)
-        old = _prefixed(state)
-        pipe.load_lora_weights(
-            old or str(path.parent), adapter_name=name, **({} if old else {"weight_name": path.name})
-        )
+        with _diffusers_silent():
+            state = read_weights(path)
+            old = _prefixed(state)
+            if old:
+                pipe.load_lora_weights(old, adapter_name=name)
+            else:
+                pipe.load_lora_weights(str(path.parent), adapter_name=name, weight_name=path.name)
     except Exception as error:  # diffusers, peft, safetensors and pickle have a dozen ways to say that a file is wrong
         if not adapter_names(pipe):
             pipe.unload_lora_weights()  # diffusers leaves its wrappers round the layers
         _require_same_sizes(path, error)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"LoRA 读不出来 · cannot read the LoRA {path}: {reason}") from error
-    finally:
-        logging.disable(before)
-    there = [layer for _, layer in adapter_layers(pipe, name)] if name in adapter_names(pipe) else []
-    wanted = sum(key.endswith(("lora_A.weight", "down.weight")) for key in state)
-    if len(there) < wanted or not any(layer.lora_B[name].weight.any() for layer in there):
-        if there:
-            pipe.delete_adapters(name)
-        raise PaidiffError(
-            f"{path} 里的 LoRA 对不上这个模型,没有起作用 · the LoRA in {path} changes nothing in this model, or belongs to "
-            f"another one: {len(there)} / {wanted} 层 layers"
-        )
+        raise Refused("LoRA 读不出来", f"cannot read the LoRA {path}", first_line(error)) from error
+    _require_effect(pipe, name, path, sum(key.endswith(("lora_A.weight", "down.weight")) for key in state))
     set_scales(pipe, {**active, name: scale})
 
 
+@contextmanager
+def _diffusers_silent():
+    """It logs a line for every layer that does not fit."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.ERROR))
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _require_effect(pipe, name, path, wanted):
+    """Raise Refused, the LoRA being gone again, if it is not in all the `wanted` layers, or is zero in all of them."""
+    there = [layer for _, layer in adapter_layers(pipe, name)] if name in adapter_names(pipe) else []
+    if len(there) < wanted or not any(layer.lora_B[name].weight.any() for layer in there):
+        if there:
+            pipe.delete_adapters(name)
+        raise Refused(
+            f"{path} 里的 LoRA 对不上这个模型,没有起作用",
+            f"the LoRA in {path} changes nothing in this model, or belongs to another one",
+            f"{len(there)} / {wanted} 层 layers",
+        )
+
+
 def _require_same_sizes(path, error):
-    """Raise PaidiffError if what torch says is that the layers are of other sizes."""
+    """Raise Refused if what torch says is that the layers are of other sizes."""
     wrong = re.search(
         r"size mismatch for (\S+?)(?:\.lora_\w+)?(?:\.\w+)?\.weight:.*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)",
         str(error),
         re.S,
     )
     if wrong:
-        what = " ".join(wrong.groups())
-        raise PaidiffError(f"这个 LoRA 是给别的模型的 · this LoRA is for another model: {path}: {what}") from error
+        what = f"{path}: {' '.join(wrong.groups())}"
+        raise Refused("这个 LoRA 是给别的模型的", "this LoRA is for another model", what) from error
 
 
 def deltas(pipe, name="lora"):
@@ -88,7 +103,7 @@ def export_kohya(pipe, path, name="lora"):
         state[f"{key}.lora_up.weight"] = layer.lora_B[name].weight.detach().cpu().contiguous()
         state[f"{key}.alpha"] = torch.tensor(float(layer.lora_alpha[name]))
     if not state:
-        raise PaidiffError(f"没有叫这个名字的 LoRA · no such LoRA: {name}")
+        raise NotFound("没有叫这个名字的 LoRA", "no such LoRA", name)
     require_finite(state)
     path = Path(path)
     with atomic_folder(path.parent) as staging:
@@ -121,7 +136,7 @@ def _require_equal(found, expected):
     found = {_with_prefix(place): delta for place, delta in found.items()}
     wrong = set(found) ^ set(expected) or {p for p in found if (found[p] - expected[p]).abs().max() > 0}
     if wrong:
-        raise PaidiffError(f"导出的文件读回来不一样,没有保存 · reads back differently, not saved: {sorted(wrong)[0]}")
+        raise PaidiffError("导出的文件读回来不一样,没有保存", "reads back differently, not saved", sorted(wrong)[0])
 
 
 def _product(down, up, alpha):
@@ -162,7 +177,8 @@ def _file(source):
         source = find(str(source), "lora")
     found = [source / name for name in NAMES if (source / name).is_file()] or sorted(source.glob("*.safetensors"))
     if not found:
-        raise PaidiffError(f"没有找到 LoRA · no LoRA in {source}; 试过 tried: {', '.join(NAMES)}, *.safetensors")
+        tried = f"{', '.join(NAMES)}, *.safetensors"
+        raise NotFound("没有找到 LoRA", f"no LoRA in {source}; 试过 tried", tried)
     return found[0]
 
 

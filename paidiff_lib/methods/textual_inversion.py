@@ -1,7 +1,7 @@
 """Textual Inversion: a new word is taught to a frozen model, a few numbers in all (Gal et al. 2022).
 
 word = TextualInversion(pipe, "<小奶猫>", initializer="猫")
-for step in train(word, CaptionFolder("../data/kitten", captions=False), steps=100, lr=5e-3): ...
+for step in train(word, CaptionFolder("../data/kitten", captions=False), steps=100, learning_rate=5e-3): ...
 draw(pipe, "一只<小奶猫>在草地上")
 word.save("out/kitten")               # the embedding alone, some kilobytes
 word.save_model("out/kitten-model")   # the whole model with the new word in it
@@ -9,8 +9,9 @@ word.save_model("out/kitten-model")   # the whole model with the new word in it
 
 import random
 from pathlib import Path
+from typing import Any
 
-from ..errors import PaidiffError
+from ..errors import NotFound, PaidiffError, Refused, explicit, first_line, require_int, unknown
 from ..files import atomic_folder
 from ..models.save import require_finite, save_pipeline
 from ..models.verify import read_weights
@@ -42,15 +43,21 @@ class TextualInversion(Method):
 
     trains_text, weight_decay = True, 0.0  # decay would pull the word towards the zero vector, which means nothing
 
-    def __init__(self, pipe, token="<小奶猫>", initializer="猫", vectors=1, learnable="object"):
+    @explicit(
+        placeholder_token="token",
+        initializer_token="initializer",
+        num_vectors="vectors",
+        learnable_property="learnable",
+    )
+    def __init__(
+        self, pipe: Any, token: str = "<小奶猫>", initializer: str = "猫", vectors: int = 1, learnable: str = "object"
+    ):
         import torch
 
         super().__init__(pipe)
         if learnable not in TEMPLATES:
-            raise PaidiffError(f"没有这一类 · no such property: {learnable}; 可选 choose from: {', '.join(TEMPLATES)}")
-        room = pipe.tokenizer.model_max_length - 3
-        if vectors not in range(1, room + 1):
-            raise PaidiffError(f"vectors 要在 1 到 {room} 之间 · must be from 1 to {room}: {vectors}")
+            raise unknown("类别", "property", learnable, TEMPLATES)
+        require_int(vectors, 1, pipe.tokenizer.model_max_length - 3, "vectors ", "vectors")
         self.token, self.initializer, self.learnable = token, initializer, learnable
         start = _embeddings(pipe).weight[_one_token(pipe.tokenizer, initializer)].detach().float()
         self.vectors = torch.nn.Parameter(start.repeat(vectors, 1).clone())
@@ -60,13 +67,8 @@ class TextualInversion(Method):
         return {"vectors": self.vectors}
 
     def settings(self):
-        own = {
-            "token": self.token,
-            "initializer": self.initializer,
-            "vectors": len(self.ids),
-            "learnable": self.learnable,
-        }
-        return {**super().settings(), **own}
+        own = {"token": self.token, "initializer": self.initializer, "learnable": self.learnable}
+        return {**super().settings(), **own, "vectors": len(self.ids)}
 
     def caption(self, text):
         if "{}" in text:
@@ -110,20 +112,19 @@ class TextualInversion(Method):
         save_pipeline(self.pipe, folder)
 
 
-def load_embedding(pipe, source, token=None):
+@explicit(name="token", placeholder_token="token")
+def load_embedding(pipe: Any, source: str | Path, token: str | None = None) -> str:
     """Teach a pipeline the word in a file or folder, of ours, of diffusers or of kohya. Returns the token.
 
     token: what to call it; None takes the name in the file. Unlike diffusers' own loader, every vector of a word with
     Chinese or upper-case letters counts: that one would silently use the first only. Raises PaidiffError.
     """
     path = Path(source)
-    path = (
-        next((path / n for n in (FILE, "learned_embeds.bin") if (path / n).is_file()), path) if path.is_dir() else path
-    )
+    path = next((path / name for name in (FILE, "learned_embeds.bin") if (path / name).is_file()), path)
     name, vectors = read_embedding(path)
     token = token or name
     if not token:
-        raise PaidiffError(f"{path.name} 没有写词的名字,请给出 token= · does not name its word: give token=")
+        raise PaidiffError(f"{path.name} 没有写词的名字,请给出 token=", "does not name its word: give token=")
     add_token(pipe, token, vectors)
     return token
 
@@ -140,9 +141,9 @@ def add_token(pipe, token, vectors):
     names = [token, *(f"{token}_{i}" for i in range(1, len(vectors)))]
     _check_new(tokenizer, token, names)
     if vectors.shape[1] != rows.weight.shape[1]:
-        raise PaidiffError(
-            f"词向量是 {vectors.shape[1]} 维,模型要 {rows.weight.shape[1]} 维 · "
-            f"the vectors have width {vectors.shape[1]}, this model needs {rows.weight.shape[1]}"
+        found, needed = vectors.shape[1], rows.weight.shape[1]
+        raise Refused(
+            f"词向量是 {found} 维,模型要 {needed} 维", f"the vectors have width {found}, this model needs {needed}"
         )
     tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
     if len(tokenizer) > len(rows.weight):
@@ -152,20 +153,22 @@ def add_token(pipe, token, vectors):
     rows.data[ids] = vectors.to(rows.device, rows.dtype)
     read = tokenizer(pipe.maybe_convert_prompt(token, tokenizer), add_special_tokens=False)["input_ids"]
     if read != ids:
-        raise PaidiffError(f"分词器读不出这个新词 · the tokenizer does not read the new word: {token}: {read} != {ids}")
+        detail = f"{token}: {read} != {ids}"
+        raise PaidiffError("分词器读不出这个新词", "the tokenizer does not read the new word", detail)
     return ids
 
 
 def _check_new(tokenizer, token, names):
     if not token.strip() or token != token.strip() or any(c.isspace() for c in token):
         raise PaidiffError(
-            f"占位词不能是空的,也不能有空格 · the placeholder must not be empty or hold spaces: {token!r}"
+            "占位词不能是空的,也不能有空格", "the placeholder must not be empty or hold spaces", repr(token)
         )
     known = [name for name in names if name in tokenizer.get_vocab()]
     if known:
         raise PaidiffError(
-            f"词表里已经有 {known[0]},换一个占位词,或重新 load 模型 · {known[0]} is in the vocabulary already: "
-            f"choose another placeholder, or load the model anew"
+            f"词表里已经有 {known[0]},换一个占位词,或重新 load 模型",
+            f"{known[0]} is in the vocabulary already",
+            "choose another placeholder, or load the model anew",
         )
 
 
@@ -175,13 +178,13 @@ def _one_token(tokenizer, word):
     if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
         return ids[0]
     if tokenizer.unk_token_id in ids or not ids:
-        raise PaidiffError(
-            f"词表里没有初始词 · the initializer is not in the vocabulary: {word!r}; 试试 try 猫, 狗, 花"
-        )
+        advice = f"{word!r}; 试试 try 猫, 狗, 花"
+        raise NotFound("词表里没有初始词", "the initializer is not in the vocabulary", advice)
     parts = " ".join(tokenizer.convert_ids_to_tokens(ids))
     raise PaidiffError(
-        f"初始词要正好是一个词元,{word} 有 {len(ids)} 个,用其中一个:{parts} · the initializer must be one token, "
-        f"{word} is {len(ids)}; take one of them: {parts}"
+        f"初始词要正好是一个词元,{word} 有 {len(ids)} 个,用其中一个:{parts}",
+        f"the initializer must be one token, {word} is {len(ids)}; take one of them",
+        parts,
     )
 
 
@@ -198,6 +201,5 @@ def read_embedding(path):
         else:
             ((name, vectors),) = state.items()
     except Exception as error:  # a missing file, damage, a pickle with code in it, or any other layout
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"词向量读不出来 · cannot read the embedding {path}: {reason}") from error
+        raise Refused("词向量读不出来", f"cannot read the embedding {path}", first_line(error)) from error
     return None if name == "emb_params" else name, vectors.detach().float().reshape(-1, vectors.shape[-1])

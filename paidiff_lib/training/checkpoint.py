@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ..errors import PaidiffError
+from ..errors import NotFound, PaidiffError, Refused
 from ..files import digest, flush, replace_folder
 
 MANIFEST = "manifest.json"
@@ -36,10 +36,19 @@ class Store:
         path = self.folder / name
         if not verifies(path):
             there = ", ".join(self.names()) or "-"
-            raise PaidiffError(
-                f"没有完好的检查点 {name} · no intact checkpoint {name} in {self.folder}; 有 there are: {there}"
+            raise NotFound(
+                f"没有完好的检查点 {name}", f"no intact checkpoint {name} in {self.folder}; 有 there are", there
             )
         return path
+
+    def to_resume(self, resume):
+        """The checkpoint that a run goes on from, a Path, or None. resume: see TrainingConfig. Raises PaidiffError."""
+        if resume is False and self.names():
+            raise Refused(
+                f"{self.folder} 里已有检查点,换一个文件夹或先移走",
+                f"{self.folder} already holds checkpoints: choose another folder or move them away",
+            )
+        return self.find(resume) if isinstance(resume, str) else self.newest()
 
     def save(self, step, write):
         """Make checkpoint-<step> from what `write(folder)` puts there. Returns its path. Raises PaidiffError."""
@@ -47,8 +56,8 @@ class Store:
         staging = self.folder / f".staging-{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob("*.staging-*"):  # of a run that was killed
-                shutil.rmtree(left)
+            for leftover in self.folder.glob("*.staging-*"):  # of a run that was killed
+                shutil.rmtree(leftover)
             staging.mkdir()
             write(staging)
             seal(staging)
@@ -56,7 +65,9 @@ class Store:
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise PaidiffError(
-                f"检查点没有存成,上一个还在 · the checkpoint was not saved, the one before it is still there: {error}"
+                "检查点没有存成,上一个还在",
+                "the checkpoint was not saved, the one before it is still there",
+                str(error),
             ) from error
         if verifies(target):
             self._rotate(target)

@@ -1,77 +1,113 @@
-"""The settings of a training run."""
+"""The settings of a training run, and what the training commands call them: the one list of both."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Real
 
-from ..errors import PaidiffError
+from ..errors import PaidiffError, unknown
 
-SCHEDULES = ["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"]
+SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
+PRECISIONS = ("no", "fp16", "bf16")
+OLD_NAMES = {  # in checkpoints and calls from before November 2026
+    "lr": "learning_rate",
+    "batch": "batch_size",
+    "accumulate": "gradient_accumulation_steps",
+    "schedule": "lr_scheduler",
+    "warmup": "warmup_steps",
+    "cycles": "lr_cycles",
+    "power": "lr_power",
+    "min_snr": "snr_gamma",
+    "dropout": "caption_dropout",
+    "clip": "max_grad_norm",
+    "precision": "mixed_precision",
+    "checkpointing": "gradient_checkpointing",
+    "every": "save_every",
+    "prompts": "sample_prompts",
+}
 
-FREE = {
-    "steps",
-    "every",
-    "keep",
-    "resume",
-    "cache",
-    "sample_every",
-    "prompts",
-    "checkpointing",
-}  # may change on the way
+
+def setting(default, text, flag=None, **metadata):
+    """A field of TrainingConfig. text: what it is, for --help. flag: its name on the command line, None for none there.
+
+    least: of a whole number. free: it may change when a run is continued. flag_type, flag_default: where the flag's differ.
+    """
+    return field(default=default, metadata={"help": text, "flag": flag, **metadata})
 
 
 @dataclass
-class Settings:
-    """Everything about a run but its method and its data."""
+class TrainingConfig:
+    """Everything about a run but its method and its data. None leaves a setting to the method or the device."""
 
-    steps: int = 1000  # updates of the weights
-    lr: float = 1e-4  # learning rate, at its highest
-    seed: int = 0
-    batch: int = 1  # pictures at once, on each device
-    accumulate: int = 1  # batches to an update
-    schedule: str = "constant"  # of the learning rate, by diffusers' names
-    warmup: int = 0  # updates until the learning rate is reached
-    cycles: int = 1  # of cosine_with_restarts
-    power: float = 1.0  # of polynomial
-    min_snr: float | None = None  # gamma of Hang et al. 2023, e.g. 5; None weighs all timesteps alike
-    dropout: float | None = None  # share of captions left out; None is the method's own
-    ema: float | None = None  # decay of a running mean of the weights, e.g. 0.999; the mean is what remains
-    clip: float | None = 1.0  # longest gradient
-    weight_decay: float | None = None  # None is the method's own
-    precision: str | None = None  # "no", "fp16", "bf16"; None suits the device
-    checkpointing: bool = False  # computes activations twice: slower, less memory
-    every: int = 500  # updates between checkpoints
-    keep: int = 2  # checkpoints kept
-    resume: bool | str = True  # from the newest checkpoint; a name takes that one; False starts anew
-    cache: str | None = None  # a folder for latents and embeddings; None keeps them in memory
-    sample_every: int = 0  # updates between sample pictures
-    prompts: list = field(default_factory=list)  # of the sample pictures
+    steps: int = setting(1000, "更新多少次 · updates of the weights", "max_train_steps", least=1, free=True)
+    learning_rate: float = setting(1e-4, "学习率 · learning rate, at its highest", "learning_rate")
+    seed: int = setting(0, "随机种子 · same seed, same result", "seed", least=0)
+    batch_size: int = setting(1, "每批图片数 · pictures at once, on each device", "train_batch_size", least=1)
+    gradient_accumulation_steps: int = setting(
+        1, "几批更新一次 · batches to an update", "gradient_accumulation_steps", least=1
+    )
+    lr_scheduler: str = setting(
+        "constant", "学习率曲线 · schedule of the learning rate, by diffusers' names", "lr_scheduler"
+    )
+    warmup_steps: int = setting(
+        0, "预热多少次更新 · updates until the learning rate is reached", "lr_warmup_steps", least=0
+    )
+    lr_cycles: int = setting(1, "重启几次 · cycles of cosine_with_restarts")
+    lr_power: float = setting(1.0, "多项式的次数 · power of polynomial")
+    snr_gamma: float | None = setting(
+        None, "min-SNR 加权,常用 5 · min-SNR weighting (Hang et al. 2023), usually 5; off unless given", "snr_gamma"
+    )
+    caption_dropout: float | None = setting(None, "多少说明换成空的 · share of captions left out; the method's own")
+    ema: float | None = setting(None, "滑动平均的衰减,如 0.999 · decay of a running mean of the weights, which remains")
+    max_grad_norm: float | None = setting(1.0, "梯度最长多少 · longest gradient", "max_grad_norm", flag_type=float)
+    weight_decay: float | None = setting(None, "权重衰减 · weight decay of AdamW; the method's own")
+    mixed_precision: str | None = setting(None, "精度 · no, fp16, bf16; what suits the device", "mixed_precision")
+    gradient_checkpointing: bool = setting(
+        False, "省显存,慢一些 · less memory, slower", "gradient_checkpointing", free=True
+    )
+    save_every: int = setting(
+        500, "几次更新存一次 · updates between checkpoints", "checkpointing_steps", least=1, free=True
+    )
+    keep: int = setting(2, "留几个检查点 · checkpoints kept", "checkpoints_total_limit", least=1, free=True)
+    resume: bool | str = setting(
+        True,
+        "从哪里接着练 · where to go on: latest, checkpoint-N, none",
+        "resume_from_checkpoint",
+        flag_type=str,
+        flag_default="latest",
+        free=True,
+    )
+    cache: str | None = setting(
+        None, "编码结果放哪里 · keep latents and embeddings here; in memory unless given", "cache_dir", free=True
+    )
+    sample_every: int = setting(
+        0, "几次更新画一次 · updates between sample pictures", "validation_steps", least=0, free=True, flag_default=500
+    )
+    sample_prompts: list[str] | tuple[str, ...] = setting(
+        (),
+        "训练中画这句 · a prompt to draw on the way and at the end",
+        "validation_prompt",
+        free=True,
+        flag_type=str | None,
+        flag_default=None,
+    )
 
     def check(self):
         """Raise PaidiffError on a setting that cannot work."""
-        whole = {
-            "steps": 1,
-            "batch": 1,
-            "accumulate": 1,
-            "every": 1,
-            "keep": 1,
-            "warmup": 0,
-            "sample_every": 0,
-            "seed": 0,
-        }
-        for name, least in whole.items():
+        for name, least in ((f.name, f.metadata["least"]) for f in fields(self) if "least" in f.metadata):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise PaidiffError(
-                    f"{name} 要是不小于 {least} 的整数 · must be a whole number, {least} or more: {value}"
+                    f"{name} 要是不小于 {least} 的整数", f"must be a whole number, {least} or more", str(value)
                 )
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise PaidiffError(f"学习率要大于 0 · the learning rate must be above 0: {self.lr}")
-        if self.schedule not in SCHEDULES:
-            raise PaidiffError(
-                f"没有这种学习率曲线 · no schedule {self.schedule}; 可选 choose from: {', '.join(SCHEDULES)}"
-            )
-        if self.precision not in (None, "no", "fp16", "bf16"):
-            raise PaidiffError(f"没有这种精度 · no precision {self.precision}; 可选 choose from: no, fp16, bf16")
+        rate = self.learning_rate
+        if not (isinstance(rate, Real) and math.isfinite(rate) and rate > 0):
+            raise PaidiffError("学习率要大于 0", "the learning rate must be above 0", str(rate))
+        if self.lr_scheduler not in SCHEDULES:
+            raise unknown("学习率曲线", "learning rate schedule", self.lr_scheduler, SCHEDULES)
+        if self.mixed_precision not in (None, *PRECISIONS):
+            raise unknown("精度", "precision", self.mixed_precision, PRECISIONS)
 
     def identity(self):
-        return {name: value for name, value in asdict(self).items() if name not in FREE}
+        """What a run must agree on with the run that it continues: all but what is free."""
+        free = {f.name for f in fields(self) if f.metadata.get("free")}
+        return {name: value for name, value in asdict(self).items() if name not in free}

@@ -1,21 +1,18 @@
 """A data set through the frozen encoders, made once and kept: latents, embeddings, conditions."""
 
 import hashlib
-import os
 from pathlib import Path
 
-from ..data.folder import _key
+from ..data.folder import hash_of
 from ..errors import PaidiffError
+from ..files import atomic_file
 from ..models.encode import digest_of, encode_captions, encode_picture, native_size
-
-# --- what the encoders make of it -------------------------------------------------------------------------------
 
 
 class Cache:
     """Tensors by key, in memory, or in `folder` where they outlive the process.
 
-    A file is its own sha256 and the tensors; it is written beside its place and then moved there, so a reader sees
-    all of it or nothing, and a damaged one is made again.
+    A file is its own sha256 and the tensor: a damaged one is made again.
     """
 
     def __init__(self, folder=None):
@@ -47,9 +44,8 @@ class Cache:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         raw = save({"tensor": tensor.contiguous()})
-        staging = path.with_suffix(f".{os.getpid()}.part")  # two processes may fill one cache
-        staging.write_bytes(hashlib.sha256(raw).digest() + raw)
-        os.replace(staging, path)
+        with atomic_file(path) as staging:
+            staging.write_bytes(hashlib.sha256(raw).digest() + raw)
 
 
 class LatentCache:
@@ -64,13 +60,11 @@ class LatentCache:
         self.pipe, self.data, self.cache, self.conditioned = pipe, data, Cache(cache), condition
         self.size = data.size or native_size(pipe)
         if self.size % pipe.vae_scale_factor:
-            raise PaidiffError(
-                f"边长要是 {pipe.vae_scale_factor} 的倍数 · the size must be a multiple of {pipe.vae_scale_factor}: {self.size}"
-            )
-        halves = filter(
-            None, (pipe.vae.encoder, pipe.vae.quant_conv)
-        )  # a better decoder leaves the latents as they are
-        self._vae = _key(*map(digest_of, halves))
+            scale = pipe.vae_scale_factor
+            raise PaidiffError(f"边长要是 {scale} 的倍数", f"the size must be a multiple of {scale}", str(self.size))
+        # a better decoder leaves the latents as they are
+        halves = filter(None, (pipe.vae.encoder, pipe.vae.quant_conv))
+        self._vae = hash_of(*map(digest_of, halves))
         self._encoder = digest_of(pipe.text_encoder) if text else None
         for index in range(len(data)):
             for variant in data.variants(index):
@@ -80,28 +74,35 @@ class LatentCache:
             for caption in dict.fromkeys([*captions, *map(data.caption, range(len(data)))]):
                 self.embedding(caption)
 
+    def latents(self, examples):
+        """A sample of the latent of each (index, variant), scaled for the UNet: (B, C, h, w) float32 on the CPU."""
+        import torch
+
+        mean, std = torch.stack([self.moments(*example) for example in examples]).unbind(1)
+        return (mean + std * torch.randn(mean.shape)) * self.pipe.vae.config.scaling_factor
+
     def moments(self, index, variant):
         """Mean and std of the latent of a picture, (2, C, h, w) float32 on the CPU: a sample is mean + std * noise."""
-        key = _key("latent", self.data.digest(index), variant, self.size, self._vae)
-        return self.cache.get(key, lambda: encode_picture(self.pipe, self.data.picture(index, self.size, variant)))
+        key = hash_of("latent", self.data.digest(index), variant, self.size, self._vae)
+        return self.cache.get(key, lambda: encode_picture(self.pipe, self.data.image(index, self.size, variant)))
 
     def condition(self, index, variant):
         """What steers a picture, (3, H, W) uint8."""
-        key = _key("condition", self.data.digest(index), variant, self.size, self.conditioned.__name__)
-        return self.cache.get(key, lambda: _to_bytes(self.conditioned(self.data.picture(index, self.size, variant))))
+        key = hash_of("condition", self.data.digest(index), variant, self.size, self.conditioned.__name__)
+        return self.cache.get(key, lambda: _to_bytes(self.conditioned(self.data.image(index, self.size, variant))))
 
     def embedding(self, caption):
         """Hidden states of a caption, (tokens, width) float32 on the CPU."""
         pipe = self.pipe
-        key = _key("text", caption, self._encoder, pipe.tokenizer.get_added_vocab(), str(pipe.text_encoder.dtype))
-        return self.cache.get(key, lambda: _frozen_embedding(self.pipe, caption))
+        key = hash_of("text", caption, self._encoder, pipe.tokenizer.get_added_vocab(), str(pipe.text_encoder.dtype))
+        return self.cache.get(key, lambda: _frozen_embedding(pipe, caption))
 
 
-def _to_bytes(picture):
+def _to_bytes(image):
     import numpy as np
     import torch
 
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
 def _frozen_embedding(pipe, caption):

@@ -1,0 +1,128 @@
+"""How a training is started: `fit` runs it, `train` hands over every step.
+
+losses = fit(lora, "data/porcelain", steps=240, learning_rate=3e-3)
+for step in train(lora, data, steps=240, learning_rate=3e-3, output="out/run"):
+    print(step.index, step.loss)
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import fields
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from ..data.folder import CaptionFolder, Mixed
+from ..display import show, watch
+from ..errors import explicit
+from ..methods.base import Method
+from .config import OLD_NAMES, TrainingConfig
+from .loop import Step, Trainer
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+class Steps:
+    """What `train` returns: an iterator of the steps of a run. It says so if nobody has ever asked it for one."""
+
+    def __init__(self, trainer: Trainer):
+        self.total, self._asked, self._steps = trainer.config.steps, False, trainer.run()
+
+    def __iter__(self) -> "Steps":
+        return self
+
+    def __next__(self) -> Step:
+        self._asked = True
+        return next(self._steps)
+
+    def close(self):
+        """End the run, as leaving the loop does: it is saved where it has an output."""
+        self._asked = True
+        self._steps.close()
+
+    def __del__(self):
+        if not self._asked and not sys.is_finalizing():
+            print(
+                "训练还没有开始:train(...) 要写在 for 里,或改用 fit(...) · "
+                "this training has not begun: train(...) belongs in a for loop; fit(...) runs by itself"
+            )
+
+
+@explicit(**OLD_NAMES)
+def train(
+    method: Method,
+    data: CaptionFolder | Mixed | str | Path,
+    steps: int = 1000,
+    learning_rate: float = 1e-4,
+    seed: int = 0,
+    output: str | Path | None = None,
+    *,
+    batch_size: int = 1,
+    gradient_accumulation_steps: int = 1,
+    lr_scheduler: str = "constant",
+    warmup_steps: int = 0,
+    lr_cycles: int = 1,
+    lr_power: float = 1.0,
+    snr_gamma: float | None = None,
+    caption_dropout: float | None = None,
+    ema: float | None = None,
+    max_grad_norm: float | None = 1.0,
+    weight_decay: float | None = None,
+    mixed_precision: str | None = None,
+    gradient_checkpointing: bool = False,
+    save_every: int = 500,
+    keep: int = 2,
+    resume: bool | str = True,
+    cache: str | Path | None = None,
+    sample_every: int = 0,
+    sample_prompts: Sequence[str] = (),
+) -> Steps:
+    """Train `method` on `data`, step by step: iterate over what this returns; a Step comes after every update.
+
+    data: a CaptionFolder, or a folder that is to be one. steps: updates of the weights, each from batch_size times
+    gradient_accumulation_steps pictures. output: a folder for checkpoints, one every `save_every` steps, the newest `keep`
+    of them; a run that finds some there goes on from the newest intact one, or from the one that `resume` names, and ends
+    with the weights of a run that was never stopped: bit for bit on one machine with a CPU. The other settings are
+    explained in TrainingConfig.
+    An interrupt (Ctrl-C, SIGTERM, leaving the loop) ends after the current step and saves. Raises PaidiffError, at once
+    where a setting or the data are at fault.
+    """
+    given = locals()
+    config = TrainingConfig(**{setting.name: given[setting.name] for setting in fields(TrainingConfig)})
+    config.check()
+    data = CaptionFolder(data) if isinstance(data, (str, Path)) else data
+    return Steps(Trainer(method, data, config, output))
+
+
+def takes_parameters_of(other: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """A decorator: the function has the parameters of another one, for readers, tab completion and type checkers too."""
+
+    def decorate(function):
+        @wraps(function)
+        def same(*args, **kwargs):
+            return function(*args, **kwargs)
+
+        returns = signature(function).return_annotation
+        same.__signature__ = signature(other).replace(return_annotation=returns)
+        same.__annotations__ = {**other.__annotations__, "return": returns}
+        return same
+
+    return decorate
+
+
+@explicit(**OLD_NAMES)
+@takes_parameters_of(train)
+def fit(*args, **kwargs) -> list[float]:
+    """Train as `train` does, from start to end, and show how far it is. Returns the loss of every step.
+
+    Sample pictures are shown as they are drawn. An interrupt saves, where there is an output. Raises PaidiffError.
+    """
+    losses = []
+    with closing(train(*args, **kwargs)) as steps:
+        for step in watch(steps, steps.total):
+            losses.append(step.loss)
+            if step.images:
+                show(step.images)
+    return losses
