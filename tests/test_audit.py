@@ -178,10 +178,10 @@ def folder(tmp_path):
     return folder
 
 
-def write_manifest(folder, *more, start=b""):
-    """metadata.jsonl with the good pictures and `more` lines between them: bytes, or what JSON says of them."""
+def write_manifest(folder, *lines, start=b""):
+    """metadata.jsonl with the good pictures and `lines` between them: bytes, or what JSON says of them."""
     good = [json.dumps({"file_name": name, "text": text}, ensure_ascii=False).encode() for name, text in GOOD.items()]
-    lines = [line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() for line in more]
+    lines = [line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() for line in lines]
     (folder / "metadata.jsonl").write_bytes(start + b"\n".join([*good[:2], *lines, good[2]]) + b"\n")
 
 
@@ -325,7 +325,7 @@ def test_another_model_reads_less(folder, tiny_folder):
 
 def test_captions_may_be_missing_where_none_are_needed(tmp_path):
     noise(1).save(tmp_path / "a.png")
-    assert not CaptionFolder(tmp_path, captions=False).audit().findings
+    assert not audit(tmp_path, captions=False).findings
     assert audit(tmp_path).counts() == {"no_caption": 1}
 
 
@@ -356,11 +356,11 @@ def test_a_hundred_malformed_inputs_at_once(paidiff, everything, tmp_path):
     before = hashes(everything)
     done = paidiff("audit", everything, "--sheet", tmp_path / "sheet.png")
     assert done.returncode == 1 and done.stderr == "", done.stderr
-    told = done.stdout.splitlines()
+    printed = done.stdout.splitlines()
     asked = [kind for _, kind in LINES.values()] + [kind for _, _, kind in FILES.values()]
     assert sum(kind in FAULTS for kind in asked) >= 60
-    assert sum(line.startswith("✗") for line in told) >= sum(kind in FAULTS for kind in asked)
-    assert told[-1].startswith(str(everything)) and "Traceback" not in done.stdout and "\x1b" not in done.stdout
+    assert sum(line.startswith("✗") for line in printed) >= sum(kind in FAULTS for kind in asked)
+    assert printed[-1].startswith(str(everything)) and "Traceback" not in done.stdout and "\x1b" not in done.stdout
     assert all(f" {i} [red]{name}: " in done.stdout for i, (name, *_) in enumerate(FILES.values()) if i % 2 and i < 31)
     assert hashes(everything) == before
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -419,8 +419,8 @@ def test_training_refuses_or_skips_and_says_so(folder, tiny, capsys):
         start(CaptionFolder(folder))
     write_manifest(folder, {"file_name": "no.png", "text": "猫"}, {"file_name": "cut.png", "text": "猫"})
     assert start(CaptionFolder(folder, skip_faults=True)).index == 1
-    told = capsys.readouterr().out
-    assert "left out 2" in told and "metadata.jsonl:3: " in told and "cut.png: " in told
+    printed = capsys.readouterr().out
+    assert "left out 2" in printed and "metadata.jsonl:3: " in printed and "cut.png: " in printed
 
 
 def test_nothing_is_left(tmp_path):

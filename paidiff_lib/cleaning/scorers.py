@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from ..data.images import square
-from ..errors import PaidiffError
 from ..models.encode import digest_of
 from .quality_model import DETECTORS, SIZE, TextTower, curator
 
@@ -73,12 +72,8 @@ class SafetyChecker:
 
 def _load(kind, name):
     from ..models.download import online
-    from ..models.load import device, quiet
+    from ..models.load import device, opening
 
-    try:
-        with quiet():
-            part = kind.from_pretrained(name, local_files_only=not online())
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"没有找到 · cannot load {name}: {reason}") from error
+    with opening("没有找到", "cannot load", name):
+        part = kind.from_pretrained(name, local_files_only=not online())
     return part.to(device()).eval() if isinstance(part, torch.nn.Module) else part
