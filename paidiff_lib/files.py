@@ -3,8 +3,9 @@
 import hashlib
 import os
 import shutil
+import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from .errors import NotFound, Refused, first_line
@@ -32,7 +33,8 @@ def data_folder():
 
 def _data_places():
     yield Path(__file__).resolve().parents[1] / "data"
-    wheel = find_spec(PACKAGE)
+    here = Path.cwd()  # where a stranger may have written, and where Python looks for modules: not we
+    wheel = PathFinder.find_spec(PACKAGE, [place for place in sys.path if place and Path(place).resolve() != here])
     yield from (Path(place) / "data" for place in (wheel.submodule_search_locations if wheel else ()))
     yield Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "paidiff/data"
 

@@ -1,5 +1,7 @@
 """What gives a picture its numbers: the embedded curator, and by name a real CLIP and the real safety checker."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -71,9 +73,13 @@ class SafetyChecker:
 
 
 def _load(kind, name):
+    from huggingface_hub import snapshot_download
+
     from ..models.download import online
     from ..models.load import device, opening
 
     with opening("没有找到", "cannot load", name):
-        part = kind.from_pretrained(name, local_files_only=not online())
+        if not online() and not Path(name).is_dir():  # for some files transformers asks the hub, whatever it is told
+            name = snapshot_download(str(name), local_files_only=True)
+        part = kind.from_pretrained(name)
     return part.to(device()).eval() if isinstance(part, torch.nn.Module) else part
