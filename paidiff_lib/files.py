@@ -3,11 +3,12 @@
 import hashlib
 import os
 import shutil
+import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-from .errors import PaidiffError
+from .errors import NotFound, Refused, first_line
 
 ASSETS = Path(__file__).with_name("assets")  # the font and the gallery's prompts, package data
 PACKAGE = "paidiff_mini_zh"  # of the wheel that carries the small model and the lessons' sets
@@ -23,15 +24,17 @@ def data_folder():
     for place in places:
         if (place / "models").is_dir():
             return place
-    raise PaidiffError(
-        f"没有找到课程的数据和小模型,装上它,或用 PAIDIFF_DATA 指一个文件夹 · no data and no small model: pip install "
-        f"paidiff-mini-zh, or name a folder in PAIDIFF_DATA; 找过 looked in: {', '.join(map(str, places))}"
+    raise NotFound(
+        "没有找到课程的数据和小模型,装上它,或用 PAIDIFF_DATA 指一个文件夹",
+        "no data and no small model: pip install paidiff-mini-zh, or name a folder in PAIDIFF_DATA",
+        f"找过 looked in: {', '.join(map(str, places))}",
     )
 
 
 def _data_places():
     yield Path(__file__).resolve().parents[1] / "data"
-    wheel = find_spec(PACKAGE)
+    here = Path.cwd()  # where a stranger may have written, and where Python looks for modules: not we
+    wheel = PathFinder.find_spec(PACKAGE, [place for place in sys.path if place and Path(place).resolve() != here])
     yield from (Path(place) / "data" for place in (wheel.submodule_search_locations if wheel else ()))
     yield Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "paidiff/data"
 
@@ -51,6 +54,12 @@ def flush(path):
         os.close(handle)
 
 
+def replace_file(staging, path):
+    """Put a finished file in its place, whatever was there."""
+    flush(staging)
+    os.replace(staging, path)
+
+
 def replace_folder(staging, target):
     """Put a sealed folder in its place. One that is there already (the same step, saved again) goes afterwards."""
     stale = target.with_name(f".stale-{target.name}")
@@ -62,15 +71,21 @@ def replace_folder(staging, target):
     shutil.rmtree(stale, ignore_errors=True)
 
 
+def add_files(staging, folder, names):
+    """Move files from one folder to another, one rename each; what else is there stays."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        replace_file(staging / name, folder / name)
+    flush(folder)
+
+
 @contextmanager
 def atomic_file(path):
     """A staging path beside the file `path`, which it replaces when the block ends well. After an error nothing has changed."""
-    path = Path(path)
-    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
+    staging = _beside(path, ".part")
     try:
         yield staging
-        flush(staging)
-        os.replace(staging, path)
+        replace_file(staging, path)
     finally:
         staging.unlink(missing_ok=True)
 
@@ -81,39 +96,46 @@ def atomic_folder(folder):
 
     Files in `folder` that the block did not write stay. After an error nothing has changed.
     """
-    folder = Path(folder)
-    staging = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
+    with _staging_folder(folder) as staging:
         yield staging
-        for path in sorted(p for p in staging.rglob("*") if p.is_file()):
-            flush(path)
-            target = folder / path.relative_to(staging)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        add_files(staging, Path(folder), sorted(p.relative_to(staging) for p in staging.rglob("*") if p.is_file()))
 
 
 @contextmanager
 def new_folder(folder, size):
-    """A staging folder beside `folder` that takes its place when the block ends well. Raises PaidiffError."""
+    """A staging folder that takes the place of `folder` when the block ends well. size: bytes that it needs.
+
+    Raises Refused if there is something already, or if it cannot be written.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PaidiffError(f"{folder} 已经有东西了,换一个新文件夹 · already holds something: choose a new folder")
-    staging = folder.absolute().with_name(f".{folder.absolute().name}-{os.getpid()}")
+        raise Refused(f"{folder} 已经有东西了,换一个新文件夹", "already holds something: choose a new folder")
     try:
-        staging.mkdir(parents=True)
-        free = shutil.disk_usage(staging).free
-        if free < size * 1.02:
-            raise PaidiffError(
-                f"磁盘放不下:要 {size / 1e9:.1f} GB,只有 {free / 1e9:.1f} GB · the disk is too full: "
-                f"{size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-            )
-        yield staging
-        os.replace(staging, folder)
+        with _staging_folder(folder) as staging:
+            free = shutil.disk_usage(staging).free
+            if free < size * 1.02:
+                raise Refused(
+                    f"磁盘放不下:要 {size / 1e9:.1f} GB,只有 {free / 1e9:.1f} GB",
+                    f"the disk is too full: {size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free",
+                )
+            yield staging
+            os.replace(staging, folder)
     except (OSError, RuntimeError) as error:  # torch says RuntimeError where a file cannot be written
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise PaidiffError(f"写不了 {folder} · cannot write it: {reason}") from error
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise Refused(f"写不了 {folder}", "cannot write it", reason) from error
+
+
+@contextmanager
+def _staging_folder(folder):
+    staging = _beside(folder)
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _beside(path, suffix=""):
+    """A hidden name in the same folder, so that a rename is enough, and this process's own."""
+    path = Path(path).absolute()
+    return path.with_name(f".{path.name}-{os.getpid()}{suffix}")

@@ -1,36 +1,52 @@
 """Prompt and seed -> picture: one short call over a stock pipeline."""
 
-import math
+from collections.abc import Sequence
 from functools import partial
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
-from .errors import PaidiffError
+from .errors import PaidiffError, explicit, require_int
 from .memory import is_small, pictures_at_once
 from .models.encode import native_size
 from .prompts import check_prompt
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 STEPS = 20
 GUIDANCE = 3.0  # where the small model follows prompts best
 PUBLISHED = 5.0  # in the WebUI of the published models
 BATCH = 8  # pictures sampled at once, or fewer where the memory is short: enough to keep a CPU busy
-SIZES = range(64, 2049)
-SEEDS = range(2**63)  # what torch's generator takes without wrapping round
+SMALLEST, LARGEST = 64, 2048  # pixels of a side
+LAST_SEED = 2**63 - 1  # what torch's generator takes without wrapping round
 
 
-def draw(pipe, prompt, seed=0, steps=STEPS, guidance=None, negative_prompt=None, size=None, n=1):
+@explicit(num_inference_steps="steps", guidance_scale="guidance", width="size", height="size", generator="seed")
+def draw(
+    pipe: Any,
+    prompt: str | Sequence[str],
+    seed: int | Sequence[int] = 0,
+    steps: int = STEPS,
+    guidance: float | None = None,
+    negative_prompt: str | None = None,
+    size: tuple[int, int] | None = None,
+    n: int = 1,
+) -> "Image.Image | list[Image.Image]":
     """Draw pictures, after printing readable hints about the prompt (see check_prompt).
 
-    prompt: a string, or a list of strings. n: pictures for each prompt, with seeds seed, seed + 1, ...
-    size: (width, height); None is the model's own size. guidance: None is what suits the model, 3 or 5.
-    Returns one PIL picture for one prompt and n=1, else a list, all pictures of the first prompt first.
+    prompt: a string, or a list of strings. seed: 0 or more; a list holds one for each prompt, or many for a single one.
+    n: pictures for each prompt, with seeds seed, seed + 1, ... guidance: None is what suits the model, 3 or 5.
+    size: (width, height); None is the model's own size.
+    Returns one PIL picture for one prompt, one seed and n=1, else a list, all pictures of the first prompt first.
     A picture depends on its own prompt and seed, not on its neighbours; the size of a batch changes rounding only. Raises PaidiffError.
     """
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    check_settings(seed=seed, steps=steps, guidance=guidance, size=size, n=n)
+    prompts, seeds = _paired(prompt, seed)
+    check_settings(steps=steps, guidance=guidance, size=size, n=n)
     texts = [*prompts, negative_prompt] if negative_prompt else prompts
     for hint in dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)):
         print(hint)
-    pictures = sample(pipe, prompts, seed, steps, guidance, negative_prompt, size, n)
-    return pictures[0] if isinstance(prompt, str) and n == 1 else pictures
+    pictures = sample(pipe, prompts, seeds, steps, guidance, negative_prompt, size, n)
+    return pictures[0] if isinstance(prompt, str) and not _is_list(seed) and n == 1 else pictures
 
 
 def sample(
@@ -38,21 +54,19 @@ def sample(
 ):
     """As draw, for a list of prompts, without checks and hints. Returns a list of PIL images.
 
-    seed, negative_prompt: one, or a list with one for each prompt. images: what an img2img pipeline starts from or a
-    ControlNet follows, one for each prompt; a tuple for several ControlNets. kwargs: the pipeline's own arguments.
+    seed, negative_prompt, images: one, or a list with one for each prompt. images: what an img2img pipeline starts from
+    or a ControlNet follows; a tuple for several ControlNets. kwargs: the pipeline's own arguments.
     """
-    seeds = seed if isinstance(seed, list) else [seed] * len(prompts)
-    negatives = negative_prompt if isinstance(negative_prompt, list) else [negative_prompt or ""] * len(prompts)
     guidance = guidance_of(pipe) if guidance is None else guidance
+    columns = (_for_each(value, prompts) for value in (negative_prompt or "", seed, images))
+    jobs = [(*texts, first + i, image) for *texts, first, image in zip(prompts, *columns) for i in range(n)]
     run_batch = getattr(pipe, "run_batch", partial(run_diffusers_batch, pipe))
-    order = [i for i in range(len(prompts)) for _ in range(n)]
-    jobs = [(prompts[i], negatives[i], seeds[i] + place % n) for place, i in enumerate(order)]
     drawn, at_once = [], batch_size(pipe, size)
     for start in range(0, len(jobs), at_once):
-        batch = slice(start, start + at_once)
+        texts, negatives, seeds, sources = map(list, zip(*jobs[start : start + at_once]))
         if images is not None:
-            kwargs["image"] = [_several(images[i]) for i in order[batch]]
-        drawn += run_batch(*map(list, zip(*jobs[batch])), steps, guidance, size, **kwargs)
+            kwargs["image"] = [list(source) if isinstance(source, tuple) else source for source in sources]
+        drawn += run_batch(texts, negatives, seeds, steps, guidance, size, **kwargs)
     return drawn
 
 
@@ -71,47 +85,17 @@ def run_diffusers_batch(pipe, prompts, negative_prompts, seeds, steps, guidance,
 
 
 def batch_size(pipe, size=None):
-    """How many images to draw at once: BATCH, or fewer where the memory is short."""
-    if hasattr(pipe, "run_batch"):
-        return min(pipe.note["at_once"], BATCH)
+    """How many images to draw at once: BATCH, or fewer where the memory is short. A pipeline of another kind says so."""
+    if hasattr(pipe, "images_at_once"):
+        return min(pipe.images_at_once, BATCH)
     return pictures_at_once(pipe, max(size or [native_size(pipe)]), BATCH)
 
 
-def _several(image):
-    return list(image) if isinstance(image, tuple) else image
-
-
 def guidance_of(pipe):
-    """The guidance that suits a model."""
-    if hasattr(pipe, "run_batch"):  # an exported model, which says so itself
+    """The guidance that suits a model. A pipeline of another kind than diffusers' says so itself."""
+    if hasattr(pipe, "guidance"):
         return pipe.guidance
     return GUIDANCE if is_small(pipe) else PUBLISHED
-
-
-def check_settings(seed=0, steps=STEPS, guidance=None, size=None, n=1):
-    """Raise PaidiffError, in one clear line, on a setting that cannot give a picture."""
-    if seed not in SEEDS:
-        raise PaidiffError(f"种子要是 0 或更大的整数 · the seed must be a whole number, 0 or more: {seed}")
-    if steps not in range(1, 1001):
-        raise PaidiffError(f"步数要在 1 到 1000 之间 · steps must be from 1 to 1000: {steps}")
-    if guidance is not None and not (math.isfinite(guidance) and 0 <= guidance <= 50):
-        raise PaidiffError(f"引导强度要在 0 到 50 之间 · guidance must be from 0 to 50: {guidance}")
-    if n not in range(1, 1001):
-        raise PaidiffError(f"张数要在 1 到 1000 之间 · n must be from 1 to 1000: {n}")
-    if size is not None:
-        _check_size(*size)
-
-
-def _check_size(width, height):
-    if width not in SIZES or height not in SIZES:
-        limits = f"{SIZES[0]} … {SIZES[-1]}"
-        raise PaidiffError(f"宽和高要在 {limits} 之间 · width and height must be within {limits}: {width}x{height}")
-    if width % 8 or height % 8:
-        down, up = (f"{f(width / 8) * 8}x{f(height / 8) * 8}" for f in (math.floor, math.ceil))
-        raise PaidiffError(
-            f"宽和高要是 8 的倍数,试试 {down} 或 {up} · width and height must be multiples of 8, "
-            f"try {down} or {up}: {width}x{height}"
-        )
 
 
 def noise_of(seed):
@@ -119,3 +103,48 @@ def noise_of(seed):
     import torch
 
     return torch.Generator("cpu").manual_seed(seed)
+
+
+def check_settings(seed=0, steps=STEPS, guidance=None, size=None, n=1):
+    """Raise PaidiffError, in one clear line, on a setting that cannot give a picture."""
+    require_int(seed, 0, LAST_SEED, "种子", "the seed")
+    require_int(steps, 1, 1000, "步数", "steps")
+    require_int(n, 1, 1000, "张数", "n")
+    if guidance is not None and not (isinstance(guidance, Real) and 0 <= guidance <= 50):
+        raise PaidiffError("引导强度要在 0 到 50 之间", "guidance must be from 0 to 50", str(guidance))
+    if size is not None:
+        _check_size(size)
+
+
+def _check_size(size):
+    if not _is_list(size) or len(size) != 2:
+        raise PaidiffError("尺寸要是 (宽, 高)", "size must be (width, height)", str(size))
+    width = require_int(size[0], SMALLEST, LARGEST, "宽", "width")
+    height = require_int(size[1], SMALLEST, LARGEST, "高", "height")
+    if width % 8 or height % 8:
+        down, up = (f"{width // 8 * 8}x{height // 8 * 8}", f"{-(-width // 8) * 8}x{-(-height // 8) * 8}")
+        raise PaidiffError(
+            f"宽和高要是 8 的倍数,试试 {down} 或 {up}",
+            f"width and height must be multiples of 8, try {down} or {up}",
+            f"{width}x{height}",
+        )
+
+
+def _paired(prompt, seed):
+    """A list of prompts and one with a seed for each. One prompt is drawn with every seed of a list."""
+    prompts, seeds = [prompt] if isinstance(prompt, str) else list(prompt), seed
+    if not _is_list(seed):
+        seeds = [seed] * len(prompts)
+    elif len(prompts) == 1:
+        prompts = prompts * len(seeds)
+    if len(prompts) != len(seeds):
+        raise PaidiffError(f"{len(prompts)} 句话要配 {len(prompts)} 个种子", "a seed for each prompt", str(len(seeds)))
+    return prompts, [require_int(one, 0, LAST_SEED, "种子", "the seed") for one in seeds]
+
+
+def _is_list(value):
+    return isinstance(value, (list, tuple, range)) or getattr(value, "ndim", 0) == 1
+
+
+def _for_each(value, prompts):
+    return value if isinstance(value, list) else [value] * len(prompts)

@@ -181,8 +181,8 @@ def folder(tmp_path):
 def write_manifest(folder, *lines, start=b""):
     """metadata.jsonl with the good pictures and `lines` between them: bytes, or what JSON says of them."""
     good = [json.dumps({"file_name": name, "text": text}, ensure_ascii=False).encode() for name, text in GOOD.items()]
-    encoded = [line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() for line in lines]
-    (folder / "metadata.jsonl").write_bytes(start + b"\n".join([*good[:2], *encoded, good[2]]) + b"\n")
+    lines = [line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() for line in lines]
+    (folder / "metadata.jsonl").write_bytes(start + b"\n".join([*good[:2], *lines, good[2]]) + b"\n")
 
 
 def hashes(folder):
@@ -356,11 +356,11 @@ def test_a_hundred_malformed_inputs_at_once(paidiff, everything, tmp_path):
     before = hashes(everything)
     done = paidiff("audit", everything, "--sheet", tmp_path / "sheet.png")
     assert done.returncode == 1 and done.stderr == "", done.stderr
-    lines = done.stdout.splitlines()
+    printed = done.stdout.splitlines()
     asked = [kind for _, kind in LINES.values()] + [kind for _, _, kind in FILES.values()]
     assert sum(kind in FAULTS for kind in asked) >= 60
-    assert sum(line.startswith("✗") for line in lines) >= sum(kind in FAULTS for kind in asked)
-    assert lines[-1].startswith(str(everything)) and "Traceback" not in done.stdout and "\x1b" not in done.stdout
+    assert sum(line.startswith("✗") for line in printed) >= sum(kind in FAULTS for kind in asked)
+    assert printed[-1].startswith(str(everything)) and "Traceback" not in done.stdout and "\x1b" not in done.stdout
     assert all(f" {i} [red]{name}: " in done.stdout for i, (name, *_) in enumerate(FILES.values()) if i % 2 and i < 31)
     assert hashes(everything) == before
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -18,7 +18,7 @@ from paidiff_lib.files import data_folder
 from paidiff_world import dirty
 from paidiff_world.pretrain import curator as school
 
-curation = importlib.import_module("paidiff_lib.cleaning.filter")
+filtering = importlib.import_module("paidiff_lib.cleaning.filter")
 
 # --- rules ------------------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def folder(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(curation, "BATCH", 8)
+    monkeypatch.setattr(filtering, "BATCH", 8)
     return shutil.copytree(made[0], tmp_path / "set")
 
 
@@ -107,7 +107,7 @@ def test_a_new_manifest_and_nothing_moved(folder):
     rows = [json.loads(line) for line in (folder / "kept.jsonl").read_text(encoding="utf-8").splitlines()]
     assert 10 < len(data) == len(rows) == found.kept.sum() < 60 and data.image(0, 16).size == (16, 16)
     assert all(row["clip"] > 0 and row["watermark"] < 0.5 and row.get("near", 9) > 3.4 for row in rows)
-    assert set(rows[-1]) == {"file_name", "text", "aesthetic", "near", *curation.SCORED}
+    assert set(rows[-1]) == {"file_name", "text", "aesthetic", "near", *filtering.SCORED}
     assert hashes(folder) == before and (folder / "metadata.jsonl").read_bytes() == manifest
     assert (
         set(found.dropped) == {"clip > 0", "watermark < 0.5", "near > 3.4"} and f"kept {len(data)}" in found.summary()
@@ -121,15 +121,15 @@ class Stopped(Exception):
 
 def count_pictures(monkeypatch, stop=None):
     """The captions that the scorers see; Stopped at the `stop`th batch."""
-    seen, original = [], curation._look
+    seen, original = [], filtering._score_batch
 
     def look(part, items, scorers):
-        if stop is not None and len(seen) >= stop * curation.BATCH:
+        if stop is not None and len(seen) >= stop * filtering.BATCH:
             raise Stopped
         seen.extend(i for i, _ in part)
         return original(part, items, scorers)
 
-    monkeypatch.setattr(curation, "_look", look)
+    monkeypatch.setattr(filtering, "_score_batch", look)
     return seen
 
 
@@ -165,7 +165,7 @@ def test_what_has_changed_is_looked_at_again(folder, monkeypatch):
 
 def test_large_pictures_are_made_smaller_before_they_wait(tmp_path):
     Image.new("RGB", (3000, 1200), "red").save(tmp_path / "a.png")
-    picture, seen = curation._open(next(curation.entries(tmp_path, False, None)))
+    picture, seen = filtering._open_picture(next(filtering.entries(tmp_path, False, None)))
     assert picture.size == (1280, 512) and (seen["width"], seen["height"]) == (3000, 1200)
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import refused
 
 from paidiff_lib import PaidiffError, draw
 from paidiff_lib.generate import BATCH, check_settings, sample
@@ -55,8 +56,8 @@ def test_an_empty_prompt_draws_with_a_hint(tiny, capsys):
 
 REFUSED = [
     ({"size": (100, 64)}, "96x64 .* 104x64"),
-    ({"size": (0, 64)}, "64 … 2048"),
-    ({"size": (4096, 4096)}, "64 … 2048"),
+    ({"size": (0, 64)}, "from 64 to 2048"),
+    ({"size": (4096, 4096)}, "from 64 to 2048"),
     ({"steps": 0}, "steps"),
     ({"steps": 5000}, "steps"),
     ({"guidance": float("nan")}, "guidance"),
@@ -65,6 +66,11 @@ REFUSED = [
     ({"seed": -1}, "seed"),
     ({"seed": 2**64}, "seed"),
     ({"n": 0}, "n must"),
+    ({"n": 2.0}, "n must"),
+    ({"steps": "20"}, "steps"),
+    ({"guidance": "3"}, "guidance"),
+    ({"size": 64}, "width, height"),
+    ({"size": (64.0, 64)}, "width must"),
 ]
 
 
@@ -78,3 +84,29 @@ def test_impossible_settings_are_refused_in_one_line(settings, words):
 def test_draw_checks_before_it_draws():
     with pytest.raises(PaidiffError, match="steps"):
         draw(None, "猫", steps=-3)  # no pipeline is touched
+
+
+@pytest.mark.parametrize("seed", [True, 1.0, np.float32(1), "1", None, -1, 2**63, np.uint64(2**63), [1, "2"], [1, [2]]])
+def test_what_is_no_seed_is_refused_at_once(seed):
+    """Before, a string or a large number of numpy walked through 2**63 and hung for ever."""
+    refused(["种子", "the seed must be a whole number"], lambda: draw(None, ["猫", "狗"], seed))
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), np.int32(3)])
+def test_a_seed_of_numpy_is_the_same_seed(tiny, seed):
+    assert draw(tiny, "猫", seed, steps=1).tobytes() == draw(tiny, "猫", 3, steps=1).tobytes()
+
+
+def test_a_list_of_seeds(tiny):
+    alone = [draw(tiny, text, seed, steps=2) for text, seed in (("猫", 3), ("狗", 3), ("猫", 255))]
+    near = lambda pictures, others: all(np.abs(pixels(a) - pixels(b)).max() <= 1 for a, b in zip(pictures, others))
+    assert near(draw(tiny, ["猫", "狗"], [3, 3], steps=2), alone[:2])
+    several = draw(tiny, "猫", np.array([3, 255], np.uint8), steps=2)
+    assert len(several) == 2 and near(several, [alone[0], alone[2]])
+    assert len(draw(tiny, "猫", [3], steps=1)) == 1 and len(draw(tiny, "猫", np.uint8([255, 3]), steps=1, n=2)) == 4
+    refused(["2 句话", "a seed for each prompt: 3"], lambda: draw(tiny, ["猫", "狗"], [1, 2, 3]))
+
+
+def test_a_wrong_keyword_names_the_right_one():
+    refused(["draw", "did you mean: steps"], lambda: draw(None, "猫", step=3))
+    refused(["did you mean: guidance"], lambda: draw(None, "猫", guidance_scale=3))

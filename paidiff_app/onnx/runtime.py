@@ -42,6 +42,7 @@ class OnnxPipeline:
             if self.note["format"] != FORMAT:
                 raise ValueError(f"format {self.note['format']}, {FORMAT} expected")
             self.guidance, self.scheduler = self.note["guidance"], self.note["scheduler"]
+            self.images_at_once = self.note["at_once"]
             self.tokenizer = Tokenizer(folder, self.note["tokens"])
             self.text_encoder, self.unet, self.decoder = (
                 _session(onnxruntime, folder / f"{part}.onnx") for part in PARTS

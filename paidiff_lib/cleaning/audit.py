@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..data.images import decode, read_picture
 from ..data.layouts import FilePicture, entries
-from ..errors import Fault, PaidiffError, one_line
+from ..errors import DataError, Fault, Refused, explicit, one_line
 from ..models.load import find, model_name
 from ..prompts import too_long, unknown_characters
 from .near_duplicates import NEAR, nearest_before, thumbnail
@@ -99,11 +99,12 @@ class Report:
 
     def as_dict(self):
         """The report as JSON holds it."""
-        faults, hints = (
-            [{"kind": f.kind, "where": f.where, "text": f.text} for f in part] for part in (self.faults, self.hints)
-        )
         numbers = {"pictures": self.pictures, "good": self.good, "counts": self.counts()}
-        return {"folder": self.folder, **numbers, "faults": faults, "hints": hints}
+        found = {"faults": self.faults, "hints": self.hints}
+        rows = {
+            name: [{"kind": f.kind, "where": f.where, "text": f.text} for f in part] for name, part in found.items()
+        }
+        return {"folder": self.folder, **numbers, **rows}
 
     def summary(self):
         return (
@@ -127,81 +128,89 @@ class Report:
 
         chosen = self.findings[:limit]
         if not chosen:
-            raise PaidiffError(f"没有可看的,一切正常 · nothing to show, all is well: {self.folder}")
+            raise DataError("没有可看的,一切正常", "nothing to show, all is well", self.folder)
         titles = [f"{finding.where} {(FAULTS | HINTS)[finding.kind].split(' · ')[0]}" for finding in chosen]
         return grid([_thumb(finding.entry) for finding in chosen], titles)
 
 
-def audit(folder, model=None, captions=True):
+@explicit(model_name="model", path="folder")
+def audit(folder: str | Path, model: str | Path | None = None, captions: bool = True) -> Report:
     """Look at every entry of a training folder and decode every picture; returns a Report.
 
     model: the model that is to read the captions, by name or folder; PAIDIFF_MODEL or the small one unless given.
     captions=False: pictures may do without. Raises PaidiffError if there is no such folder, nothing in it, or no such
     model.
     """
-    folder, faults, eye = Path(folder).expanduser(), [], Eye(_tokenizer(model))
+    folder, faults, inspector = Path(folder).expanduser(), [], Inspector(_tokenizer(model))
     listed = list(entries(folder, captions, faults.append))
     if not listed and not faults:
-        raise PaidiffError(f"{folder} 里没有图片 · no pictures in {folder}")
+        raise DataError(f"{folder} 里没有图片", f"no pictures in {folder}")
     for fault in faults:
-        eye.find(fault.kind, fault.where, fault.text, fault.entry)
+        inspector.find(fault.kind, fault.where, fault.text, fault.entry)
     for path in _marked(folder):
-        eye.find(
-            "bom", path.name, "开头有 BOM,有些程序读不了 · starts with a byte order mark: some programs cannot read it"
-        )
+        text = "开头有 BOM,有些程序读不了 · starts with a byte order mark: some programs cannot read it"
+        inspector.find("bom", path.name, text)
     shortened = [fault.entry for fault in faults if fault.entry and fault.kind not in ("repeat", "collide")]
     for entry in tqdm(listed + shortened, disable=None, leave=False, unit="picture"):  # no bar outside a terminal
-        eye.look(entry)
-    eye.compare()
-    bad = {id(finding.entry) for finding in eye.findings if finding.fault}
+        inspector.inspect(entry)
+    inspector.compare()
+    bad = {id(finding.entry) for finding in inspector.findings if finding.fault}
     good = sum(id(entry) not in bad for entry in listed)
-    findings = sorted(eye.findings, key=lambda finding: not finding.fault)
+    findings = sorted(inspector.findings, key=lambda finding: not finding.fault)
     return Report(one_line(folder), len(listed) + len(faults), good, findings)
 
 
-class Eye:
+class Inspector:
     """Looks at one picture after the other and keeps what it found."""
 
     def __init__(self, tokenizer):
         self.tokenizer, self.findings = tokenizer, []
-        self.first = {}  # sha256 of a file: its name
+        self.first = {}  # {sha256 of a file: the first entry with it}
         self.thumbnails, self.seen = [], []
 
     def find(self, kind, where, text, entry=None):
         self.findings.append(Finding(kind, one_line(where), one_line(text), entry))
 
-    def look(self, entry):
+    def inspect(self, entry):
+        """Find what is wrong with one entry: with its file, its picture, its caption; is it a copy of an earlier one?"""
         try:
             raw = entry.read()
             picture, kind, several = decode(raw, entry.name)
         except Fault as fault:
             return self.find(fault.kind, fault.where, fault.text, entry)
-        hint = lambda kind, text: self.find(kind, entry.name, text, entry)
-        suffix = Path(entry.name).suffix.lower() if isinstance(entry, FilePicture) else ""
-        if suffix and Image.registered_extensions().get(suffix) != kind:
-            hint("extension", f"扩展名是 {suffix},其实是 {kind} · named {suffix}, but is {kind}")
-        if several:
-            hint("animated", "不止一帧,只用第一帧 · more than one frame, only the first is used")
-        if min(picture.size) < TINY:
-            hint("tiny", f"太小,要放大 · tiny, would be scaled up: {picture.width}x{picture.height}")
-        if max(picture.size) > LONG * min(picture.size):
-            hint("aspect", f"太长,要裁掉大半 · extreme aspect, most of it is cut off: {picture.width}x{picture.height}")
-        for kind, finder in {"long_caption": too_long, "unknown": unknown_characters}.items():
-            for text in finder(self.tokenizer, entry.text) if entry.text else ():
-                hint(kind, text)
-        digest = hashlib.sha256(raw).digest()
-        twin = self.first.get(digest)
-        if twin:
-            return twin != entry.name and hint("copy", f"内容完全一样 · exactly the same picture as {twin}")
-        self.first[digest] = entry.name
-        self.thumbnails.append(thumbnail(picture))
-        self.seen.append(entry)
+        for hint, text in (*_picture_hints(entry, picture, kind, several), *self._caption_hints(entry.text)):
+            self.find(hint, entry.name, text, entry)
+        first = self.first.setdefault(hashlib.sha256(raw).digest(), entry)
+        if first is entry:
+            self.thumbnails.append(thumbnail(picture))
+            self.seen.append(entry)
+        elif first.name != entry.name:
+            self.find("copy", entry.name, f"内容完全一样 · exactly the same picture as {first.name}", entry)
 
     def compare(self):
         """Find near duplicates among the pictures seen; exact ones are known already."""
         for entry, far, index in zip(self.seen, *nearest_before(self.thumbnails)):
             if far < NEAR:
                 self.find("near", entry.name, f"几乎一样 · nearly the same picture as {self.seen[index].name}", entry)
+
+    def _caption_hints(self, caption):
+        for kind, finder in (("long_caption", too_long), ("unknown", unknown_characters)):
+            for text in finder(self.tokenizer, caption) if caption else ():
+                yield kind, text
+
+
+def _picture_hints(entry, picture, kind, several):
+    """(kind of hint, text) for a picture that can be read. kind: its format; several: it has more than one frame."""
+    suffix = Path(entry.name).suffix.lower() if isinstance(entry, FilePicture) else ""
+    size = f"{picture.width}x{picture.height}"
+    if suffix and Image.registered_extensions().get(suffix) != kind:
+        yield "extension", f"扩展名是 {suffix},其实是 {kind} · named {suffix}, but is {kind}"
+    if several:
+        yield "animated", "不止一帧,只用第一帧 · more than one frame, only the first is used"
+    if min(picture.size) < TINY:
+        yield "tiny", f"太小,要放大 · tiny, would be scaled up: {size}"
+    if max(picture.size) > LONG * min(picture.size):
+        yield "aspect", f"太长,要裁掉大半 · extreme aspect, most of it is cut off: {size}"
 
 
 def _tokenizer(model):
@@ -211,17 +220,13 @@ def _tokenizer(model):
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise PaidiffError(f"词表读不出来 · cannot read the tokenizer: {folder}") from error
+        raise Refused("词表读不出来", "cannot read the tokenizer", str(folder)) from error
 
 
 def _marked(folder):
     """The files with captions that start with a byte order mark."""
-    files = (
-        [folder]
-        if folder.is_file()
-        else sorted([*folder.glob("*.jsonl"), *folder.glob("*.tsv"), *folder.rglob("*.txt")])
-    )
-    for path in filter(Path.is_file, files):
+    listed = [*folder.glob("*.jsonl"), *folder.glob("*.tsv"), *folder.rglob("*.txt")]
+    for path in filter(Path.is_file, [folder] if folder.is_file() else sorted(listed)):
         with open(path, "rb") as file:
             if file.read(3) == codecs.BOM_UTF8:
                 yield path

@@ -9,7 +9,7 @@
 | blur, noise, watermark | how surely there is one, 0..1: detectors that learnt on the picture world |
 | nsfw | the same of what is banned: on the embedded model a STAND-IN, the world's skull; the real checker by name |
 | aesthetic | (1 - blur) * (1 - noise): is it sharp and clean; no taste in it |
-| near | how far the nearest picture before it is: below alike.NEAR it is a near duplicate |
+| near | how far the nearest picture before it is: below near_duplicates.NEAR it is a near duplicate |
 | width, height | in pixels, upright |
 
 Scores are appended to a file as they come, so a run that was killed goes on where it was, and adding a picture costs
@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 from ..data.images import read_picture
 from ..data.layouts import FilePicture, entries
-from ..errors import Fault, PaidiffError
+from ..errors import DataError, Fault, Refused, explicit
+from ..files import atomic_file
 from .near_duplicates import SIDE, nearest_before, thumbnail
 from .rule import Rule
 
@@ -39,6 +40,7 @@ SCORED = ("clip", "blur", "noise", "watermark", "nsfw", "width", "height")  # in
 NAMES = (*SCORED, "aesthetic", "near")
 BATCH = 64  # always so many at once, the last one filled up: a score must not depend on where a run was stopped
 LARGE = 512  # pixels of the shorter side that the scorers are given at most: bounds the memory
+THUMBNAIL = "glance"  # its key in the file
 THREADS = 2  # that decode the next batch while this one is looked at
 
 
@@ -61,20 +63,19 @@ class Curated:
 
     def write(self, name="kept.jsonl"):
         """Write the manifest of what is kept beside the pictures, with the scores; returns its path."""
-        path = self.folder / name
-        staging = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with open(staging, "w", encoding="utf-8") as file:
+        with atomic_file(self.folder / name) as staging, open(staging, "w", encoding="utf-8") as file:
             for i in np.flatnonzero(self.kept):
-                numbers = {
-                    key: round(float(values[i]), 4) for key, values in self.scores.items() if np.isfinite(values[i])
-                }
+                found = {key: values[i] for key, values in self.scores.items() if np.isfinite(values[i])}
+                numbers = {key: round(float(value), 4) for key, value in found.items()}
                 row = {"file_name": self.items[i].name, "text": self.items[i].text, **numbers}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        os.replace(staging, path)
-        return path
+        return self.folder / name
 
 
-def curate(folder, keep=None, clip=None, nsfw=None):
+@explicit(rule="keep", clip_model="clip", safety_checker="nsfw")
+def curate(
+    folder: str | Path, keep: str | None = None, clip: str | Path | None = None, nsfw: str | Path | None = None
+) -> Curated:
     """Score the pictures of a folder and apply a rule; returns a Curated. Raises PaidiffError.
 
     keep: one expression over the scores (see rule.Rule); None takes the embedded model's own. clip, nsfw: names or
@@ -85,13 +86,13 @@ def curate(folder, keep=None, clip=None, nsfw=None):
     items = list(entries(folder, True, faults.append))
     folder = folder.parent if folder.is_file() else folder
     if not items:
-        raise PaidiffError(f"{folder} 里没有可用的图片 · no usable pictures in {folder}")
+        raise DataError(f"{folder} 里没有可用的图片", f"no usable pictures in {folder}")
     if not all(isinstance(item, FilePicture) for item in items):
-        raise PaidiffError(f"TSV 里的图没有文件名,不能筛选 · pictures in a TSV have no file to point to: {folder}")
+        raise DataError("TSV 里的图没有文件名,不能筛选", "pictures in a TSV have no file to point to", str(folder))
     try:
         scores = score(items, folder / "scores.jsonl", _scorers(clip, nsfw), faults)
     except OSError as error:
-        raise PaidiffError(f"写不了分数 · cannot write the scores: {folder}: {error.strerror}") from error
+        raise Refused("写不了分数", "cannot write the scores", f"{folder}: {error.strerror}") from error
     readable = np.isfinite(scores["width"])
     each = {clause: np.broadcast_to(holds, readable.shape) & readable for clause, holds in rule.each(scores).items()}
     dropped = {clause: int((readable & ~holds).sum()) for clause, holds in each.items()}
@@ -107,7 +108,7 @@ def score(items, path, scorers, faults):
     known = Known(path, items, scorers)
     with open(path, "ab") as file, ThreadPoolExecutor(THREADS) as pool:
         for part in tqdm(_batches(known.missing(), items, pool), disable=None, unit="batch", leave=False):
-            rows = _look(part, items, scorers)
+            rows = _score_batch(part, items, scorers)
             for i, row in rows.items():
                 known.take(i, row)
             lines = [json.dumps({"key": known.keys[i], **row}, ensure_ascii=False) for i, row in rows.items()]
@@ -135,7 +136,7 @@ class Known:
             self.faults[i] = Fault(*row["fault"])
         else:
             self.table[i] = [row[name] for name in SCORED]
-            self.thumbnails[i] = np.frombuffer(base64.b64decode(row["glance"]), np.int8)
+            self.thumbnails[i] = np.frombuffer(base64.b64decode(row[THUMBNAIL]), np.int8)
 
     def missing(self):
         return [i for i in range(len(self.keys)) if np.isnan(self.table[i, -1]) and i not in self.faults]
@@ -165,29 +166,29 @@ def _rows(path):
 
 
 def _batches(missing, items, pool):
-    """[(index, what `_open` gives)] in batches; the next one is decoded while this one is used."""
+    """[(index, what `_open_picture` gives)] in batches; the next one is decoded while this one is used."""
     coming = []
     for start in range(0, len(missing) + BATCH, BATCH):
         ready = coming
-        coming = [(i, pool.submit(_open, items[i])) for i in missing[start : start + BATCH]]
+        coming = [(i, pool.submit(_open_picture, items[i])) for i in missing[start : start + BATCH]]
         if ready:
             yield [(i, future.result()) for i, future in ready]
 
 
-def _open(item):
+def _open_picture(item):
     """(picture, its shorter side at most LARGE; width, height and thumbnail), or the Fault."""
     try:
         picture = read_picture(item.read(), item.name)
     except Fault as fault:
         return fault
-    seen = {"width": picture.width, "height": picture.height, "glance": base64.b64encode(thumbnail(picture)).decode()}
+    seen = {"width": picture.width, "height": picture.height, THUMBNAIL: base64.b64encode(thumbnail(picture)).decode()}
     scale = LARGE / min(picture.size)
     if scale < 1:
         picture = picture.resize([max(round(side * scale), 1) for side in picture.size], Image.Resampling.BOX)
     return picture, seen
 
 
-def _look(part, items, scorers):
+def _score_batch(part, items, scorers):
     """{index: what goes into the file} of one batch."""
     rows = {i: {"fault": [found.kind, found.where, found.text]} for i, found in part if isinstance(found, Fault)}
     good = [(i, *found) for i, found in part if i not in rows]

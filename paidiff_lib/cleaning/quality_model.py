@@ -45,10 +45,10 @@ class TextTower:
     def __init__(self):
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
-        from ..models.load import quiet
+        from ..models.load import opening
 
         folder = data_folder() / TEXT
-        with quiet():
+        with opening("词塔读不出来", "cannot read the text tower", folder):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self.model = CLIPTextModelWithProjection.from_pretrained(folder, local_files_only=True).float().eval()
         self.limit = self.model.config.max_position_embeddings

@@ -1,10 +1,11 @@
 """What gives a picture its numbers: the embedded curator, and by name a real CLIP and the real safety checker."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from ..data.images import square
-from ..errors import PaidiffError
 from ..models.encode import digest_of
 from .quality_model import DETECTORS, SIZE, TextTower, curator
 
@@ -72,13 +73,13 @@ class SafetyChecker:
 
 
 def _load(kind, name):
-    from ..models.download import online
-    from ..models.load import device, quiet
+    from huggingface_hub import snapshot_download
 
-    try:
-        with quiet():
-            part = kind.from_pretrained(name, local_files_only=not online())
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"没有找到 · cannot load {name}: {reason}") from error
+    from ..models.download import online
+    from ..models.load import device, opening
+
+    with opening("没有找到", "cannot load", name):
+        if not online() and not Path(name).is_dir():  # for some files transformers asks the hub, whatever it is told
+            name = snapshot_download(str(name), local_files_only=True)
+        part = kind.from_pretrained(name)
     return part.to(device()).eval() if isinstance(part, torch.nn.Module) else part

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ..errors import PaidiffError
-from ..files import digest, flush
+from ..errors import NotFound, PaidiffError, Refused
+from ..files import add_files, digest, replace_file, replace_folder
 from .registry import CHECKER_GB
 from .verify import CHECKER, LORA_NAMES, WEIGHT, missing
 
@@ -47,7 +47,7 @@ class Source(NamedTuple):
     url: Callable
 
 
-class Refused(Exception):
+class NotDelivered(Exception):
     """A source that did not deliver; the message is the reason, a few words."""
 
 
@@ -98,20 +98,18 @@ def download(model, safety_checker=False):
                     return whole
                 try:
                     return _download_from(source, model, target, safety_checker)
-                except Refused as error:
+                except NotDelivered as error:
                     tried.append(f"{source.label}: {error}")
     except Timeout as error:
-        raise PaidiffError(f"另一个程序正在下载 · another program is downloading it: {model.repo}") from error
+        raise Refused("另一个程序正在下载", "another program is downloading it", model.repo) from error
     except OSError as error:
-        raise PaidiffError(
-            f"写不了,下载好的部分留着,下次接着下 · cannot write, what has come is kept for the next time: "
-            f"{target.parent}: {error.strerror or error}"
-        ) from error
-    raise PaidiffError(f"没有下载到 · could not download {model.repo}; 试过 tried: {'; '.join(tried)}")
+        reason = "写不了,下载好的部分留着,下次接着下", "cannot write, what has come is kept for the next time"
+        raise Refused(*reason, f"{target.parent}: {error.strerror or error}") from error
+    raise NotFound("没有下载到", f"could not download {model.repo}", f"试过 tried: {'; '.join(tried)}")
 
 
 def needed(files, kind, safety_checker=False):
-    """The part of a listing that a model needs to be opened, and its card with the licence. Raises Refused.
+    """The part of a listing that a model needs to be opened, and its card with the licence. Raises NotDelivered.
 
     One kind of weights a folder: safetensors, or .bin where there are none.
     """
@@ -126,7 +124,7 @@ def needed(files, kind, safety_checker=False):
             if plain or WEIGHT.fullmatch(name) and name.endswith(best):
                 chosen.add(path)
     if mark and mark not in chosen or not any(path.endswith((".safetensors", ".bin")) for path in chosen):
-        raise Refused(f"没有 no {mark or LORA_NAMES[0]}")
+        raise NotDelivered(f"没有 no {mark or LORA_NAMES[0]}")
     return {path: files[path] for path in chosen}
 
 
@@ -173,13 +171,13 @@ def _host(endpoint):
 
 
 def _download_from(source, model, target, safety_checker):
-    """All files of one source into its own staging folder, which then becomes the target. Raises Refused, OSError."""
+    """All files of one source into its own staging folder, which then becomes the target. Raises NotDelivered, OSError."""
     from tqdm.auto import tqdm
 
     try:
         files = needed(source.files(), model.kind, safety_checker)
     except (KeyError, TypeError, AttributeError) as error:
-        raise Refused("答非所问 · not the answer of such a server") from error
+        raise NotDelivered("答非所问 · not the answer of such a server") from error
     # Per source: the same name may hold other bytes elsewhere, and files of two sources must never be mixed.
     staging = target.with_name(f".{target.name}.{re.sub(r'[^A-Za-z0-9]+', '-', source.label)}.part")
     files = {path: file for path, file in files.items() if not (target / path).is_file()}
@@ -192,8 +190,11 @@ def _download_from(source, model, target, safety_checker):
             _fetch(source.url(path), staging / path, files[path], bar)
     lack = None if target.exists() else missing(staging, model.kind, safety_checker)
     if lack:
-        raise Refused(f"不完整 · not whole: {lack}")
-    _publish(staging, target, files)
+        raise NotDelivered(f"不完整 · not whole: {lack}")
+    if target.exists():
+        add_files(staging, target, sorted(files))
+    else:
+        replace_folder(staging, target)
     for other in target.parent.glob(f".{target.name}.*.part"):
         shutil.rmtree(other)
     return target
@@ -227,14 +228,13 @@ def _fetch(url, path, file, bar):
     most = -1
     while _size(part) < file.size or not part.exists():
         if _size(part) <= most:
-            raise Refused(f"连接断了 · the connection broke: {path.name}, {_size(part)} / {file.size} B")
+            raise NotDelivered(f"连接断了 · the connection broke: {path.name}, {_size(part)} / {file.size} B")
         most = _size(part)
         _continue(url, part, file, bar)
-    flush(part)
     if file.sha256 and digest(part) != file.sha256.lower():
         part.unlink()
-        raise Refused(f"哈希不对,已删掉 · wrong hash, removed: {path.name}")
-    os.replace(part, path)
+        raise NotDelivered(f"哈希不对,已删掉 · wrong hash, removed: {path.name}")
+    replace_file(part, path)
 
 
 def _continue(url, part, file, bar):
@@ -252,13 +252,13 @@ def _continue(url, part, file, bar):
                     have += len(block)
                     bar.update(len(block))
                     if have > file.size:
-                        raise Refused(f"比清单里的大 · larger than listed: {part.stem}")
+                        raise NotDelivered(f"比清单里的大 · larger than listed: {part.stem}")
             except requests.RequestException:  # broken or silent: the caller sees how far it came
                 pass
 
 
 def _get(url, headers=None):
-    """The open answer of a server. Raises Refused."""
+    """The open answer of a server. Raises NotDelivered."""
     import requests
 
     seconds = int(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", 30))  # of silence, not of the whole
@@ -267,12 +267,12 @@ def _get(url, headers=None):
         headers = {"Accept-Encoding": "identity", **(headers or {})}
         answer = requests.get(url, headers=headers, stream=True, timeout=seconds)
     except requests.Timeout as error:
-        raise Refused(f"{seconds} 秒没有回答 · no answer in {seconds} s") from error
+        raise NotDelivered(f"{seconds} 秒没有回答 · no answer in {seconds} s") from error
     except requests.RequestException as error:
-        raise Refused(f"连不上 · cannot connect: {type(error).__name__}") from error
+        raise NotDelivered(f"连不上 · cannot connect: {type(error).__name__}") from error
     if answer.status_code not in (200, 206):
         answer.close()
-        raise Refused(f"HTTP {answer.status_code}")
+        raise NotDelivered(f"HTTP {answer.status_code}")
     return answer
 
 
@@ -283,18 +283,7 @@ def _get_json(url):
         with _get(url) as answer:
             return answer.json()
     except requests.RequestException as error:  # broken off, or not JSON
-        raise Refused(f"清单读不出来 · cannot read the listing: {type(error).__name__}") from error
-
-
-def _publish(staging, target, paths):
-    """Put a whole staging folder in its place; to a model that is there already, add the files it lacks."""
-    if not target.exists():
-        os.replace(staging, target)
-    else:
-        for path in sorted(paths):
-            (target / path).parent.mkdir(exist_ok=True)
-            os.replace(staging / path, target / path)
-    flush(target.parent)
+        raise NotDelivered(f"清单读不出来 · cannot read the listing: {type(error).__name__}") from error
 
 
 def _matches(path, file):

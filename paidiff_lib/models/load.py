@@ -5,9 +5,10 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..environment import DEFAULTS
-from ..errors import PaidiffError
+from ..errors import NotFound, Refused, explicit, first_line, unknown
 from ..files import data_folder
 from .download import cached, download, home, online
 from .registry import CHECKER_GB, FAMILY, names, short_name
@@ -29,7 +30,10 @@ TASKS = {
 }
 
 
-def load(name=None, task="text2img", control="canny", safety_checker=False):
+@explicit(model="name", controlnet="control")
+def load(
+    name: str | Path | None = None, task: str = "text2img", control: Any = "canny", safety_checker: bool = False
+) -> Any:
     """A stock diffusers pipeline, ready to draw.
 
     name: "mini", a model of the real family by short name or hub id ("artist-large", ...: registry.py), or a folder in
@@ -43,19 +47,22 @@ def load(name=None, task="text2img", control="canny", safety_checker=False):
         os.environ.setdefault("GOMP_SPINCOUNT", DEFAULTS["GOMP_SPINCOUNT"])
     name = model_name(name)
     if is_export(name):
-        raise PaidiffError(
-            f"这是导出的模型,用 paidiff_app.open_model 打开 · an exported model: open it with paidiff_app.open_model: {name}"
+        raise Refused(
+            "这是导出的模型,用 paidiff_app.open_model 打开",
+            "an exported model: open it with paidiff_app.open_model",
+            name,
         )
-    folder = find(name, safety_checker=safety_checker)  # before diffusers is imported: a wrong name is told at once
-    _require_task(task)
+    if task not in TASKS:
+        raise unknown("任务", "task", task, TASKS)
+    folder = find(name, safety_checker=safety_checker)  # before diffusers is imported: a wrong name is said at once
     safe_only = check(folder, safety_checker=safety_checker)
-    extra = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
-    extra |= _checker(folder, safety_checker)
-    with quiet(), _one_line(f"模型 {name} 读不出来 · cannot read model {name}: {folder}"):
+    parts = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
+    parts |= _checker(folder, safety_checker)
+    with opening(f"模型 {name} 读不出来", f"cannot read model {name}", folder):
         import diffusers
 
-        pipe = getattr(diffusers, TASKS[task]).from_pretrained(folder, **_settings(safe_only), **extra)
-        _check_controls(pipe)
+        pipe = getattr(diffusers, TASKS[task]).from_pretrained(folder, **_settings(safe_only), **parts)
+    _check_controls(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device())
 
@@ -68,7 +75,7 @@ def load_control(control, name):
         return control
     folder = _find_control(str(control), name)
     safe_only = check(folder, "controlnet")
-    with quiet(), _one_line(f"ControlNet 读不出来 · cannot read the ControlNet {folder}"):
+    with opening("ControlNet 读不出来", "cannot read the ControlNet", folder):
         from diffusers import ControlNetModel
 
         return ControlNetModel.from_pretrained(folder, **_settings(safe_only))
@@ -83,26 +90,22 @@ def find(name, kind="base", safety_checker=False):
     """The folder of a model, as a Path; downloaded if need be and the user has allowed the network.
 
     In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. safety_checker: it must be there too.
-    kind: "base", "controlnet" or "lora". Raises PaidiffError that lists what was tried.
+    kind: "base", "controlnet" or "lora". Raises NotFound, which lists what was tried.
     """
     folder = at_hand(name, kind, safety_checker)
     if folder is not None:
         return folder
     model = FAMILY.get(short_name(name))
     if model is None or model.kind != kind:
-        chinese, english = KINDS[kind]
-        known = ", ".join((["mini"] if kind == "base" else []) + names(kind))
-        places = dict.fromkeys([Path(name).expanduser(), *([data_folder() / MINI] if name == "mini" else [])])
-        raise PaidiffError(
-            f"没有找到{chinese} {name} · no {english} {name}; 试过 tried: {', '.join(map(str, places))}; "
-            f"已知的名字 known names: {known}, 或一个文件夹 or a folder"
-        )
+        raise _no_such(name, kind)
     if online():
         return download(model, safety_checker)
     gigabytes = model.gigabytes + (CHECKER_GB if safety_checker else 0)
-    raise PaidiffError(
-        f"没有找到模型 {name} · no model {name} ({model.repo}); 试过 tried: 本地文件夹 a local folder, 缓存 the caches "
-        f"(也在 also {home()}); 加 HF_HUB_OFFLINE=0 才会下载 to download, 约 about {gigabytes:.1f} GB"
+    raise NotFound(
+        f"没有找到模型 {name}",
+        f"no model {name} ({model.repo})",
+        f"试过 tried: 本地文件夹 a local folder, 缓存 the caches (也在 also {home()}); "
+        f"加 HF_HUB_OFFLINE=0 才会下载 to download, 约 about {gigabytes:.1f} GB",
     )
 
 
@@ -130,28 +133,57 @@ def device():
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _require_task(task):
-    if task not in TASKS:
-        raise PaidiffError(f"没有这个任务 · no task {task}; 可选 choose from: {', '.join(TASKS)}")
+@contextmanager
+def opening(zh, en, what):
+    """While the libraries open `what`: no bars, no advice, and an error of theirs becomes one Refused.
+
+    Nothing else of the process is touched, and afterwards their verbosity is as the user has set it.
+    """
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    libraries = [library.utils.logging for library in (diffusers, transformers)]
+    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    for library in libraries:
+        library.set_verbosity(logging.CRITICAL)  # diffusers logs an error for every .bin, because it is no .safetensors
+        library.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise Refused(zh, en, f"{what}: {first_line(error)}") from error
+    finally:
+        for library, (verbosity, bars) in zip(libraries, before):
+            library.set_verbosity(verbosity)
+            library.enable_progress_bar() if bars else library.disable_progress_bar()
+
+
+def _no_such(name, kind):
+    chinese, english = KINDS[kind]
+    places = [str(Path(name).expanduser()), *([str(data_folder() / MINI)] if name == "mini" else [])]
+    known = ", ".join((["mini"] if kind == "base" else []) + names(kind))
+    return NotFound(
+        f"没有找到{chinese} {name}",
+        f"no {english} {name}",
+        f"试过 tried: {', '.join(places)}; 已知的名字 known names: {known}, 或一个文件夹 or a folder",
+    )
 
 
 def _find_control(control, name):
-    """The folder of a ControlNet: a model's own stands beside it under its name, as on the hub. Raises PaidiffError."""
+    """The folder of a ControlNet: a model's own stands beside it under its name, as on the hub. Raises NotFound."""
     if control not in CONTROLS:
         return find(control, "controlnet")
     base = short_name(name)
     beside = f"{base or Path(name).expanduser()}-controlnet-{control}"
-    return find(
-        beside if base or at_hand(beside, "controlnet") else f"{data_folder() / MINI}-controlnet-{control}",
-        "controlnet",
-    )
+    if not base and not at_hand(beside, "controlnet"):
+        beside = f"{data_folder() / MINI}-controlnet-{control}"
+    return find(beside, "controlnet")
 
 
 def _checker(folder, wanted):
     """What to tell diffusers about the safety checker, and the user, where the model was published with one."""
     published = has_checker(folder)
     if wanted and not published:
-        raise PaidiffError(f"这个模型没有安全检查器 · this model has no safety checker: {folder}")
+        raise NotFound("这个模型没有安全检查器", "this model has no safety checker", str(folder))
     if wanted:
         return {}
     if published:
@@ -159,32 +191,15 @@ def _checker(folder, wanted):
     return {"safety_checker": None, "requires_safety_checker": False}
 
 
-@contextmanager
-def _one_line(what):
-    """Whatever the libraries say about a file they cannot open becomes one PaidiffError.
-
-    What they log is left out: a line for each .bin, because it is no .safetensors.
-    """
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.ERROR))
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PaidiffError(f"{what}: {reason}") from error
-    finally:
-        logging.disable(before)
-
-
 def _check_controls(pipe):
-    """Raise PaidiffError if a ControlNet was made for another model."""
+    """Raise Refused if a ControlNet was made for another model."""
     nets = getattr(pipe, "controlnet", None)
     for net in getattr(nets, "nets", [nets] if nets else []):
         for size in ("in_channels", "block_out_channels", "cross_attention_dim"):
             theirs, ours = (str(part.config[size]).strip("[()]") for part in (net, pipe.unet))
             if theirs != ours:
-                raise PaidiffError(
-                    f"这个 ControlNet 是给别的模型的 · this ControlNet is for another model: {size} {theirs}, {ours}"
+                raise Refused(
+                    "这个 ControlNet 是给别的模型的", "this ControlNet is for another model", f"{size} {theirs}, {ours}"
                 )
 
 
@@ -194,22 +209,3 @@ def _settings(safe_only):
 
     dtype = torch.float16 if device() == "cuda" else torch.float32
     return {"dtype": dtype, "local_files_only": True, "use_safetensors": True if safe_only else None}
-
-
-@contextmanager
-def quiet():
-    """No bars and no advice from the libraries while they open a model; afterwards they are as the user has set them."""
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    libraries = [library.utils.logging for library in (diffusers, transformers)]
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, (verbosity, bars) in zip(libraries, before):
-            library.set_verbosity(verbosity)
-            library.enable_progress_bar() if bars else library.disable_progress_bar()

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ..errors import PaidiffError
+from ..errors import Refused
 from ..files import atomic_folder
 
 BESIDE = ("vocab.txt",)  # transformers 5 leaves it out, transformers 4 reads it
@@ -49,7 +49,7 @@ def open_single(path):
 
 
 def require_finite(weights):
-    """Raise PaidiffError, naming one, if a tensor of {name: tensor} holds NaN or infinity."""
+    """Raise Refused, naming one, if a tensor of {name: tensor} holds NaN or infinity."""
     for name, tensor in weights.items():
         if not tensor.isfinite().all():
-            raise PaidiffError(f"权重不是有限数,不保存 · not finite, not saved: {name}")
+            raise Refused("权重不是有限数,不保存", "not finite, not saved", name)

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from ..errors import PaidiffError
+from ..errors import Refused, first_line
 
 TORCH = (2, 10)  # the oldest that reads a pickle's weights safely: CVE-2025-32434, CVE-2026-24747
 CHECKER = "safety_checker"
@@ -19,15 +19,15 @@ WEIGHTY = ("unet", "vae", "text_encoder", CHECKER)  # the components that hold w
 STEMS = "diffusion_pytorch_model|pytorch_model|model|pytorch_lora_weights"
 WEIGHT = re.compile(rf"({STEMS})(-\d+-of-\d+)?\.(safetensors|bin)")
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "pytorch_model.bin")
-OUTSIDE = "模型要读文件夹外面的东西,不打开 · refused, it leads out of the folder"
-OWN_CODE = "模型要用自带的代码,不打开 · refused, it wants code of its own"
+OUTSIDE = "模型要读文件夹外面的东西,不打开", "refused, it leads out of the folder"
+OWN_CODE = "模型要用自带的代码,不打开", "refused, it wants code of its own"
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def missing(folder, kind="base", safety_checker=False):
     """What a folder lacks to be a whole model, as text; None if nothing. Looks at names only.
 
-    kind: "base" (a pipeline), "controlnet" or "lora". Raises PaidiffError if model_index.json is no good.
+    kind: "base" (a pipeline), "controlnet" or "lora". Raises Refused if model_index.json is no good.
     """
     if kind == "lora":
         return None if any((folder / name).is_file() for name in LORA_NAMES) else LORA_NAMES[0]
@@ -45,7 +45,7 @@ def missing(folder, kind="base", safety_checker=False):
 def components(folder, safety_checker=False):
     """{component: [library, class]} of model_index.json, empty ones left out; the safety checker only if asked for.
 
-    Raises PaidiffError for a file that is not such a list, and for a component outside the folder.
+    Raises Refused for a file that is not such a list, and for a component outside the folder.
     """
     found = {
         part: value
@@ -54,7 +54,7 @@ def components(folder, safety_checker=False):
     }
     for part in found:
         if not PLAIN.fullmatch(part):
-            raise PaidiffError(f"{OUTSIDE}: {folder}: {part}")
+            raise Refused(*OUTSIDE, f"{folder}: {part}")
     return found
 
 
@@ -64,14 +64,14 @@ def has_checker(folder):
 
 
 def check(folder, kind="base", safety_checker=False):
-    """Raise PaidiffError, one line, unless a base model's or ControlNet's folder is whole and safe to open.
+    """Raise Refused, one line, unless a base model's or ControlNet's folder is whole and safe to open.
 
     Returns True if safetensors alone are enough: no .bin is then to be opened.
     """
     folder = Path(folder)
     lack = missing(folder, kind, safety_checker)
     if lack:
-        raise PaidiffError(f"模型不完整 · the model is not whole: {folder}: 缺 missing: {lack}")
+        raise Refused("模型不完整", "the model is not whole", f"{folder}: 缺 missing: {lack}")
     parts = [folder]
     if kind == "base":
         _require_stock(folder, safety_checker)
@@ -88,7 +88,7 @@ def check(folder, kind="base", safety_checker=False):
 
 
 def require_readable(path):
-    """Raise PaidiffError if a weights' file is cut short or, for a pickle, holds anything but weights."""
+    """Raise Refused if a weights' file is cut short or, for a pickle, holds anything but weights."""
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -101,29 +101,32 @@ def require_readable(path):
         with warnings.catch_warnings(action="ignore"):  # of unusual pickles: they are refused below, in one line
             torch.load(path, weights_only=True, map_location="meta", mmap=zipfile.is_zipfile(path))
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, AttributeError, KeyError) as error:
-        raise PaidiffError(f"文件被截断或损坏 · cut short or damaged: {path}: {_first_line(error)}") from error
+        raise Refused("文件被截断或损坏", "cut short or damaged", f"{path}: {first_line(error)}") from error
     except Exception as error:  # pickle has no common error; torch's own for code in it is pickle.UnpicklingError
         name = re.search(r"GLOBAL [\w.]+", str(error))  # the rest of torch's message advises to open it all the same
-        raise PaidiffError(
-            f"文件里有代码,不打开;请用 safetensors · refused, it holds code, use safetensors: {path}: {name[0] if name else '?'}"
+        raise Refused(
+            "文件里有代码,不打开;请用 safetensors",
+            "refused, it holds code, use safetensors",
+            f"{path}: {name[0] if name else '?'}",
         ) from error
 
 
 def require_torch(path):
-    """Raise PaidiffError if the installed torch is too old to open a pickle safely."""
+    """Raise Refused if the installed torch is too old to open a pickle safely."""
     import torch
 
     version = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
     if version < TORCH:
         floor = ".".join(map(str, TORCH))
-        raise PaidiffError(
-            f"torch {torch.__version__} 读 .bin 不安全,要 {floor} 以上,或用 safetensors · not safe for a .bin, "
-            f"update torch to {floor} or take safetensors: {path}"
+        raise Refused(
+            f"torch {torch.__version__} 读 .bin 不安全,要 {floor} 以上,或用 safetensors",
+            f"not safe for a .bin, update torch to {floor} or take safetensors",
+            str(path),
         )
 
 
 def read_weights(path):
-    """{name: tensor} of a .safetensors file or a pickle, on the CPU. Raises PaidiffError."""
+    """{name: tensor} of a .safetensors file or a pickle, on the CPU. Raises Refused."""
     import torch
     from safetensors.torch import load_file
 
@@ -148,16 +151,16 @@ def _require_stock(folder, safety_checker):
     import diffusers
     import transformers
 
-    old = ["CLIPFeatureExtractor"]  # what published folders call CLIPImageProcessor; diffusers knows
     stock = {
         "diffusers": dir(diffusers),
-        "transformers": {*transformers.__all__, *old},
-    }  # its dir() takes half a second
-    stock["stable_diffusion"] = ["StableDiffusionSafetyChecker"]  # how every Stable Diffusion names its checker
+        # not dir(), which takes half a second; and what published folders call CLIPImageProcessor: diffusers knows
+        "transformers": {*transformers.__all__, "CLIPFeatureExtractor"},
+        "stable_diffusion": ["StableDiffusionSafetyChecker"],  # how every Stable Diffusion names its checker
+    }
     pipeline = {"_class_name": ["diffusers", _json(folder / "model_index.json").get("_class_name")]}
     for part, value in {**pipeline, **components(folder, safety_checker)}.items():
         if len(value) != 2 or value[1] not in stock.get(str(value[0]), ()):
-            raise PaidiffError(f"{OWN_CODE}: {folder}: {part}: {value}")
+            raise Refused(*OWN_CODE, f"{folder}: {part}: {value}")
 
 
 def _root(folder):
@@ -170,15 +173,15 @@ def _root(folder):
 def _require_inside(part, root):
     for path in [part, *part.rglob("*")]:
         if not path.resolve().is_relative_to(root):
-            raise PaidiffError(f"{OUTSIDE}: {path}")
+            raise Refused(*OUTSIDE, f"{path}")
 
 
 def _require_no_code(part):
     if (part / "adapter_config.json").exists():  # names another model, which transformers would fetch as well
-        raise PaidiffError(f"{OUTSIDE}: {part}/adapter_config.json")
+        raise Refused(*OUTSIDE, f"{part}/adapter_config.json")
     for path in part.glob("*.json"):
         if "auto_map" in _json(path):
-            raise PaidiffError(f"{OWN_CODE}: {path}: auto_map")
+            raise Refused(*OWN_CODE, f"{path}: auto_map")
 
 
 def _weights(part):
@@ -187,12 +190,12 @@ def _weights(part):
 
 
 def _shards(part):
-    """The files that the index files of a component name. Raises PaidiffError for a name that is more than a name."""
+    """The files that the index files of a component name. Raises Refused for a name that is more than a name."""
     for index in part.glob("*.index.json"):
         listed = _json(index).get("weight_map")
         for name in sorted(set(map(str, listed.values()))) if isinstance(listed, dict) else []:
             if not PLAIN.fullmatch(name):
-                raise PaidiffError(f"{OUTSIDE}: {index}: {name}")
+                raise Refused(*OUTSIDE, f"{index}: {name}")
             yield name
 
 
@@ -200,9 +203,5 @@ def _json(path):
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PaidiffError(f"读不了 {path} · cannot read it: {_first_line(error)}") from error
+        raise Refused(f"读不了 {path}", "cannot read it", first_line(error)) from error
     return content if isinstance(content, dict) else {}
-
-
-def _first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0]
