@@ -39,15 +39,16 @@ def main():
     import conftest
 
     import paidiff_lib
+    from paidiff_app.engine import Engine
     from paidiff_app.server import run as server
     from paidiff_app.server.routes import Metrics
-    from paidiff_app.server.worker import Worker
 
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listening:
         pipe = paidiff_lib.load(conftest.make_pipeline(Path(folder)))
         metrics = Metrics()
-        worker = Worker(pipe, "tiny", watch=metrics.batch)
-        running = server.make_server(worker, metrics)
+        engine = Engine(pipe, fixed=True, name="tiny", queue_size=64, on_batch=metrics.batch)
+        engine.suits()
+        running = server.make_server(engine, metrics)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -55,7 +56,7 @@ def main():
         finally:
             running.should_exit = True
             thread.join()
-            worker.close()
+            engine.close()
     sys.exit(done)
 
 

@@ -207,7 +207,7 @@ def web(
 ):
     """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
     try:
-        from .web.page import run
+        from .web.app import run
     except ModuleNotFoundError as error:
         raise PaidiffError(f"缺 {error.name},装上它 · install it: pip install -c constraints.txt -e .[web]") from error
     run(host, port, model, loras, token, say=typer.echo)

@@ -1,61 +1,59 @@
-"""One wish -> pictures, step by step: what the web page and the playground share.
+"""The engine: one thread that owns the model, before it one queue of images. Page, playground and service draw through it.
 
-    studio = Studio("mini", loras="../out")
-    for frame in studio.draw(Wish("雪地里的两只企鹅", lora="porcelain", n=2)):
-        frame.step, frame.steps, frame.picture      # after every step; frame.text once the picture is done
+    engine = Engine("mini", loras="../out")
+    for frame in engine.draw(GenerationRequest("雪地里的两只企鹅", lora="porcelain", n=2)):
+        frame.step, frame.steps, frame.image        # after every step; frame.text once the image is done
+    job = Job(GenerationRequest("猫"))
+    engine.submit(job)
+    job.future.result(), job.images[0].image        # drawn together with others that ask for the same settings
 
-One thread owns the model: however many ask at once, one is drawn after the other, each with its own LoRA and words.
+An image depends on its own prompt and seed only (see generate.sample), so it does not matter with whom it was drawn;
+but rounding may differ, so whoever watches an image has it drawn alone.
 """
 
 import io
 import queue
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 from PIL import Image, ImageOps
 
 from paidiff_lib.data.images import read_picture, square
-from paidiff_lib.errors import PaidiffError, one_line
-from paidiff_lib.generate import STEPS, check_settings, guidance_of, sample
-from paidiff_lib.methods.adapters import scales, set_scales
-from paidiff_lib.methods.lora_files import NAMES, load_lora
-from paidiff_lib.methods.textual_inversion import load_embedding, read_embedding
+from paidiff_lib.errors import PaidiffError, Refused, unknown
+from paidiff_lib.generate import BATCH, STEPS, check_settings, sample
 from paidiff_lib.metrics import canny
-from paidiff_lib.models.encode import native_size
-from paidiff_lib.models.load import TASKS, _check_controls, at_hand, find, load, load_control, model_name
-from paidiff_lib.models.registry import names
+from paidiff_lib.models.load import TASKS
 from paidiff_lib.prompts import check_prompt
 from paidiff_lib.schedulers import SAMPLERS, sampler
 
 from .infotext import infotext
+from .models import Models
 
-WORD_FILES = ("learned_embeds.safetensors", "learned_embeds.bin")
-NAME = "studio"  # of the LoRA in the pipeline: one at a time, so that a file that was trained anew is read anew
+BATCH_PIXELS = BATCH * 512 * 512  # large images are drawn fewer at a time: memory grows with their area
 FORMATS = ("PNG", "JPEG", "WEBP")  # no other decoder of Pillow is let near what a stranger sent
-MAX_PICTURE = 4096 * 4096  # pixels of one that is brought along
+MAX_PIXELS = 4096 * 4096  # of a picture that is brought along
 PREVIEW_SHARE = 0.2  # of the time at most goes into previews
 PREVIEW_SECONDS = 0.25  # at least between two of them
-BESIDE = {"img2img": "StableDiffusionImg2ImgPipeline", "controlnet": "StableDiffusionControlNetPipeline"}
 
 
 @dataclass(frozen=True)
-class Wish:
+class GenerationRequest:
     """What to draw and how. None: what suits the model.
 
-    task: "text2img", "img2img", "inpaint" or "controlnet". lora, words: names in the studio's folder. size: (width, height).
-    strength: of img2img and inpaint. control: how strongly the edges steer. n: pictures, with seeds seed, seed + 1, ...
+    task: "text2img", "img2img", "inpaint" or "controlnet". lora, embeddings: names in the engine's folder.
+    size: (width, height). n: images, with seeds seed, seed + 1, ... strength: of img2img and inpaint.
+    control_scale: how strongly the edges steer. image, mask: PIL images that a task begins with, cut to the size drawn.
     """
 
     prompt: str = ""
-    negative: str = ""
+    negative_prompt: str = ""
     task: str = "text2img"
     model: str | None = None
     lora: str | None = None
-    scale: float = 1.0
-    words: tuple = ()
+    lora_scale: float = 1.0
+    embeddings: tuple = ()
     sampler: str | None = None
     seed: int = 0
     steps: int = STEPS
@@ -63,12 +61,18 @@ class Wish:
     size: tuple | None = None
     n: int = 1
     strength: float | None = None
-    control: float = 1.0
+    control_scale: float = 1.0
+    image: object = field(default=None, repr=False)
+    mask: object = field(default=None, repr=False)
+
+    def settings(self):
+        """What images must share to be drawn at once: all but texts, seed and what they begin with."""
+        return replace(self, prompt="", negative_prompt="", seed=0, n=1, image=None, mask=None)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a drawing is. index: which of the n pictures. picture: a preview, the finished picture, or None.
+    """Where a drawing is. index: which of the n images. image: a preview, the finished image, or None.
 
     text: its settings (infotext.py), once there is no more to do on it. hints: what the model does not see in the prompt.
     """
@@ -78,253 +82,325 @@ class Frame:
     step: int
     steps: int
     seed: int
-    picture: object = None
+    image: object = None
     text: str | None = None
     stopped: bool = False
     hints: tuple = ()
 
 
-class Stopped(Exception):
-    """The user wants no more."""
+@dataclass(eq=False)
+class Job:
+    """A request in the queue. `future` ends with None when nothing is left to do, or with an error.
 
-
-class Studio:
-    """Draws wishes with the models that are on this machine, and the LoRAs and words in a folder.
-
-    model: a name, a folder, or a pipeline that is loaded already, whose own LoRAs can be chosen too. Raises PaidiffError.
+    on_frame: is told of every Frame; such a job's images are drawn one by one. stop: once set, the drawing ends within
+    a step, with what is there. id: a name, to ask for progress or to cancel.
     """
 
-    def __init__(self, model=None, loras=None):
-        given = hasattr(model, "unet")
-        if loras is not None and not Path(loras).is_dir():
-            raise PaidiffError(f"没有这个文件夹 · no such folder: {loras}")
-        self.folder, self._given = loras, model if given else None
-        first = model.config.get("_name_or_path") or "pipe" if given else model_name(model)
-        others = [] if given else [name for name in ("mini", *names("base")) if at_hand(name)]
-        self._sources = {_short(name): name for name in (first, *others)}
-        self.models = list(self._sources)
-        if not given:
-            find(first)  # a wrong name is told at once
-        self._pipe, self._name, self._worn, self._known, self._control = None, None, None, {}, None
-        self._hand = ThreadPoolExecutor(1, thread_name_prefix="paidiff-studio")
+    request: GenerationRequest
+    id: str | None = None
+    on_frame: object = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    hints: tuple = ()
+    future: Future = field(default_factory=Future)
 
-    def loras(self):
-        """Names of the LoRAs that can be chosen now."""
-        return [*(_adapters(self._given) if self._given else ()), *shelf(self.folder)["lora"]]
+    def __post_init__(self):
+        self.images = [None] * self.request.n  # PIL images, as they become finished
+        self.future.set_running_or_notify_cancel()  # from here on only the engine ends it
 
-    def words(self):
-        """The Textual Inversions that can be chosen now: {name: the word to write in the prompt, or None}."""
-        return {name: _token(file) for name, file in shelf(self.folder)["word"].items()}
+    def over(self):
+        return self.stop.is_set() or self.future.done()
+
+    def shares_a_batch_with(self, other):
+        if self.on_frame or other.on_frame or self.request.task == "inpaint":
+            return self is other
+        return self.request.settings() == other.request.settings()
+
+
+class Rejected(PaidiffError):
+    """A job that is not drawn. status: the HTTP number that says the same."""
+
+    def __init__(self, status, zh, en="", detail=""):
+        super().__init__(zh, en, detail)
+        self.status = status
+
+
+class Stopped(Exception):
+    """Nobody wants more of what is being drawn."""
+
+
+class Engine:
+    """Draws requests, one batch after the other. Its methods may be called from any thread.
+
+    model, loras, fixed, name: see Models. queue_size: images that may wait. on_batch(size, seconds) is told of every batch
+    that was drawn. Raises PaidiffError.
+    """
+
+    def __init__(self, model=None, loras=None, fixed=False, name=None, queue_size=None, on_batch=lambda *_: None):
+        self._models = Models(model, loras, fixed, name)
+        self.models, self.folder, self.queue_size, self.on_batch = self._models.names, loras, queue_size, on_batch
+        self.loras, self.embeddings = self._models.loras, self._models.embeddings
+        self._lock, self._closed = threading.RLock(), False
+        self._waiting, self._batch = [], []  # of (job, index of one of its images)
+        self._step, self._steps, self._begun = 0, 0, 0.0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="paidiff-engine")
 
     def suits(self, model=None):
-        """(side, guidance) that suit a model; loads it."""
+        """(side, guidance) that suit a model; loads it the first time."""
+        name = model or self.models[0]
+        return self._models.suits.get(name) or self._thread.submit(self._models.use, name).result()
 
-        def look():
-            self._use(model or self.models[0])
-            return native_size(self._pipe), guidance_of(self._pipe)
+    def draw(self, request, stop=None):
+        """Yield a Frame after every step; the last one of an image has `text`. Raises PaidiffError.
 
-        return self._hand.submit(look).result()
-
-    def draw(self, wish, picture=None, mask=None, stop=None):
-        """Yield a Frame after every step; the last one of a picture has `text`. Raises PaidiffError.
-
-        picture, mask: PIL pictures that the task begins with; they are cut to the size of the drawing. stop: a
-        threading.Event; once set, the drawing ends within a step, with what is there. Leaving the loop stops it as well.
+        stop: a threading.Event that ends the drawing within a step. Leaving the loop stops it as well.
         """
-        stop, frames = stop or threading.Event(), queue.SimpleQueue()
-        job = self._hand.submit(self._draw, wish, picture, mask, stop, frames.put)
-        job.add_done_callback(lambda job: frames.put(None))
+        check(request)
+        frames = queue.SimpleQueue()
+        job = Job(request, on_frame=frames.put, stop=stop or threading.Event())
+        job.future.add_done_callback(lambda _: frames.put(None))
+        self.submit(job)
         try:
             while (frame := frames.get()) is not None:
                 yield frame
-            job.result()
+            job.future.result()
         finally:
-            stop.set()
+            job.stop.set()
+
+    def submit(self, job):
+        """Queue a job. Raises Rejected where there is no room, or a job of that name is under way."""
+        with self._lock:
+            if self._closed:
+                raise Rejected(503, "服务正在关闭", "the service is closing")
+            if self.queue_size is not None and len(self._waiting) + job.request.n > self.queue_size:
+                en = f"the queue of {self.queue_size} is full, try again later"
+                raise Rejected(503, "排队满了,等一会儿再试", en)
+            if job.id and self._named(job.id):
+                raise Rejected(409, "同名的任务还没画完", "a task of this name is under way")
+            for index in range(job.request.n):
+                self._waiting.append((job, index))
+                self._thread.submit(self._draw_next)  # once for each: enough, also if none is drawn with another
+
+    def cancel(self, job):
+        """End a job: what waits is dropped, what is being drawn is dropped when nobody else shares its batch."""
+        with self._lock:
+            if not job.future.done():
+                job.future.set_exception(Rejected(409, "已取消", "cancelled"))
+            self._waiting = [place for place in self._waiting if place[0] is not job]
+
+    def cancel_task(self, name):
+        """As cancel, by the name that the client gave. False if there is no such task."""
+        with self._lock:
+            jobs = self._named(name)
+            for job in jobs:
+                self.cancel(job)
+        return bool(jobs)
+
+    def interrupt(self):
+        """End every job that is being drawn now; what waits is not touched."""
+        with self._lock:
+            for job, _ in self._batch:
+                self.cancel(job)
 
     def close(self):
-        self._hand.shutdown()
+        """Draw no more. Waits until the thread has stopped."""
+        with self._lock:
+            self._closed = True
+            for job, _ in [*self._waiting, *self._batch]:
+                self.cancel(job)
+        self._thread.shutdown()
+
+    def alive(self):
+        return not self._closed
+
+    def waiting(self):
+        return len(self._waiting)
+
+    def progress(self):
+        """(images being drawn, step, steps, seconds since they were begun, images waiting)."""
+        with self._lock:
+            seconds = time.monotonic() - self._begun if self._batch else 0.0
+            return len(self._batch), self._step, self._steps, seconds, len(self._waiting)
+
+    def task(self, name):
+        """(being drawn?, step, steps, images before it) of a job of that name, or None."""
+        with self._lock:
+            jobs = self._named(name)
+            if not jobs:
+                return None
+            if any(job in jobs for job, _ in self._batch):
+                return True, self._step, self._steps, 0
+            before = next(i for i, (job, _) in enumerate(self._waiting) if job in jobs)
+            return False, 0, next(iter(jobs)).request.steps, before
+
+    def _named(self, name):
+        everyone = [*self._waiting, *self._batch]
+        return {job for job, _ in everyone if job.id == name and not job.future.done()}
 
     # --- in the thread that owns the model ---
 
-    def _draw(self, wish, picture, mask, stop, tell):
-        if stop.is_set():
-            return
-        _check(wish, picture, mask)
-        self._use(wish.model or self.models[0])
-        before = scales(self._pipe)
+    def _draw_next(self):
+        batch, begun, error = self._take(), time.monotonic(), None
         try:
-            self._learn(wish.words)
-            self._wear(wish.lora, wish.scale)
-            wish = self._filled(wish)
-            texts = [wish.prompt, wish.negative] if wish.negative else [wish.prompt]
-            hints = tuple(dict.fromkeys(hint for text in texts for hint in check_prompt(self._pipe, text)))
-            pipe = self._pipeline(wish.task)
-            tell(Frame(0, wish.n, 0, wish.steps, wish.seed, hints=hints))
-            for index in range(wish.n):
-                if not stop.is_set():
-                    _one(pipe, sampler(self._scheduler, wish.sampler), wish, index, picture, mask, stop, tell, hints)
-        finally:
-            if self._given:
-                _switch(self._pipe, before)
+            if batch and not batch[0][0].over():
+                self._draw(batch)
+                self.on_batch(len(batch), time.monotonic() - begun)
+        except Stopped:
+            pass
+        except Exception as raised:
+            error = raised
+        self._end(error)
 
-    def _use(self, name):
-        """Load the model of that name, unless it is there."""
-        if name not in self._sources:
-            raise PaidiffError(f"没有这个模型 · no such model here: {name}; 有 there are: {', '.join(self.models)}")
-        if name == self._name:
-            return
-        self._pipe = self._name = self._worn = self._control = None  # the old one goes first: two may not fit
-        self._known = {}
-        self._pipe = self._given or load(self._sources[name])
-        self._scheduler, self._name = self._pipe.scheduler, name
+    def _take(self):
+        """Move the next batch out of the queue: the oldest image, and those that may be drawn with it."""
+        with self._lock:
+            batch = [place for place in self._waiting if place[0].shares_a_batch_with(self._waiting[0][0])]
+            if batch and not batch[0][0].on_frame:
+                width, height = batch[0][0].request.size or (1, 1)
+                batch = batch[: max(1, min(BATCH, BATCH_PIXELS // (width * height)))]
+            self._waiting = [place for place in self._waiting if place not in batch]
+            self._batch, self._step, self._begun = batch, 0, time.monotonic()
+            self._steps = batch[0][0].request.steps if batch else 0
+            return batch
 
-    def _learn(self, words):
-        """The model knows these words and no others of the shelf; forgetting one means to load the model anew."""
-        wanted = {name: _stamp(self._found("word", name)) for name in words}
-        if any(wanted.get(name) != stamp for name, stamp in self._known.items()) and not self._given:
-            name, self._name = self._name, None
-            self._use(name)
-        for name, stamp in wanted.items():
-            if name not in self._known:
-                load_embedding(self._pipe, stamp[0])
-                self._known[name] = stamp
+    def _draw(self, batch):
+        first = batch[0][0]
+        with self._models.prepared(first.request) as (pipe, scheduler, request):
+            for job in {job for job, _ in batch}:
+                texts = [job.request.prompt, *filter(None, [job.request.negative_prompt])]
+                job.hints = tuple(dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)))
+            if first.on_frame:
+                return self._draw_watched(pipe, scheduler, request, first)
+            for (job, index), image in zip(batch, _sample(pipe, scheduler, request, batch, self._after_step)):
+                job.images[index] = image
 
-    def _wear(self, name, scale):
-        """Switch this LoRA on, and every other one off."""
-        if name is None:
-            return _switch(self._pipe, {})
-        if self._given and name in _adapters(self._given):
-            return _switch(self._pipe, {name: scale})
-        stamp = _stamp(self._found("lora", name))
-        if stamp != self._worn:
-            if self._worn:
-                self._pipe.delete_adapters(NAME)
-                self._worn = None
-            load_lora(self._pipe, stamp[0], NAME)
-            self._worn = stamp
-        _switch(self._pipe, {NAME: scale})
+    def _after_step(self, pipe, index, timestep, state):
+        self._step, self._steps = index + 1, pipe.num_timesteps
+        if all(job.over() for job, _ in self._batch):
+            raise Stopped
+        return state
 
-    def _found(self, kind, name):
-        there = shelf(self.folder)[kind]
-        if name not in there:
+    def _draw_watched(self, pipe, scheduler, request, job):
+        """Draw the images of one job, one by one, telling every step. One that is stopped is kept as it is then."""
+        job.on_frame(Frame(0, request.n, 0, request.steps, request.seed, hints=job.hints))
+        for index in range(request.n):
+            if job.over():
+                return
+            watch = Watch(job, index, request, self._after_step)
+            try:
+                image = _sample(pipe, scheduler, request, [(job, index)], watch.after_step)[0]
+                watch.tell(request.steps, image, infotext(request, watch.frame.seed, _extra(request)))
+            except Stopped:
+                text = infotext(request, watch.frame.seed, _extra(request) | {"Stopped at": watch.step})
+                watch.tell(watch.step, watch.preview, text, stopped=True)
+
+    def _end(self, error):
+        """Answer the jobs of this batch: all of them on an error, else those of which nothing is left to draw."""
+        with self._lock:
+            for job in {job for job, _ in self._batch if not job.future.done()}:
+                if error:
+                    job.future.set_exception(error)
+                    self.cancel(job)
+                elif job.stop.is_set() or job.on_frame or all(job.images):
+                    job.future.set_result(None)
+            self._batch = []
+
+
+class Watch:
+    """Tells who watches an image of every step of it, with a preview now and then."""
+
+    def __init__(self, job, index, request, after_step):
+        self._job, self._request, self._after_step = job, request, after_step
+        self.frame = Frame(index, request.n, 0, request.steps, request.seed + index, hints=job.hints)
+        self.step, self.preview, self._due = 0, None, 0.0
+
+    def tell(self, step, image, text=None, **changes):
+        self._job.on_frame(replace(self.frame, step=step, image=image, text=text, **changes))
+
+    def after_step(self, pipe, index, timestep, state):
+        self.step, begun = index + 1, time.monotonic()
+        last = self.step >= pipe.num_timesteps
+        if self._job.over() or (begun >= self._due and not last):
+            self.preview = _preview(pipe, state["latents"], self._request)
+            took = time.monotonic() - begun
+            self._due = time.monotonic() + max(PREVIEW_SECONDS, took * (1 / PREVIEW_SHARE - 1))
+        self.tell(self.step, self.preview, steps=pipe.num_timesteps)
+        return state if last else self._after_step(pipe, index, timestep, state)
+
+
+def check(request):
+    """Raise PaidiffError, in one line, on a request that cannot be drawn."""
+    if not request.prompt.strip():
+        raise PaidiffError("提示词是空的", "the prompt is empty")
+    check_settings(request.seed, request.steps, request.guidance, request.size, request.n)
+    if request.sampler and request.sampler not in SAMPLERS:
+        raise unknown("采样器", "sampler", request.sampler, SAMPLERS)
+    if request.task not in TASKS:
+        raise unknown("任务", "task", request.task, TASKS)
+    if request.task == "text2img":
+        return
+    if request.image is None:
+        raise PaidiffError("先放一张图", "a picture is needed first")
+    if request.task == "inpaint" and (request.mask is None or not request.mask.convert("L").getbbox()):
+        raise PaidiffError("先在图上涂出要重画的地方", "paint over the part that is to be redrawn first")
+    if request.task != "controlnet" and request.strength is not None:
+        if not 0 < request.strength <= 1:
             raise PaidiffError(
-                f"文件夹里没有 {one_line(name)} · not in the folder; 有 there are: {', '.join(there) or '-'}"
+                "强度要大于 0、不超过 1", "the strength must be above 0, at most 1", str(request.strength)
             )
-        return there[name]
-
-    def _filled(self, wish):
-        """The wish with everything that was left to the model."""
-        side = native_size(self._pipe)
-        strength = {"img2img": 0.75, "inpaint": 1.0}.get(wish.task)
-        return replace(
-            wish,
-            model=self._name,
-            guidance=guidance_of(self._pipe) if wish.guidance is None else wish.guidance,
-            size=(side, side)
-            if wish.task == "inpaint"
-            else wish.size or (side, side),  # inpaint cuts to the model's own
-            strength=strength if wish.strength is None or strength is None else wish.strength,
-        )
-
-    def _pipeline(self, task):
-        """A pipeline for the task around the very weights of the one that is loaded."""
-        import diffusers
-
-        if task == "text2img":
-            return self._pipe
-        more = {"requires_safety_checker": bool(self._pipe.config.requires_safety_checker)}
-        if task == "controlnet":
-            net = self._control or load_control("canny", self._sources[self._name]).to(self._pipe.device)
-            more["controlnet"] = self._control = net
-        pipe = getattr(diffusers, BESIDE["controlnet" if task == "controlnet" else "img2img"])(
-            **self._pipe.components, **more
-        )
-        if task == "controlnet":
-            _check_controls(pipe)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
+        if int(request.steps * request.strength) < 1:
+            raise PaidiffError("步数 x 强度至少要是 1", "steps x strength must be 1 or more")
 
 
-def shelf(folder):
-    """What can be chosen in a folder, by the names of its subfolders and files: {"lora": {name: path}, "word": {...}}."""
-    found = {"lora": {}, "word": {}}
-    for path in sorted(Path(folder).iterdir()) if folder else []:
-        file = _weights(path)
-        if file is not None:
-            word = file.name in WORD_FILES or file.suffix == ".pt" or _is_word(file)
-            found["word" if word else "lora"][path.name if path.is_dir() else path.stem] = file
-    return found
-
-
-def opened(raw, most=MAX_PICTURE):
-    """The bytes of a picture that somebody sent -> a PIL RGB picture of at most `most` pixels. Raises PaidiffError."""
+def open_image(raw, max_pixels=MAX_PIXELS):
+    """The bytes of a picture that somebody sent -> a PIL RGB image of at most `max_pixels`. Raises PaidiffError."""
     try:  # the header only: the size is known before anything is unpacked
         with Image.open(io.BytesIO(raw), formats=FORMATS) as head:
             pixels = head.width * head.height
     except Exception as error:  # decoders meet hostile bytes here and raise what they like
-        raise PaidiffError(f"图片读不出来 · not a picture of {', '.join(FORMATS)}") from error
-    if pixels > most:
-        raise PaidiffError(f"图片太大,最多 {most} 像素 · the picture has {pixels} pixels, at most {most}")
+        raise Refused("图片读不出来", f"not a picture of {', '.join(FORMATS)}") from error
+    if pixels > max_pixels:
+        raise Refused(f"图片太大,最多 {max_pixels} 像素", f"the picture has {pixels} pixels, at most {max_pixels}")
     try:
         return read_picture(raw, "picture")
     except PaidiffError:
         raise
     except Exception as error:
-        raise PaidiffError("图片读不出来 · cannot read the picture") from error
+        raise Refused("图片读不出来", "cannot read the picture") from error
 
 
-def fit(picture, size):
-    """A picture cut about its middle and scaled to `size`."""
-    return ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.LANCZOS)
+def fit_image(image, size):
+    """A PIL image cut about its middle and scaled to `size`."""
+    return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
 
 
-def _one(pipe, scheduler, wish, index, picture, mask, stop, tell, hints):
-    """Draw one picture of a wish, telling every step."""
-    pipe.scheduler = scheduler
-    seed, seen = wish.seed + index, []
-    frame = Frame(index, wish.n, 0, wish.steps, seed, hints=hints)
-    keep = (lambda drawn: _outside(drawn, picture, mask)) if wish.task == "inpaint" else (lambda drawn: drawn)
-    clock = {"next": 0.0}
-
-    def watch(pipe, step, timestep, state):
-        begun = time.monotonic()
-        last = step + 1 >= pipe.num_timesteps
-        if stop.is_set() or (begun >= clock["next"] and not last):
-            seen[:] = [keep(_preview(pipe, state["latents"]))]
-            took = time.monotonic() - begun
-            clock["next"] = time.monotonic() + max(PREVIEW_SECONDS, took * (1 / PREVIEW_SHARE - 1))
-        tell(replace(frame, step=step + 1, steps=pipe.num_timesteps, picture=seen[0] if seen else None))
-        if stop.is_set() and not last:
-            raise Stopped(step + 1)
-        return state
-
-    settings = {"steps": wish.steps, "guidance": wish.guidance, "negative_prompt": wish.negative or None}
-    try:
-        drawn = _call(pipe, wish, seed, picture, mask, settings, watch)
-    except Stopped as stopped:
-        text = _text(wish, seed, stopped=stopped.args[0])
-        tell(replace(frame, step=stopped.args[0], picture=seen[0], text=text, stopped=True))
+def _sample(pipe, scheduler, request, batch, after_step):
+    """PIL images, drawn at once, with the prompt, the seed and the beginning of each. batch: [(job, index)]."""
+    pipe.scheduler = sampler(scheduler, request.sampler)
+    requests, seeds = [job.request for job, _ in batch], [job.request.seed + index for job, index in batch]
+    if request.task == "inpaint":
+        return [_inpaint(pipe, request, seed, after_step) for seed in seeds]
+    kwargs = {"callback_on_step_end": after_step}
+    if request.task == "img2img":
+        kwargs |= {"images": [fit_image(one.image, request.size) for one in requests], "strength": request.strength}
+    elif request.task == "controlnet":
+        edges = [canny(fit_image(one.image, request.size)) for one in requests]
+        kwargs |= {"images": edges, "controlnet_conditioning_scale": float(request.control_scale)}
     else:
-        tell(replace(frame, step=wish.steps, picture=drawn, text=_text(wish, seed)))
+        kwargs |= {"size": request.size}
+    prompts, negatives = [one.prompt for one in requests], [one.negative_prompt for one in requests]
+    return sample(pipe, prompts, seeds, request.steps, request.guidance, negatives, **kwargs)
 
 
-def _call(pipe, wish, seed, picture, mask, settings, watch):
-    if wish.task == "inpaint":
-        from paidiff_lib.inpainting import inpaint
+def _inpaint(pipe, request, seed, after_step):
+    from paidiff_lib.inpainting import inpaint
 
-        return inpaint(pipe, wish.prompt, picture, mask, seed, wish.strength, watch=watch, **settings)
-    more = {"callback_on_step_end": watch}
-    if wish.task == "img2img":
-        more |= {"images": [fit(picture, wish.size)], "strength": wish.strength}
-    elif wish.task == "controlnet":
-        more |= {"images": [canny(fit(picture, wish.size))], "controlnet_conditioning_scale": float(wish.control)}
-    else:
-        more |= {"size": wish.size}
-    return sample(pipe, [wish.prompt], seed, **settings, **more)[0]
+    settings = {"steps": request.steps, "guidance": request.guidance}
+    settings |= {"negative_prompt": request.negative_prompt or None, "watch": after_step}
+    return inpaint(pipe, request.prompt, request.image, request.mask, seed, request.strength, **settings)
 
 
-def _preview(pipe, latents):
-    """What the sampler believes the finished picture to be, where it remembers that, else the noisy picture."""
+def _preview(pipe, latents, request):
+    """What the sampler believes the finished image to be, where it remembers that, else the noisy image."""
     import torch
 
     believed = getattr(pipe.scheduler, "model_outputs", None)  # of another sampler's settings, algorithm_type remains
@@ -332,88 +408,15 @@ def _preview(pipe, latents):
         latents = believed[-1].to(latents)
     with torch.no_grad():
         decoded = pipe.vae.decode(latents / pipe.vae.config.scaling_factor, return_dict=False)[0]
-    return pipe.image_processor.postprocess(decoded, output_type="pil")[0]
+    drawn = pipe.image_processor.postprocess(decoded, output_type="pil")[0]
+    if request.task != "inpaint":
+        return drawn
+    outside, mask = request.image.convert("RGB"), request.mask.convert("L")  # outside the mask, as inpaint leaves it
+    return Image.composite(drawn, square(outside, drawn.width), square(mask, drawn.width))
 
 
-def _outside(drawn, picture, mask):
-    """The drawing inside the mask, the picture outside, as inpaint leaves it."""
-    return Image.composite(drawn, square(picture.convert("RGB"), drawn.width), square(mask.convert("L"), drawn.width))
-
-
-def _text(wish, seed, stopped=None):
-    prompt = wish.prompt + (f" <lora:{wish.lora}:{wish.scale:g}>" if wish.lora else "")
-    more = {} if wish.task == "text2img" else {"Task": wish.task}
-    more |= {"Control scale": f"{wish.control:g}"} if wish.task == "controlnet" else {}
-    more |= {"TI": " | ".join(wish.words)} if wish.words else {}
-    more |= {"Stopped at": stopped} if stopped else {}
-    return infotext(prompt, wish.negative, seed, wish, wish.model, more)
-
-
-def _check(wish, picture, mask):
-    """Raise PaidiffError, in one line, on a wish that cannot be drawn."""
-    if not wish.prompt.strip():
-        raise PaidiffError("提示词是空的 · the prompt is empty")
-    check_settings(wish.seed, wish.steps, wish.guidance, wish.size, wish.n)
-    if wish.sampler and wish.sampler not in SAMPLERS:
-        raise PaidiffError(
-            f"没有这个采样器 · no such sampler: {one_line(wish.sampler)}; 可选 choose from: {', '.join(SAMPLERS)}"
-        )
-    if wish.task not in TASKS:
-        raise PaidiffError(f"没有这个任务 · no task {wish.task}; 可选 choose from: {', '.join(TASKS)}")
-    if wish.task == "text2img":
-        return
-    if picture is None:
-        raise PaidiffError("先放一张图 · a picture is needed first")
-    if wish.task == "inpaint" and (mask is None or not mask.convert("L").getbbox()):
-        raise PaidiffError("先在图上涂出要重画的地方 · paint over the part that is to be redrawn first")
-    if wish.task != "controlnet" and wish.strength is not None:
-        if not 0 < wish.strength <= 1:
-            raise PaidiffError(f"强度要大于 0、不超过 1 · the strength must be above 0, at most 1: {wish.strength}")
-        if int(wish.steps * wish.strength) < 1:
-            raise PaidiffError("步数 x 强度至少要是 1 · steps x strength must be 1 or more")
-
-
-def _weights(path):
-    """The file of weights that a subfolder or a file of the shelf stands for, or None."""
-    if path.is_file():
-        return path if path.suffix in (".safetensors", ".bin", ".pt") else None
-    if not path.is_dir():
-        return None
-    found = [path / name for name in (*WORD_FILES, *NAMES) if (path / name).is_file()]
-    return next(iter(found or sorted(path.glob("*.safetensors"))), None)
-
-
-def _is_word(file):
-    """True if a .safetensors file holds nothing but one table that belongs to no layer: an embedding."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as opened:
-            keys = list(opened.keys())
-    except (OSError, SafetensorError):  # a pickle, or damaged: loading it says what is wrong
-        return False
-    return len(keys) == 1 and "lora" not in keys[0]
-
-
-def _token(file):
-    try:
-        return read_embedding(file)[0]
-    except PaidiffError:  # loading it says what is wrong
-        return None
-
-
-def _stamp(file):
-    return file, file.stat().st_mtime_ns
-
-
-def _switch(pipe, wanted):
-    if wanted or any(pipe.get_list_adapters().values()):
-        set_scales(pipe, wanted)
-
-
-def _adapters(pipe):
-    return sorted({name for names in pipe.get_list_adapters().values() for name in names} - {NAME})
-
-
-def _short(name):
-    return str(name).rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+def _extra(request):
+    """What is written into an image beside the settings that every image has."""
+    extra = {} if request.task == "text2img" else {"Task": request.task}
+    extra |= {"Control scale": f"{request.control_scale:g}"} if request.task == "controlnet" else {}
+    return extra | ({"TI": " | ".join(request.embeddings)} if request.embeddings else {})

@@ -7,19 +7,22 @@ import re
 PAIR = re.compile(r'\s*([\w /-]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 LORA = re.compile(r"\s*<lora:([^:>]+):([-+.\d]+)>")
 NEGATIVE = "Negative prompt: "
+OF_THE_COMMAND = {  # what `paidiff draw` writes, and the WebUI's names for it
+    **{"prompt": "Prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps"},
+    **{"guidance": "CFG scale", "size": "Size", "model": "Model"},
+}
 
 
-def infotext(prompt, negative, seed, settings, model, more=None):
-    """settings: an object with steps, sampler, guidance, size (width, height), strength. more: further {key: value}."""
-    width, height = settings.size
-    lines = [prompt] + ([NEGATIVE + negative] if negative else [])
-    listed = {"Steps": settings.steps, "Sampler": settings.sampler, "CFG scale": f"{settings.guidance:g}", "Seed": seed}
-    listed |= {"Size": f"{width}x{height}", "Model": model}
-    listed |= {} if settings.strength is None else {"Denoising strength": f"{settings.strength:g}"}
-    listed |= more or {}
-    return "\n".join(
-        [*lines, ", ".join(f"{key}: {_quoted(value)}" for key, value in listed.items() if value or value == 0)]
-    )
+def infotext(request, seed, extra=None):
+    """The settings of one image of a GenerationRequest, with nothing left to the model. extra: further {key: value}."""
+    width, height = request.size
+    prompt = request.prompt + (f" <lora:{request.lora}:{request.lora_scale:g}>" if request.lora else "")
+    lines = [prompt] + ([NEGATIVE + request.negative_prompt] if request.negative_prompt else [])
+    listed = {"Steps": request.steps, "Sampler": request.sampler, "CFG scale": f"{request.guidance:g}", "Seed": seed}
+    listed |= {"Size": f"{width}x{height}", "Model": request.model}
+    listed |= {} if request.strength is None else {"Denoising strength": f"{request.strength:g}"}
+    pairs = [(key, value) for key, value in (listed | (extra or {})).items() if value or value == 0]
+    return "\n".join([*lines, ", ".join(f"{key}: {_quoted(value)}" for key, value in pairs)])
 
 
 def parse(text):
@@ -40,33 +43,24 @@ def parse(text):
     return found
 
 
-def settings_in(picture):
-    """As parse, of a PIL picture that `paidiff serve`, the page, the playground, `paidiff draw` or the WebUI drew."""
-    told = picture.info
-    if isinstance(told.get("parameters"), str):
-        return parse(told["parameters"])
-    if not str(told.get("software", "")).startswith("paidiff"):
+def settings_in(image):
+    """As parse, of a PIL image that `paidiff serve`, the page, the playground, `paidiff draw` or the WebUI drew."""
+    info = image.info
+    if isinstance(info.get("parameters"), str):
+        return parse(info["parameters"])
+    if not str(info.get("software", "")).startswith("paidiff"):
         return {}
-    names = {
-        "prompt": "Prompt",
-        "negative_prompt": "Negative prompt",
-        "seed": "Seed",
-        "steps": "Steps",
-        "guidance": "CFG scale",
-        "size": "Size",
-        "model": "Model",
-    }
-    found = {name: told[key] for key, name in names.items() if key in told}
-    return found | {"LoRA": [(re.split(r"[/\\]", told["lora"])[-1], "1")] if told.get("lora") else []}
+    found = {name: info[key] for key, name in OF_THE_COMMAND.items() if key in info}
+    return found | {"LoRA": [(re.split(r"[/\\]", info["lora"])[-1], "1")] if info.get("lora") else []}
 
 
-def png(picture, text):
-    """A PIL picture -> the bytes of a PNG file that carries its settings."""
+def png(image, text):
+    """A PIL image -> the bytes of a PNG file that carries its settings."""
     from PIL.PngImagePlugin import PngInfo
 
     data, info = io.BytesIO(), PngInfo()
     info.add_itxt("parameters", text)
-    picture.save(data, "PNG", pnginfo=info)
+    image.save(data, "PNG", pnginfo=info)
     return data.getvalue()
 
 

@@ -1,34 +1,36 @@
-"""A place to try things in a notebook: `paidiff.playground()` shows fields, a button, and every picture that was drawn.
+"""A place to try things in a notebook: fields, a button, and every picture that was drawn.
 
-paidiff.playground()                              # the small model
-paidiff.playground(pipe)                          # a pipeline of the lesson, with the LoRAs that are in it
-paidiff.playground("mini", loras="../out")        # and those in a folder
+paidiff_app.playground()                              # the small model
+paidiff_app.playground(pipe)                          # a pipeline of the lesson, with the LoRAs that are in it
+paidiff_app.playground("mini", loras="../out")        # and those in a folder
 """
 
+import dataclasses
 import html
 import io
 import threading
 
+from PIL import Image
+
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.generate import STEPS
 
-from .engine import Studio, Wish, opened
+from .engine import Engine, GenerationRequest, open_image
 from .infotext import png
+from .labels import DRAW, LABELS, NONE, STOP, TASKS, embedding_choices
 
-NONE = "不用 · none"
-TASKS = {
-    "文生图 · text to image": "text2img",
-    "图生图 · image to image": "img2img",
-    "沿轮廓 · ControlNet": "controlnet",
-}
 PLAIN = (
     "这里没有 ipywidgets,用一行也能画 · no ipywidgets here; one line draws as well:\n"
     '  picture = paidiff.draw(pipe, "雪地里的两只企鹅", seed=1, steps=20)\n'
-    "装上它就有界面 · for the fields: pip install -c constraints.txt ipywidgets"
+    "装上它就有界面 · for the fields: {install}"
 )
 SIDE = "180px"  # of a picture in the history
 KEPT = 60  # pictures in the history
 MAX_STEPS, MAX_PICTURES = 100, 8
+STYLE = {"description_width": "92px"}
+# Fields that are a setting of a request by the same name; the model first: it sets size and guidance.
+SAME = ("model", "prompt", "negative_prompt", "task", "lora_scale", "embeddings", "seed", "steps", "guidance")
+SAME += ("control_scale",)
 
 
 def playground(model=None, loras=None):
@@ -41,84 +43,84 @@ def playground(model=None, loras=None):
         from IPython import get_ipython
         from IPython.display import display
     except ImportError:
-        print(PLAIN)
-        return None
+        get_ipython = lambda: None
     if get_ipython() is None:
-        print(PLAIN)
+        from . import install_command
+
+        print(PLAIN.format(install=install_command("notebooks")))
         return None
-    room = Playground(model, loras)
-    display(room.view)
-    return room
+    shown = Playground(model, loras)
+    display(shown.view)
+    return shown
 
 
 class Playground:
-    """The fields and what they do. view: the widget to show; history: [(picture, text, Wish, what it began from)].
+    """The fields and what they do. view: the widget to show; history: [(picture, text, its request, uploaded bytes)].
 
     Drawing goes on in a thread of its own, so that the notebook stays free; wait() waits for it.
     """
 
     def __init__(self, model=None, loras=None):
-        import ipywidgets as w
-
-        self.studio = Studio(model, loras)
-        side, guidance = self.studio.suits()
-        self._raw = None
-        self.history, self._thread, self._stop = [], None, threading.Event()
-        wide = w.Layout(width="98%")
-        style = {"description_width": "92px"}
-
-        def half():  # one for each field: who hides one would hide all that share it
-            return w.Layout(width="98%", min_width="0")
-
-        def field(kind, label, value, **more):
-            return kind(value=value, description=label, style=style, layout=half(), **more)
-
-        self.prompt = w.Textarea(
-            value="雪地里的两只企鹅", description="提示词 prompt", rows=2, style=style, layout=wide
-        )
-        self.negative = field(w.Text, "不要 negative", "")
-        self.model = field(w.Dropdown, "模型 model", self.studio.models[0], options=self.studio.models)
-        self.lora = field(w.Dropdown, "LoRA", NONE, options=[NONE, *self.studio.loras()])
-        self.scale = field(w.FloatSlider, "强度 scale", 1.0, min=-2, max=2, step=0.05, readout_format=".2f")
-        words = [(f"{name} · {token}" if token else name, name) for name, token in self.studio.words().items()]
-        self.words = w.SelectMultiple(
-            options=words, description="词 words", rows=max(1, min(3, len(words))), style=style, layout=half()
-        )
-        self.seed = field(w.BoundedIntText, "种子 seed", 0, min=0, max=2**53 - 1)
-        self.steps = field(w.IntSlider, "步数 steps", STEPS, min=1, max=MAX_STEPS)
-        self.guidance = field(w.FloatSlider, "引导 guidance", guidance, min=0, max=20, step=0.5)
-        self.width = field(w.BoundedIntText, "宽 width", side, min=64, max=2048, step=8)
-        self.height = field(w.BoundedIntText, "高 height", side, min=64, max=2048, step=8)
-        self.n = field(w.BoundedIntText, "张数 pictures", 1, min=1, max=MAX_PICTURES)
-        self.task = field(w.Dropdown, "做什么 task", "text2img", options=TASKS)
-        self.upload = w.FileUpload(accept=".png,.jpg,.jpeg,.webp", description="放一张图 · picture", layout=half())
-        self.strength = field(w.FloatSlider, "改动 strength", 0.75, min=0.05, max=1, step=0.05)
-        self.control = field(w.FloatSlider, "轮廓 edges", 1.0, min=0, max=2, step=0.05)
-        self.draw = w.Button(description="画 · Draw", button_style="success", layout=w.Layout(width="48%"))
-        self.stop = w.Button(
-            description="停 · Interrupt", button_style="danger", disabled=True, layout=w.Layout(width="48%")
-        )
-        self.bar = w.IntProgress(value=0, max=1, layout=wide)
-        self.line = w.HTML(layout=wide)
-        self.easel = w.Image(value=_file(_blank()), format="png", layout=w.Layout(width="256px", align_self="center"))
-        self.shelf = w.HBox(layout=w.Layout(flex_flow="row wrap"))
-        self._brought = w.VBox([self.upload, self.strength, self.control])
+        self.engine = Engine(model, loras)
+        self._raw, self.history, self._thread, self._stop = None, [], None, threading.Event()
+        self._make_fields(*self.engine.suits())
+        self._make_easel()
+        self._lay_out()
         self.task.observe(self._show_task, "value")
         self.model.observe(self._suit, "value")
         self.draw.on_click(lambda _: self.start())
         self.stop.on_click(lambda _: self._stop.set())
-        size = w.HBox([self.width, self.height])
-        left = [self.prompt, self.negative, self.task, self._brought, self.model, self.lora, self.scale]
-        left += [self.words] if words else []
-        left += [self.seed, self.n, self.steps, self.guidance, size]
+        self._show_task()
+
+    def _make_fields(self, side, guidance):
+        import ipywidgets as w
+
+        embeddings = embedding_choices(self.engine)
+        self.prompt = _field(w.Textarea, "prompt", "雪地里的两只企鹅", rows=2)
+        self.negative_prompt = _field(w.Text, "negative_prompt", "")
+        self.model = _field(w.Dropdown, "model", self.engine.models[0], options=self.engine.models)
+        self.lora = _field(w.Dropdown, "lora", NONE, options=[NONE, *self.engine.loras()])
+        self.lora_scale = _field(w.FloatSlider, "lora_scale", 1.0, min=-2, max=2, step=0.05, readout_format=".2f")
+        rows = max(1, min(3, len(embeddings)))
+        self.embeddings = _field(w.SelectMultiple, "embeddings", (), options=embeddings, rows=rows)
+        self.seed = _field(w.BoundedIntText, "seed", 0, min=0, max=2**53 - 1)
+        self.steps = _field(w.IntSlider, "steps", STEPS, min=1, max=MAX_STEPS)
+        self.guidance = _field(w.FloatSlider, "guidance", guidance, min=0, max=20, step=0.5)
+        self.width = _field(w.BoundedIntText, "width", side, min=64, max=2048, step=8)
+        self.height = _field(w.BoundedIntText, "height", side, min=64, max=2048, step=8)
+        self.n = _field(w.BoundedIntText, "n", 1, min=1, max=MAX_PICTURES)
+        tasks = {label: task for task, (_, label) in TASKS.items() if label}
+        self.task = _field(w.Dropdown, "task", "text2img", options=tasks)
+        self.upload = w.FileUpload(
+            accept=".png,.jpg,.jpeg,.webp", description=LABELS["image"][1], layout=w.Layout(width="98%", min_width="0")
+        )
+        self.strength = _field(w.FloatSlider, "strength", 0.75, min=0.05, max=1, step=0.05)
+        self.control_scale = _field(w.FloatSlider, "control_scale", 1.0, min=0, max=2, step=0.05)
+
+    def _make_easel(self):
+        """What a drawing is started with and seen in."""
+        import ipywidgets as w
+
+        half, wide = {"layout": w.Layout(width="48%")}, w.Layout(width="98%")
+        self.draw = w.Button(description=DRAW, button_style="success", **half)
+        self.stop = w.Button(description=STOP, button_style="danger", disabled=True, **half)
+        self.bar = w.IntProgress(value=0, max=1, layout=wide)
+        self.line = w.HTML(layout=wide)
+        blank = _file(Image.new("RGB", (8, 8), "#eeeeee"))
+        self.easel = w.Image(value=blank, format="png", layout=w.Layout(width="256px", align_self="center"))
+        self.shelf = w.HBox(layout=w.Layout(flex_flow="row wrap"))
+
+    def _lay_out(self):
+        import ipywidgets as w
+
+        self._brought = w.VBox([self.upload, self.strength, self.control_scale])
+        left = [self.prompt, self.negative_prompt, self.task, self._brought, self.model, self.lora, self.lora_scale]
+        left += [self.embeddings] if self.embeddings.options else []
+        left += [self.seed, self.n, self.steps, self.guidance, w.HBox([self.width, self.height])]
         right = [w.HBox([self.draw, self.stop]), self.bar, self.line, self.easel]
         panel = {"flex": "1 1 320px", "min_width": "0"}
-        both = w.HBox(
-            [w.VBox(left, layout=w.Layout(**panel)), w.VBox(right, layout=w.Layout(**panel))],
-            layout=w.Layout(flex_flow="row wrap", width="100%"),
-        )
-        self.view = w.VBox([both, self.shelf])
-        self._show_task()
+        panels = [w.VBox(side, layout=w.Layout(**panel)) for side in (left, right)]
+        self.view = w.VBox([w.HBox(panels, layout=w.Layout(flex_flow="row wrap", width="100%")), self.shelf])
 
     def _ipython_display_(self):
         """Nothing: playground() has shown the view already, and at the end of a cell the notebook asks once more."""
@@ -137,45 +139,34 @@ class Playground:
         if self._thread:
             self._thread.join()
 
-    def wish(self):
+    def request(self):
         """What the fields say."""
-        return Wish(
-            prompt=self.prompt.value,
-            negative=self.negative.value,
-            task=self.task.value,
-            model=self.model.value,
+        return GenerationRequest(
+            **{name: getattr(self, name).value for name in SAME},
             lora=None if self.lora.value == NONE else self.lora.value,
-            scale=self.scale.value,
-            words=tuple(self.words.value),
-            seed=self.seed.value,
-            steps=self.steps.value,
-            guidance=self.guidance.value,
             size=(self.width.value, self.height.value),
             n=self.n.value,
             strength=self.strength.value if self.task.value == "img2img" else None,
-            control=self.control.value,
         )
 
     def take_back(self, index):
         """Put the settings of a picture in the history into the fields again."""
-        _, _, wish, raw = self.history[index]
-        # the model first: it sets size and guidance
-        for name in ("model", "prompt", "negative", "task", "scale", "words", "seed", "steps", "guidance", "control"):
-            getattr(self, name).value = getattr(wish, name)
-        self.lora.value = wish.lora or NONE
-        self.strength.value = wish.strength or self.strength.value
-        self.n.value, (self.width.value, self.height.value) = 1, wish.size
-        self._raw = raw
+        _, _, request, self._raw = self.history[index]
+        for name in SAME:
+            getattr(self, name).value = getattr(request, name)
+        self.lora.value = request.lora or NONE
+        self.strength.value = request.strength or self.strength.value
+        self.n.value, (self.width.value, self.height.value) = 1, request.size
         self._say(f"第 {index + 1} 张的设置取回来了 · settings of picture {index + 1} taken back")
 
     def _draw(self):
-        wish, raw = self.wish(), self._picture()
+        request, raw = self.request(), self._uploaded()
         try:
-            picture = opened(raw) if raw and wish.task != "text2img" else None
-            for frame in self.studio.draw(wish, picture, stop=self._stop):
+            image = open_image(raw) if raw and request.task != "text2img" else None
+            for frame in self.engine.draw(dataclasses.replace(request, image=image), self._stop):
                 self._show(frame)
                 if frame.text is not None:
-                    self._keep(frame, wish, raw)
+                    self._keep(frame, request, raw)
         except PaidiffError as error:
             self._say(str(error), wrong=True)
         except Exception as error:  # a thread's traceback would be seen by nobody
@@ -188,25 +179,24 @@ class Playground:
         what = "停在 stopped at" if frame.stopped else "步 step"
         which = f"第 {frame.index + 1} / {frame.n} 张"
         self._say(f"{which} · {what} {frame.step} / {frame.steps} · seed {frame.seed}", frame.hints)
-        if frame.picture is not None:
-            self.easel.value = _file(frame.picture)
+        if frame.image is not None:
+            self.easel.value = _file(frame.image)
 
-    def _keep(self, frame, wish, raw):
+    def _keep(self, frame, request, raw):
         """Put a picture into the history, under it a button that takes its settings back."""
-        import dataclasses
-
         import ipywidgets as w
 
-        index = len(self.history)
-        self.history.append((frame.picture, frame.text, dataclasses.replace(wish, seed=frame.seed, n=1), raw))
-        image = w.Image(value=png(frame.picture, frame.text), format="png", layout=w.Layout(width=SIDE))
-        told = w.HTML(f'<div style="width: {SIDE}; line-height: 1.3; font-size: 12px">{_lines(frame.text)}</div>')
-        back = w.Button(description="取回设置 · Take back", layout=w.Layout(width=SIDE))
+        index, narrow = len(self.history), w.Layout(width=SIDE)
+        self.history.append((frame.image, frame.text, dataclasses.replace(request, seed=frame.seed, n=1), raw))
+        image = w.Image(value=png(frame.image, frame.text), format="png", layout=narrow)
+        lines = html.escape(frame.text).replace("\n", "<br>")
+        text = w.HTML(f'<div style="width: {SIDE}; line-height: 1.3; font-size: 12px">{lines}</div>')
+        back = w.Button(description=LABELS["dropped"][1], layout=narrow)
         back.on_click(lambda _: self.take_back(index))
-        card = w.VBox([image, back, told], layout=w.Layout(margin="4px"))
+        card = w.VBox([image, back, text], layout=w.Layout(margin="4px"))
         self.shelf.children = (card, *self.shelf.children)[:KEPT]
 
-    def _picture(self):
+    def _uploaded(self):
         """The bytes that were uploaded last, else those of the picture whose settings were taken back."""
         return bytes(self.upload.value[-1]["content"]) if self.upload.value else self._raw
 
@@ -214,11 +204,11 @@ class Playground:
         task = self.task.value
         self._brought.layout.display = "none" if task == "text2img" else "flex"
         self.strength.layout.display = "flex" if task == "img2img" else "none"
-        self.control.layout.display = "flex" if task == "controlnet" else "none"
+        self.control_scale.layout.display = "flex" if task == "controlnet" else "none"
 
     def _suit(self, _=None):
         try:
-            side, self.guidance.value = self.studio.suits(self.model.value)
+            side, self.guidance.value = self.engine.suits(self.model.value)
             self.width.value = self.height.value = side
         except PaidiffError as error:
             self._say(str(error), wrong=True)
@@ -229,17 +219,15 @@ class Playground:
         self.line.value = f"<div{colour}>{html.escape(text)}</div>{below}"
 
 
-def _lines(text):
-    return html.escape(text).replace("\n", "<br>")
+def _field(kind, name, value, **settings):
+    """A widget with the label of `name`. A layout for each: who hides one would hide all that share it."""
+    import ipywidgets as w
+
+    layout = w.Layout(width="98%", min_width="0")
+    return kind(value=value, description=LABELS[name][1], style=STYLE, layout=layout, **settings)
 
 
-def _file(picture):
+def _file(image):
     data = io.BytesIO()
-    picture.convert("RGB").save(data, "PNG")
+    image.convert("RGB").save(data, "PNG")
     return data.getvalue()
-
-
-def _blank():
-    from PIL import Image
-
-    return Image.new("RGB", (8, 8), "#eeeeee")

@@ -25,40 +25,48 @@ from PIL import Image
 from typer.main import get_command
 
 import paidiff_lib as paidiff
-from paidiff_app import cli
+from paidiff_app import cli, engine
+from paidiff_app.engine import Engine, GenerationRequest, Job, Rejected
 from paidiff_app.server import run as server
 from paidiff_app.server import schemas
 from paidiff_app.server import security as guard
-from paidiff_app.server import worker as worker_room
 from paidiff_app.server.routes import Metrics
-from paidiff_app.server.worker import Job, Settings, Worker
 from paidiff_lib import PaidiffError
 from paidiff_lib.generate import sample
 
 TOKEN = "correct-horse-battery"
 # A new connection for each request: the service hangs up on an idle one.
-WEB = httpx.Client(verify=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+WEB = httpx.Client(verify=False, timeout=600, limits=httpx.Limits(max_keepalive_connections=0))
 QUICK = {"prompt": "猫", "steps": 2, "seed": 1}
 
 
 @contextmanager
 def serving(pipe, token=None, queue=64):
-    """A service on a free port of this machine; gives an object with url, port, worker."""
+    """A service on a free port of this machine; gives an object with url, port, engine."""
     metrics = Metrics()
-    worker = Worker(pipe, "tiny", queue, metrics.batch)
+    owner = fixed(pipe, queue_size=queue, on_batch=metrics.batch)
     listening = socket.create_server(("127.0.0.1", 0))
-    running = server.make_server(worker, metrics, token)
+    running = server.make_server(owner, metrics, token)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
-    running.port, running.worker = listening.getsockname()[1], worker
+    running.port, running.engine = listening.getsockname()[1], owner
     running.url = f"http://127.0.0.1:{running.port}"
     try:
         yield running
     finally:
         running.should_exit = True
         thread.join()
-        worker.close()
+        owner.close()
         listening.close()
+
+
+def fixed(pipe, **settings):
+    """An engine as the service has it."""
+    return Engine(pipe, fixed=True, name="tiny", **settings)
+
+
+def small(prompt="猫", steps=1, size=(64, 64), n=1):
+    return Job(GenerationRequest(prompt, seed=1, steps=steps, guidance=3.0, size=size, n=n))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +79,7 @@ def service(tiny_folder):
 def gate(monkeypatch):
     """While it is closed, the drawing thread stands still before its first step."""
     opened = threading.Event()
-    monkeypatch.setattr(worker_room, "check_prompt", lambda pipe, text: opened.wait(90) and [])
+    monkeypatch.setattr(engine, "check_prompt", lambda pipe, text: opened.wait(600) and [])
     yield opened
     opened.set()
 
@@ -90,7 +98,7 @@ def close_to(one, other):
     return one.shape == other.shape and np.abs(one - other).max() <= 1
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -206,28 +214,26 @@ def _count(text, name):
 
 
 def test_only_the_same_settings_share_a_batch(tiny, gate, monkeypatch):
-    monkeypatch.setattr(worker_room, "BATCH_PIXELS", 2 * 128 * 128)
+    monkeypatch.setattr(engine, "BATCH_PIXELS", 2 * 128 * 128)
     sizes = []
-    worker = Worker(tiny, "tiny", watch=lambda size, seconds: sizes.append(size))
-    jobs = [Job(Settings(1, 3.0, (64, 64)), "狗", "", 0)]
-    worker.submit(jobs[0])
-    wait_for(lambda: worker.progress()[0])
-    for steps in (1, 2, 1, 2, 1):
-        jobs.append(Job(Settings(steps, 3.0, (64, 64)), "猫", "", 1))
-        worker.submit(jobs[-1])
-    jobs.append(Job(Settings(1, 3.0, (128, 128)), "猫", "", 1, n=3))  # large: two at a time
-    worker.submit(jobs[-1])
+    owner = fixed(tiny, on_batch=lambda size, seconds: sizes.append(size))
+    jobs = [small("狗"), *(small(steps=steps) for steps in (1, 2, 1, 2, 1))]
+    jobs.append(small(size=(128, 128), n=3))  # large: two at a time
+    owner.submit(jobs[0])
+    wait_for(lambda: owner.progress()[0])
+    for job in jobs[1:]:
+        owner.submit(job)
     gate.set()
     for job in jobs:
-        job.future.result(60)
-    worker.close()
+        job.future.result(300)
+    owner.close()
     assert sizes == [1, 3, 2, 2, 1]
 
 
 def test_a_full_queue_refuses_and_loses_nothing(tiny_folder, gate):
     with serving(paidiff.load(tiny_folder), queue=8) as service, ThreadPoolExecutor(20) as clients:
         first = clients.submit(post, service, **QUICK)
-        wait_for(lambda: service.worker.progress()[0])
+        wait_for(lambda: service.engine.progress()[0])
         answers = [clients.submit(post, service, **QUICK) for _ in range(12)]
         wait_for(lambda: sum(answer.done() for answer in answers) == 4)
         gate.set()
@@ -235,7 +241,7 @@ def test_a_full_queue_refuses_and_loses_nothing(tiny_folder, gate):
         refused = next(answer.result() for answer in answers if answer.result().status_code == 503)
         assert statuses == [200] * 9 + [503] * 4
         assert refused.headers["retry-after"] and "queue of 8 is full" in refused.json()["detail"]
-        assert service.worker.waiting() == 0
+        assert service.engine.waiting() == 0
 
 
 # --- cancelling -------------------------------------------------------------------------------------------------
@@ -244,9 +250,9 @@ def test_a_full_queue_refuses_and_loses_nothing(tiny_folder, gate):
 def test_cancel_what_waits_and_what_is_drawn(service, gate):
     with ThreadPoolExecutor(2) as clients:
         drawing = clients.submit(post, service, **QUICK, force_task_id="task(one)")
-        wait_for(lambda: service.worker.progress()[0])
+        wait_for(lambda: service.engine.progress()[0])
         waiting = clients.submit(post, service, **QUICK | {"steps": 3}, force_task_id="two")
-        wait_for(lambda: service.worker.waiting())
+        wait_for(lambda: service.engine.waiting())
         state = WEB.get(service.url + "/tasks/two").json()
         assert state == {"state": "waiting", "step": 0, "steps": 3, "before": 0}
         assert WEB.get(service.url + "/tasks/task(one)").json()["state"] == "drawing"
@@ -270,44 +276,52 @@ def test_a_client_that_goes_away_is_forgotten_and_its_neighbour_is_not(service, 
         return sent
 
     first = ask(**QUICK)
-    wait_for(lambda: service.worker.progress()[0])
+    wait_for(lambda: service.engine.progress()[0])
     going = ask(**QUICK, batch_size=3)
     with ThreadPoolExecutor(1) as clients:
         staying = clients.submit(post, service, **QUICK)
-        wait_for(lambda: service.worker.waiting() == 4)
+        wait_for(lambda: service.engine.waiting() == 4)
         going.close()
-        wait_for(lambda: service.worker.waiting() == 1)
+        wait_for(lambda: service.engine.waiting() == 1)
         first.close()
         gate.set()
         assert staying.result().status_code == 200
 
 
 def test_guidance_is_what_suits_the_model(tiny, monkeypatch):
-    assert Worker(tiny, "tiny").guidance == 3
-    monkeypatch.setattr("paidiff_lib.memory.SMALL", 0)  # as large as the published ones
-    assert Worker(tiny, "tiny").guidance == 5
+    found = []
+    for small in (None, 0):  # 0: as large as the published ones
+        if small is not None:
+            monkeypatch.setattr("paidiff_lib.memory.SMALL", small)
+        owner = fixed(tiny)
+        found.append(owner.suits()[1])
+        owner.close()
+    assert found == [3, 5]
 
 
-def test_a_batch_is_stopped_when_nobody_waits_for_it(tiny):
-    worker = Worker(tiny, "tiny")
-    job = Job(Settings(1000, 3.0, (64, 64)), "猫", "", 0)
-    worker.submit(job)
-    wait_for(lambda: worker.progress()[1] > 2)
-    drawing, step, steps, seconds, waiting = worker.progress()
-    assert (drawing, steps, waiting) == (1, 1000, 0) and 2 < step < 900 and seconds > 0
-    worker.cancel(job)
-    wait_for(lambda: not worker.progress()[0], 2)
-    again = Job(Settings(1, 3.0, (64, 64)), "猫", "", 0)
-    worker.submit(again)
-    again.future.result(10)
-    worker.close()
-    with pytest.raises(schemas.Refused, match="closing"):
-        worker.submit(Job(Settings(1, 3.0, (64, 64)), "猫", "", 0))
+def test_a_batch_is_stopped_when_nobody_waits_for_it(tiny, monkeypatch):
+    owner, job, seen = fixed(tiny), small(steps=1000), []
+    real = owner._after_step
+    monkeypatch.setattr(owner, "_after_step", lambda pipe, index, *rest: seen.append(index) or real(pipe, index, *rest))
+    owner.submit(job)
+    wait_for(lambda: owner.progress()[1] > 2)
+    drawing, step, steps, seconds, waiting = owner.progress()
+    assert (drawing, steps, waiting) == (1, 1000, 0) and 2 < step and seconds > 0
+    owner.cancel(job)
+    at = len(seen)
+    wait_for(lambda: not owner.progress()[0])
+    assert len(seen) <= at + 2 and len(seen) < 1000  # not drawn to its end
+    again = small()
+    owner.submit(again)
+    again.future.result(300)
+    owner.close()
+    with pytest.raises(Rejected, match="closing"):
+        owner.submit(small())
 
 
 def test_a_batch_that_fails_is_answered_and_the_next_is_drawn(service, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(worker_room, "sample", lambda *_, **__: 1 / 0)
+        patch.setattr(engine, "sample", lambda *_, **__: 1 / 0)
         answer = post(service, **QUICK)
         assert answer.status_code == 500 and "ZeroDivision" not in answer.text and answer.json()["detail"]
     assert post(service, **QUICK).status_code == 200

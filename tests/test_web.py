@@ -4,7 +4,6 @@ import base64
 import io
 import socket
 import threading
-import time
 from contextlib import contextmanager
 
 import httpx
@@ -14,19 +13,21 @@ from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
 import paidiff_lib as paidiff
-from paidiff_app.engine import Studio, Wish
+from paidiff_app.engine import Engine, GenerationRequest, Job
 from paidiff_app.infotext import infotext, parse, png, settings_in
-from paidiff_app.web import page as web
+from paidiff_app.labels import ANY, NONE
+from paidiff_app.web import app as web
 from paidiff_app.web.brush import PNG
+from paidiff_app.web.page import API
 
 ASK = dict(
     prompt="雪地里的企鹅",
     negative="",
     model=None,
-    lora=web.NONE,
+    lora=NONE,
     scale=1.0,
     words=[],
-    kind=web.ANY,
+    kind=ANY,
     seed=5,
     steps=2,
     guidance=3.0,
@@ -38,9 +39,9 @@ TOKEN = "correct-horse-battery"
 
 
 @contextmanager
-def serving(studio, token=None):
+def serving(engine, token=None):
     listening = socket.create_server(("127.0.0.1", 0))
-    server = web.make_server(web.make_app(studio, token))
+    server = web.make_server(web.make_app(engine, token))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -52,15 +53,15 @@ def serving(studio, token=None):
 
 
 @pytest.fixture(scope="module")
-def studio(tiny_folder, loras):
-    studio = Studio(str(tiny_folder), loras)
-    yield studio
-    studio.close()
+def engine(tiny_folder, loras):
+    engine = Engine(str(tiny_folder), loras)
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="module")
-def url(studio):
-    with serving(studio) as url:
+def url(engine):
+    with serving(engine) as url:
         yield url
 
 
@@ -78,8 +79,8 @@ def picture(tmp_path):
 def ask(client, task, *own, **wanted):
     """(the last line, [PIL picture]) of a drawing; the pictures are as they lie on the server."""
     filled = {**ASK, "model": "model", **wanted}
-    job = client.submit(*filled.values(), *own, api_name=f"/{web.API[task]}")
-    line = job.result(60)[0]
+    job = client.submit(*filled.values(), *own, api_name=f"/{API.get(task, task)}")
+    line = job.result(600)[0]
     galleries = [out[1] for out in job.outputs() if isinstance(out[1], list) or "value" in out[1]]
     shown = (galleries[-1] if isinstance(galleries[-1], list) else galleries[-1]["value"]) if galleries else []
     return line, [Image.open(one["image"]) for one in shown]
@@ -96,7 +97,7 @@ def test_text_to_image_draws_what_the_library_draws_and_says_how(client, tiny):
 
 
 def test_a_lora_is_switched_on_and_off(client):
-    plain, styled, again = (ask(client, "text2img", lora=lora)[1][0] for lora in (web.NONE, "porcelain", web.NONE))
+    plain, styled, again = (ask(client, "text2img", lora=lora)[1][0] for lora in (NONE, "porcelain", NONE))
     assert plain.tobytes() == again.tobytes() != styled.tobytes()
     assert settings_in(styled)["LoRA"] == [("porcelain", "1")]
 
@@ -176,8 +177,9 @@ def test_settings_come_back_out_of_a_picture(client, tmp_path):
 
 
 def test_infotext_reads_back_what_it_wrote_and_what_serve_wrote():
-    wish = Wish(steps=3, guidance=4.5, size=(64, 72), sampler="Euler a", strength=0.3)
-    text = infotext("一\n二 <lora:a b:0.8>", "不要,\n这个", 7, wish, 'odd, "name": x', {"Task": "img2img"})
+    settings = {"steps": 3, "guidance": 4.5, "size": (64, 72), "sampler": "Euler a", "strength": 0.3}
+    settings |= {"model": 'odd, "name": x', "lora": "a b", "lora_scale": 0.8}
+    text = infotext(GenerationRequest("一\n二", "不要,\n这个", **settings), 7, {"Task": "img2img"})
     found = parse(text)
     assert (
         found["Prompt"] == "一\n二" and found["Negative prompt"] == "不要,\n这个" and found["LoRA"] == [("a b", "0.8")]
@@ -187,37 +189,46 @@ def test_infotext_reads_back_what_it_wrote_and_what_serve_wrote():
     assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), text))))["Seed"] == "7"
 
 
-def test_two_people_at_once_get_each_their_own(client, url, tiny, studio):
+def test_two_people_at_once_get_each_their_own(client, url, tiny, engine):
     other, got = Client(url, verbose=False), {}
 
     def go(who, seed, lora):
         got[seed] = ask(who, "text2img", seed=seed, lora=lora, steps=8)[1][0].tobytes()
 
-    threads = [threading.Thread(target=go, args=a) for a in ((client, 1, web.NONE), (other, 2, "porcelain"))]
+    threads = [threading.Thread(target=go, args=a) for a in ((client, 1, NONE), (other, 2, "porcelain"))]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert got[1] == paidiff.draw(tiny, "雪地里的企鹅", seed=1, steps=8, guidance=3.0).tobytes()
-    paidiff.load_lora(tiny, studio.folder / "porcelain")
+    paidiff.load_lora(tiny, engine.folder / "porcelain")
     assert got[2] == paidiff.draw(tiny, "雪地里的企鹅", seed=2, steps=8, guidance=3.0).tobytes()
 
 
-def test_a_stopped_drawing_ends_within_a_step_and_keeps_what_is_there(studio):
-    stop, seen = threading.Event(), []
-    for frame in studio.draw(Wish("猫", steps=60, n=3), stop=stop):
+def test_a_stopped_drawing_ends_within_a_step_and_keeps_what_is_there(engine):
+    seen = []
+
+    def look(frame):  # in the drawing thread, so that no step goes by unseen
         seen.append(frame)
         if frame.index == 1 and frame.step == 5:
-            stop.set()
+            job.stop.set()
+
+    job = Job(GenerationRequest("猫", steps=60, n=3), on_frame=look)
+    engine.submit(job)
+    job.future.result(600)
     kept = [frame for frame in seen if frame.text]
-    assert [frame.stopped for frame in kept] == [False, True] and 5 <= kept[1].step <= 8
-    assert kept[1].picture.size == (64, 64) and parse(kept[1].text)["Stopped at"] == str(kept[1].step)
+    assert [frame.stopped for frame in kept] == [False, True] and 5 <= kept[1].step <= 6
+    assert kept[1].image.size == (64, 64) and parse(kept[1].text)["Stopped at"] == str(kept[1].step)
 
 
-def test_who_leaves_stops_the_drawing(studio):
-    drawing = studio.draw(Wish("猫", steps=100, n=8))
+def test_who_leaves_stops_the_drawing(engine, monkeypatch):
+    seen, real = [], engine._after_step
+    monkeypatch.setattr(
+        engine, "_after_step", lambda pipe, index, *rest: seen.append(index) or real(pipe, index, *rest)
+    )
+    drawing = engine.draw(GenerationRequest("猫", steps=100, n=8))
     next(drawing)
     drawing.close()
-    begun = time.monotonic()
-    assert next(studio.draw(Wish("猫", steps=2))).steps == 2 and time.monotonic() - begun < 3
+    assert next(engine.draw(GenerationRequest("猫", steps=2))).steps == 2
+    assert len(seen) < 20  # steps, of 800
 
 
 def test_the_page_asks_nobody_else_for_anything(url):
@@ -231,27 +242,27 @@ def test_only_this_machine_without_a_token(url):
     refused(["0.0.0.0", "--token"], lambda: web.run("0.0.0.0", 0))
 
 
-def test_with_a_token_the_page_asks_for_it(studio):
-    with serving(studio, TOKEN) as url:
+def test_with_a_token_the_page_asks_for_it(engine):
+    with serving(engine, TOKEN) as url:
         assert httpx.get(f"{url}/gradio_api/info").status_code == 401
         wrong = httpx.post(f"{url}/login", data={"username": "paidiff", "password": "guess"})
         right = httpx.post(f"{url}/login", data={"username": "paidiff", "password": TOKEN})
         assert (wrong.status_code, right.status_code) == (400, 200)
 
 
-def test_another_model_than_those_here_is_refused(studio):
-    refused(["没有这个模型"], lambda: list(studio.draw(Wish("猫", model="/etc"))))
-    refused(["文件夹里没有"], lambda: list(studio.draw(Wish("猫", lora="../secret"))))
+def test_another_model_than_those_here_is_refused(engine):
+    refused(["没有这个模型"], lambda: list(engine.draw(GenerationRequest("猫", model="/etc"))))
+    refused(["文件夹里没有"], lambda: list(engine.draw(GenerationRequest("猫", lora="../secret"))))
 
 
 def test_the_shipped_controlnet_draws_along_a_picture(tmp_path):
     Image.effect_noise((128, 128), 90).convert("RGB").save(tmp_path / "start.png")
-    studio = Studio("mini")
-    with serving(studio) as url:
+    engine = Engine("mini")
+    with serving(engine) as url:
         asked = {"model": "mini", "width": 128, "height": 128}
         client = Client(url, verbose=False)
         drawn = [
             ask(client, "controlnet", handle_file(tmp_path / "start.png"), scale, **asked)[1][0] for scale in (0, 1)
         ]
-    studio.close()
+    engine.close()
     assert drawn[0].tobytes() != drawn[1].tobytes() and settings_in(drawn[1])["Task"] == "controlnet"

@@ -168,7 +168,7 @@ def use(browser):
     use_tab(browser, "controlnet", "ControlNet", plain)
     browser.tab("文生图")
     browser.write("#steps input[type=number]", "60")
-    browser.write("#count input[type=number]", "3")
+    browser.write("#n input[type=number]", "3")
     browser.asked()
     browser.click("#draw-text2img")
     browser.wait(lambda: "2 / 3" in browser.text("#easel") and browser.find("#easel img"))

@@ -1,6 +1,8 @@
 """The routes. Handlers only translate: a request into a Job, a finished Job into the answer's shape."""
 
 import asyncio
+import logging
+from dataclasses import replace
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
@@ -14,10 +16,10 @@ from paidiff_lib import __version__
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.schedulers import SAMPLERS
 
+from ..engine import GenerationRequest, Job, Rejected
 from ..infotext import infotext
 from . import schemas
-from .schemas import Drawn, Img2Img, Platform, PlatformDrawn, Refusal, Refused, State, TaskState, Txt2Img
-from .worker import Job, Settings
+from .schemas import Drawn, Img2Img, Platform, PlatformDrawn, Refusal, State, TaskState, Txt2Img
 
 STATUSES = {
     400: "not JSON",
@@ -41,8 +43,8 @@ webui = APIRouter(prefix="/sdapi/v1", tags=["WebUI"])
 own = APIRouter(tags=["paidiff"])
 
 
-def make_app(worker, metrics):
-    """The FastAPI application before a Worker, without the Guard."""
+def make_app(engine, metrics):
+    """The FastAPI application before an Engine, without the Guard."""
     app = FastAPI(
         title="paidiff serve",
         version=__version__,
@@ -51,12 +53,12 @@ def make_app(worker, metrics):
         redoc_url=None,
         responses={status: {"model": Refusal, "description": text} for status, text in STATUSES.items()},
     )
-    app.state.worker, app.state.metrics = worker, metrics
+    app.state.engine, app.state.metrics = engine, metrics
     app.state.decoders = CapacityLimiter(DECODERS)
     app.include_router(webui)
     app.include_router(own)
     for kind, answer in (
-        (Refused, lambda request, error: _refuse(error.status, error.line)),
+        (Rejected, lambda request, error: _refuse(error.status, str(error))),
         (PaidiffError, lambda request, error: _refuse(422, str(error))),
         (RequestValidationError, lambda request, error: _refuse(422, _first_fault(error))),
         (HTTPException, lambda request, error: _refuse(error.status_code, _plain(error), _allowed(request, error))),
@@ -93,27 +95,24 @@ class Metrics:
 @webui.post("/txt2img")
 async def txt2img(wanted: Txt2Img, request: Request) -> Drawn:
     """文生图 · text to image"""
-    job = _job(wanted, request.app.state.worker)
-    return await _webui_answer(wanted, job, request)
+    return await _webui_answer(wanted, _wanted(wanted, request.app.state.engine), request)
 
 
 @webui.post("/img2img")
 async def img2img(wanted: Img2Img, request: Request) -> Drawn:
     """图生图 · image to image"""
     strength = 0.75 if wanted.denoising_strength is None else wanted.denoising_strength
-    job = _job(wanted, request.app.state.worker, strength)
-    decode = schemas.decode_picture, wanted.init_images[0], job.settings.size
-    start = await to_thread.run_sync(*decode, limiter=request.app.state.decoders)
+    asked = _wanted(wanted, request.app.state.engine, strength)
+    decode = schemas.decode_picture, wanted.init_images[0], asked.size
+    image = await to_thread.run_sync(*decode, limiter=request.app.state.decoders)
     wanted.init_images = []
-    for picture in job.pictures:
-        picture.start = start
-    return await _webui_answer(wanted, job, request)
+    return await _webui_answer(wanted, replace(asked, task="img2img", image=image), request)
 
 
 @webui.get("/progress")
 async def progress(request: Request) -> State:
     """正在画的这一批 · the batch that is being drawn"""
-    drawing, step, steps, seconds, waiting = request.app.state.worker.progress()
+    drawing, step, steps, seconds, waiting = request.app.state.engine.progress()
     part = step / steps if drawing and steps else 0.0
     left = seconds / part - seconds if part else 0.0
     state = {"skipped": False, "interrupted": False, "job": "drawing" if drawing else "", "job_count": drawing}
@@ -125,7 +124,7 @@ async def progress(request: Request) -> State:
 @webui.post("/skip")
 async def interrupt(request: Request) -> dict:
     """停下正在画的这一批,不管是谁的 · stop the batch that is being drawn, whoever asked for it"""
-    request.app.state.worker.interrupt()
+    request.app.state.engine.interrupt()
     return {}
 
 
@@ -141,21 +140,25 @@ async def schedulers() -> list[dict]:
 
 @webui.get("/sd-models")
 async def sd_models(request: Request) -> list[dict]:
-    name = request.app.state.worker.name
+    name = request.app.state.engine.models[0]
     return [{"title": name, "model_name": name, "hash": "", "sha256": "", "filename": name, "config": None}]
 
 
 @webui.get("/options")
 async def options(request: Request) -> dict:
-    return {"sd_model_checkpoint": request.app.state.worker.name, "sd_checkpoint_hash": "", "samples_format": "png"}
+    return {
+        "sd_model_checkpoint": request.app.state.engine.models[0],
+        "sd_checkpoint_hash": "",
+        "samples_format": "png",
+    }
 
 
 @webui.post("/options")
 async def set_options(wanted: dict, request: Request) -> None:
     """能设的只有模型,而且只能是现在这一个 · only the model can be set, and only to the one that is loaded"""
-    name = request.app.state.worker.name
+    name = request.app.state.engine.models[0]
     if wanted.get("sd_model_checkpoint", name) != name:
-        raise Refused(422, f"这里只有模型 {name} · the only model here is {name}")
+        raise Rejected(422, f"这里只有模型 {name}", f"the only model here is {name}")
 
 
 @webui.get("/scripts")
@@ -183,19 +186,20 @@ for _name in EMPTY:
 @own.post("/")
 async def platform(wanted: Platform, request: Request) -> PlatformDrawn:
     """PAI-EAS 的写法:服务的根地址 · as PAI-EAS calls a service, at its root"""
-    worker = request.app.state.worker
-    settings = Settings(wanted.num_inference_steps, worker.guidance, (worker.side, worker.side))
-    job = Job(settings, wanted.text, "", schemas.first_seed(wanted.seed), wanted.num_images)
-    images, _ = await _draw(job, request)
+    side, guidance = request.app.state.engine.suits()
+    size, seed = (side, side), schemas.first_seed(wanted.seed)
+    settings = {"steps": wanted.num_inference_steps, "guidance": guidance, "size": size, "n": wanted.num_images}
+    asked = GenerationRequest(wanted.text, model=request.app.state.engine.models[0], seed=seed, **settings)
+    images, _ = await _draw(Job(asked), request)
     return PlatformDrawn(text=wanted.text, num_images=len(images), images_base64=images)
 
 
 @own.get("/tasks/{name}")
 async def task(name: schemas.Task, request: Request) -> TaskState:
     """画到哪里了 · how far a task is"""
-    found = request.app.state.worker.task(name)
+    found = request.app.state.engine.task(name)
     if not found:
-        raise Refused(404, "没有这个任务,或者已经画完 · no such task, or it is done")
+        raise Rejected(404, "没有这个任务,或者已经画完", "no such task, or it is done")
     drawing, step, steps, before = found
     return TaskState(state="drawing" if drawing else "waiting", step=step, steps=steps, before=before)
 
@@ -203,16 +207,16 @@ async def task(name: schemas.Task, request: Request) -> TaskState:
 @own.delete("/tasks/{name}")
 async def cancel(name: schemas.Task, request: Request) -> dict:
     """取消一个任务 · cancel a task"""
-    if not request.app.state.worker.cancel_task(name):
-        raise Refused(404, "没有这个任务,或者已经画完 · no such task, or it is done")
+    if not request.app.state.engine.cancel_task(name):
+        raise Rejected(404, "没有这个任务,或者已经画完", "no such task, or it is done")
     return {}
 
 
 @own.get("/health")
 async def health(request: Request) -> dict[str, str]:
     """活着吗;不用令牌 · alive? no token is needed"""
-    if not request.app.state.worker.alive():
-        raise Refused(503, "画图的线程停了 · the drawing thread has stopped")
+    if not request.app.state.engine.alive():
+        raise Rejected(503, "画图的线程停了", "the drawing thread has stopped")
     return {"status": "ok"}
 
 
@@ -220,56 +224,71 @@ async def health(request: Request) -> dict[str, str]:
 async def metrics(request: Request) -> str:
     """Prometheus 的格式 · in Prometheus' format"""
     kept = request.app.state.metrics
-    kept.waiting.set(request.app.state.worker.waiting())
+    kept.waiting.set(request.app.state.engine.waiting())
     return generate_latest(kept.registry).decode()
 
 
 # --- between the two --------------------------------------------------------------------------------------------
 
 
-def _job(wanted, worker, strength=None):
-    """A WebUI request -> a Job. Raises Refused on what the schema cannot say."""
+def _wanted(wanted, engine, strength=None):
+    """A WebUI request -> a GenerationRequest. Raises Rejected on what the schema cannot say."""
     count = (wanted.batch_size or 1) * (wanted.n_iter or 1)
     steps = wanted.steps or schemas.STEPS
     if count > schemas.MAX_PICTURES:
-        raise Refused(422, f"一次最多 {schemas.MAX_PICTURES} 张 · at most {schemas.MAX_PICTURES} pictures: {count}")
+        raise Rejected(
+            422, f"一次最多 {schemas.MAX_PICTURES} 张", f"at most {schemas.MAX_PICTURES} pictures", str(count)
+        )
     if strength is not None and int(steps * strength) < 1:
-        raise Refused(422, "steps x denoising_strength 要至少是 1 · must be 1 or more")
-    guidance = worker.guidance if wanted.cfg_scale is None else wanted.cfg_scale
-    size = (wanted.width or worker.side, wanted.height or worker.side)
-    most = min(schemas.MAX_SIDE, schemas.MAX_SCALE * worker.side)
-    if max(size) > most:
-        raise Refused(422, f"这个模型宽和高最多 {most} · width and height are at most {most} with this model")
-    settings = Settings(steps, guidance, size, wanted.sampler_name or None, strength)
-    seed = schemas.first_seed(wanted.seed)
-    return Job(settings, wanted.prompt, wanted.negative_prompt or "", seed, count, id=wanted.force_task_id)
+        raise Rejected(422, "steps x denoising_strength 要至少是 1", "must be 1 or more")
+    side, guidance = engine.suits()
+    size = (wanted.width or side, wanted.height or side)
+    schemas.check_size(size, side)
+    return GenerationRequest(
+        wanted.prompt,
+        wanted.negative_prompt or "",
+        model=engine.models[0],
+        sampler=wanted.sampler_name or None,
+        seed=schemas.first_seed(wanted.seed),
+        steps=steps,
+        guidance=guidance if wanted.cfg_scale is None else wanted.cfg_scale,
+        size=size,
+        n=count,
+        strength=strength,
+    )
 
 
-async def _webui_answer(wanted, job, request):
+async def _webui_answer(wanted, asked, request):
+    job = Job(asked, id=wanted.force_task_id)
     images, texts = await _draw(job, request)
-    told = wanted.model_dump() | {"seed": job.seed, "width": job.settings.size[0], "height": job.settings.size[1]}
-    return Drawn(images=images, parameters=told, info=schemas.info(job, texts, request.app.state.worker.name))
+    parameters = wanted.model_dump() | {"seed": asked.seed, "width": asked.size[0], "height": asked.size[1]}
+    return Drawn(images=images, parameters=parameters, info=schemas.info(job, texts))
 
 
 async def _draw(job, request):
     """Queue the job, wait for it, encode it: (PNG in base64, settings as text) of every picture."""
-    worker = request.app.state.worker
-    worker.submit(job)
+    engine = request.app.state.engine
+    engine.submit(job)
     try:
-        await _done_or_gone(job, request, worker)
+        await _done_or_gone(job, request, engine)
+    except Rejected:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).exception("画不出来 · a batch failed")
+        raise Rejected(500, "画的时候出错了,看服务的日志", "drawing failed, see the service's log") from error
     finally:
-        worker.cancel(job)  # does nothing to a job that is done
-    return await to_thread.run_sync(_encode, job, worker.name)
+        engine.cancel(job)  # does nothing to a job that is done
+    return await to_thread.run_sync(_encode, job)
 
 
-async def _done_or_gone(job, request, worker):
+async def _done_or_gone(job, request, engine):
     """Raises what the job ended with; a client that has gone away ends it."""
     done = asyncio.wrap_future(job.future)
     gone = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
-            worker.cancel(job)
+            engine.cancel(job)
         await done
     finally:
         gone.cancel()
@@ -280,9 +299,9 @@ async def _gone(request):
         pass
 
 
-def _encode(job, name):
-    texts = [infotext(p.prompt, p.negative, p.seed, job.settings, name) for p in job.pictures]
-    return [schemas.encode_picture(picture.drawn, text) for picture, text in zip(job.pictures, texts)], texts
+def _encode(job):
+    texts = [infotext(job.request, job.request.seed + index) for index in range(job.request.n)]
+    return [schemas.encode_picture(image, text) for image, text in zip(job.images, texts)], texts
 
 
 def _refuse(status, line, headers=None):

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from paidiff_lib.errors import PaidiffError
+from paidiff_lib.errors import PaidiffError, Refused
 from paidiff_lib.generate import STEPS
 from paidiff_lib.schedulers import SAMPLERS
 
-from ..engine import opened
+from ..engine import open_image
 from ..infotext import png
 
 MAX_PROMPT = 2000  # characters; the model reads 30 or so
@@ -35,14 +35,6 @@ Side = Annotated[int, Field(ge=64, le=MAX_SIDE, multiple_of=8)]
 Count = Annotated[int, Field(ge=1, le=MAX_PICTURES)]
 Sampler = Literal[tuple(["", *SAMPLERS])]
 Task = Annotated[str, Field(pattern=r"^[A-Za-z0-9_()\-]{1,100}$")]  # the WebUI's own look like task(abc)
-
-
-class Refused(Exception):
-    """A request that cannot be served: the HTTP status and one clear line."""
-
-    def __init__(self, status, line):
-        super().__init__(line)
-        self.status, self.line = status, line
 
 
 class Refusal(BaseModel):
@@ -135,13 +127,21 @@ def first_seed(seed):
     return secrets.randbelow(RANDOM) if seed in (None, -1) else seed
 
 
+def check_size(size, side):
+    """Raise PaidiffError on a (width, height) that a model of that side cannot draw in a minute."""
+    most = min(MAX_SIDE, MAX_SCALE * side)
+    if max(size) > most:
+        zh, en = f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model"
+        raise PaidiffError(zh, en, f"{size[0]}x{size[1]}")
+
+
 def decode_picture(text, size):
     """Base64, bare or as a data: URL, -> a PIL RGB picture of `size`. Raises PaidiffError; opens no path and no URL."""
     try:
         raw = base64.b64decode(text.partition(",")[2] if text.startswith("data:image/") else text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise PaidiffError("图片要用 base64 · the picture must be base64, not a path or a link") from error
-    return opened(raw, MAX_START).resize(size, Image.Resampling.LANCZOS)
+        raise Refused("图片要用 base64", "the picture must be base64, not a path or a link") from error
+    return open_image(raw, MAX_START).resize(size, Image.Resampling.LANCZOS)
 
 
 def encode_picture(picture, text):
@@ -149,30 +149,30 @@ def encode_picture(picture, text):
     return base64.b64encode(png(picture, text)).decode()
 
 
-def info(job, texts, model):
-    """The answer's `info`: what the WebUI tells, and the hints about the prompt that `paidiff draw` prints."""
-    seeds, settings = [picture.seed for picture in job.pictures], job.settings
-    first = job.pictures[0]
-    told = {
-        "prompt": first.prompt,
-        "all_prompts": [picture.prompt for picture in job.pictures],
-        "negative_prompt": first.negative,
-        "all_negative_prompts": [picture.negative for picture in job.pictures],
-        "seed": seeds[0],
+def info(job, texts):
+    """The answer's `info`: what the WebUI says, and the hints about the prompt that `paidiff draw` prints."""
+    request, count = job.request, job.request.n
+    seeds = [request.seed + index for index in range(count)]
+    answer = {
+        "prompt": request.prompt,
+        "all_prompts": [request.prompt] * count,
+        "negative_prompt": request.negative_prompt,
+        "all_negative_prompts": [request.negative_prompt] * count,
+        "seed": request.seed,
         "all_seeds": seeds,
-        "subseed": seeds[0],
+        "subseed": request.seed,
         "all_subseeds": seeds,
         "subseed_strength": 0,
-        "width": settings.size[0],
-        "height": settings.size[1],
-        "sampler_name": settings.sampler,
-        "cfg_scale": settings.guidance,
-        "steps": settings.steps,
-        "batch_size": len(seeds),
-        "denoising_strength": settings.strength,
-        "sd_model_name": model,
+        "width": request.size[0],
+        "height": request.size[1],
+        "sampler_name": request.sampler,
+        "cfg_scale": request.guidance,
+        "steps": request.steps,
+        "batch_size": count,
+        "denoising_strength": request.strength,
+        "sd_model_name": request.model,
         "index_of_first_image": 0,
         "infotexts": texts,
         "hints": job.hints,
     }
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(answer, ensure_ascii=False)

@@ -32,8 +32,7 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         send = self._counted(send)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._stranger(scope["path"], headers) or self._too_long(headers)
+        refusal = self.refusal_of_strangers(scope) or self._too_long(_headers(scope))
         if refusal:
             return await answer(send, *refusal)
         taken = [0]  # how many bytes this request holds
@@ -48,8 +47,9 @@ class Guard:
         finally:
             self.held -= taken[0]
 
-    def _stranger(self, path, headers):
+    def refusal_of_strangers(self, scope):
         """(status, line) for someone who may not ask, else None."""
+        path, headers = scope["path"], _headers(scope)
         if self.token:
             sent = _token(headers.get("authorization", ""))
             if path not in OPEN and not hmac.compare_digest(sent, self.token.encode()):
@@ -122,11 +122,15 @@ class ImpatientProtocol(H11Protocol):
         self.loop.call_later(HEAD_SECONDS, self._look, now)
 
 
-def _page(status, line):
+def _headers(scope):
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _body(line):
     return json.dumps({"detail": line}, ensure_ascii=False).encode()
 
 
-_LATE_BODY = _page(408, f"{HEAD_SECONDS} 秒内没有问什么 · no request within {HEAD_SECONDS} s")
+_LATE_BODY = _body(f"{HEAD_SECONDS} 秒内没有问什么 · no request within {HEAD_SECONDS} s")
 _LATE = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
     b"content-length: %d\r\n\r\n%s" % (len(_LATE_BODY), _LATE_BODY)
@@ -134,7 +138,7 @@ _LATE = (
 
 
 async def answer(send, status, line):
-    body = _page(status, line)
+    body = _body(line)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(b"www-authenticate", b"Bearer")] if status == 401 else []
     headers += [(b"retry-after", b"5")] if status == 503 else []

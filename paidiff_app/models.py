@@ -1,0 +1,208 @@
+"""The model that the engine draws with: which one is loaded, with which LoRA and which embeddings, and what there is to choose from.
+
+Everything that changes a pipeline is called in the engine's own thread.
+"""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from paidiff_lib.errors import NotFound, PaidiffError, one_line, unknown
+from paidiff_lib.generate import guidance_of
+from paidiff_lib.methods.adapters import adapter_names, scales, set_scales
+from paidiff_lib.methods.lora_files import NAMES, load_lora
+from paidiff_lib.methods.textual_inversion import load_embedding, read_embedding
+from paidiff_lib.models.encode import native_size
+from paidiff_lib.models.load import _check_controls, at_hand, find, load, load_control, model_name
+from paidiff_lib.models.registry import names
+
+STRENGTH = {"img2img": 0.75, "inpaint": 1.0}  # unless the request says otherwise
+EMBEDDINGS = ("learned_embeds.safetensors", "learned_embeds.bin")
+ADAPTER = "engine"  # of the LoRA in the pipeline: one at a time, so that a file that was trained anew is read anew
+PIPELINES = {
+    "img2img": "StableDiffusionImg2ImgPipeline",
+    "inpaint": "StableDiffusionImg2ImgPipeline",  # see inpainting.py
+    "controlnet": "StableDiffusionControlNetPipeline",
+}
+
+
+class Models:
+    """The models on this machine, one of them loaded at a time, and the LoRAs and embeddings of a folder.
+
+    model: a name, a folder, or a pipeline that is loaded already (called `name`), whose own LoRAs can be chosen too.
+    fixed: of a service: the one model is drawn with as it is, its LoRAs stay as they are switched on. Raises PaidiffError.
+    """
+
+    def __init__(self, model=None, loras=None, fixed=False, name=None):
+        if loras is not None and not Path(loras).is_dir():
+            raise NotFound("没有这个文件夹", "no such folder", str(loras))
+        self.folder, self.fixed, self.suits = loras, fixed, {}
+        self._given = model if hasattr(model, "unet") else None
+        if self._given:
+            first, others = name or model.config.get("_name_or_path") or "pipe", []
+        else:
+            first, others = model_name(model), [name for name in ("mini", *names("base")) if _is_here(name)]
+            find(first)  # a wrong name is told at once
+        self._sources = {last_part(name): name for name in (first, *others)}
+        self.names = list(self._sources)
+        self._forget()
+
+    def loras(self):
+        """Names of the LoRAs that can be chosen now."""
+        own = sorted(adapter_names(self._given) - {ADAPTER}) if self._given else []
+        return [*own, *shelf(self.folder)["lora"]]
+
+    def embeddings(self):
+        """The Textual Inversions that can be chosen now: {name: the word to write in the prompt, or None}."""
+        return {name: _token(file) for name, file in shelf(self.folder)["embedding"].items()}
+
+    def use(self, name):
+        """Load the model of that name, unless it is there. Returns (side, guidance) that suit it."""
+        if name not in self._sources:
+            raise unknown("模型", "model", name, self.names)
+        if name != self._name:
+            self._forget()  # the old one goes first: two may not fit
+            self._pipe = self._given or load(self._sources[name])
+            self._scheduler, self._name = self._pipe.scheduler, name
+            self.suits[name] = native_size(self._pipe), guidance_of(self._pipe)
+        return self.suits[name]
+
+    @contextmanager
+    def prepared(self, request):
+        """(a pipeline for a request, with its LoRA and embeddings; the model's own scheduler; the request filled in)."""
+        self.use(request.model or self.names[0])
+        before = {} if self.fixed else scales(self._pipe)
+        try:
+            if not self.fixed:
+                self._learn(request.embeddings)
+                self._switch_lora(request.lora, request.lora_scale)
+            yield self._pipeline(request.task), self._scheduler, self._filled(request)
+        finally:
+            if self._given and not self.fixed:
+                _switch(self._pipe, before)
+
+    def _filled(self, request):
+        """The request with everything that was left to the model. Inpainting cuts to the model's own square."""
+        side, guidance = self.suits[self._name]
+        strength = STRENGTH.get(request.task)
+        return replace(
+            request,
+            model=self._name,
+            guidance=guidance if request.guidance is None else request.guidance,
+            size=(side, side) if request.task == "inpaint" else request.size or (side, side),
+            strength=strength if None in (strength, request.strength) else request.strength,
+        )
+
+    def _forget(self):
+        self._pipe = self._name = self._loaded_lora = self._control = None
+        self._learnt = {}
+
+    def _learn(self, embeddings):
+        """The model knows these words and no others of the shelf; forgetting one means to load the model anew."""
+        wanted = {name: _stamp(self._find("embedding", name)) for name in embeddings}
+        if any(wanted.get(name) != stamp for name, stamp in self._learnt.items()) and not self._given:
+            name, self._name = self._name, None
+            self.use(name)
+        for name, stamp in wanted.items():
+            if name not in self._learnt:
+                load_embedding(self._pipe, stamp[0])
+                self._learnt[name] = stamp
+
+    def _switch_lora(self, name, scale):
+        """Switch this LoRA on, and every other one off."""
+        if name is None:
+            return _switch(self._pipe, {})
+        if self._given and name in adapter_names(self._given) - {ADAPTER}:
+            return _switch(self._pipe, {name: scale})
+        stamp = _stamp(self._find("lora", name))
+        if stamp != self._loaded_lora:
+            if self._loaded_lora:
+                self._pipe.delete_adapters(ADAPTER)
+                self._loaded_lora = None
+            load_lora(self._pipe, stamp[0], ADAPTER)
+            self._loaded_lora = stamp
+        _switch(self._pipe, {ADAPTER: scale})
+
+    def _find(self, kind, name):
+        there = shelf(self.folder)[kind]
+        if name not in there:
+            listed = ", ".join(there) or "-"
+            raise NotFound(f"文件夹里没有 {one_line(name)}", "not in the folder", f"有 there are: {listed}")
+        return there[name]
+
+    def _pipeline(self, task):
+        """A pipeline for the task around the very weights of the one that is loaded."""
+        import diffusers
+
+        if task == "text2img":
+            return self._pipe
+        extra = {"requires_safety_checker": bool(self._pipe.config.requires_safety_checker)}
+        if task == "controlnet":
+            net = self._control or load_control("canny", self._sources[self._name]).to(self._pipe.device)
+            extra["controlnet"] = self._control = net
+        pipe = getattr(diffusers, PIPELINES[task])(**self._pipe.components, **extra)
+        if task == "controlnet":
+            _check_controls(pipe)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+
+def last_part(name):
+    """A model's folder is nobody's business: who looks at a page or asks a service sees the last part of its path."""
+    return str(name).rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+
+
+def shelf(folder):
+    """What can be chosen in a folder, by the names of its subfolders and files: {"lora": {name: path}, "embedding": {...}}."""
+    found = {"lora": {}, "embedding": {}}
+    for path in sorted(Path(folder).iterdir()) if folder else []:
+        file = _weights(path)
+        if file is not None:
+            embedding = file.name in EMBEDDINGS or file.suffix == ".pt" or _is_embedding(file)
+            found["embedding" if embedding else "lora"][path.name if path.is_dir() else path.stem] = file
+    return found
+
+
+def _weights(path):
+    """The file of weights that a subfolder or a file of the shelf stands for, or None."""
+    if path.is_file():
+        return path if path.suffix in (".safetensors", ".bin", ".pt") else None
+    if not path.is_dir():
+        return None
+    found = [path / name for name in (*EMBEDDINGS, *NAMES) if (path / name).is_file()]
+    return next(iter(found or sorted(path.glob("*.safetensors"))), None)
+
+
+def _is_embedding(file):
+    """True if a .safetensors file holds nothing but one table that belongs to no layer."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            keys = list(opened.keys())
+    except (OSError, SafetensorError):  # a pickle, or damaged: loading it says what is wrong
+        return False
+    return len(keys) == 1 and "lora" not in keys[0]
+
+
+def _token(file):
+    try:
+        return read_embedding(file)[0]
+    except PaidiffError:  # loading it says what is wrong
+        return None
+
+
+def _stamp(file):
+    return file, file.stat().st_mtime_ns
+
+
+def _switch(pipe, wanted):
+    if wanted or any(pipe.get_list_adapters().values()):
+        set_scales(pipe, wanted)
+
+
+def _is_here(name):
+    try:
+        return at_hand(name) is not None
+    except PaidiffError:  # no data folder
+        return False

@@ -1,0 +1,234 @@
+"""What the page's buttons do: from {field: value} and the session to {field: what to show}. The page only translates:
+what was filled in -> a GenerationRequest, a Frame -> what is shown.
+"""
+
+import base64
+import html
+import io
+import logging
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+from PIL import Image
+
+from paidiff_lib.errors import PaidiffError, one_line
+from paidiff_lib.generate import STEPS
+from paidiff_lib.metrics import canny
+from paidiff_lib.schedulers import SAMPLERS
+
+from ..engine import FORMATS, PREVIEW_SECONDS, GenerationRequest, fit_image, open_image
+from ..infotext import png, settings_in
+from ..labels import ANY, NONE, TASKS, embedding_choices
+from ..server.schemas import MAX_PROMPT, MAX_SEED, MAX_SIDE, check_size, first_seed
+from .brush import mask_of
+
+
+class Handlers:
+    """stops: the running drawing of every open page, by its session."""
+
+    def __init__(self, engine):
+        self.engine, self.stops = engine, {}
+
+    def ready(self, values, session):
+        """The button was pressed: from now on it can be stopped, also while others are before it."""
+        self.stops[session] = threading.Event()
+        return {"easel": as_line("排队…… · waiting for the others")}
+
+    def stop(self, request: gr.Request):
+        if request.session_hash in self.stops:
+            self.stops[request.session_hash].set()
+
+    def draw(self, task):
+        """What a tab's button calls: a generator of what the page shows."""
+
+        def draw(values, session):
+            stop = self.stops.setdefault(session, threading.Event())
+            try:
+                yield from self._draw(self._request(task, values), stop)
+            except PaidiffError as error:
+                yield {"easel": as_wrong(str(error))}
+            except Exception:
+                logging.getLogger(__name__).exception("画不出来 · a drawing failed")
+                yield {"easel": as_wrong("画的时候出错了,看终端 · drawing failed, see the terminal")}
+            finally:
+                if self.stops.get(session) is stop:
+                    del self.stops[session]
+
+        return draw
+
+    def _draw(self, request, stop):
+        begun, due, shown, frame = time.monotonic(), 0, [], None
+        with tempfile.TemporaryDirectory(prefix="paidiff-") as folder:
+            for frame in self.engine.draw(request, stop):
+                if frame.text is None:
+                    if time.monotonic() >= due:  # the browser answers every line with much work of its own
+                        due = time.monotonic() + PREVIEW_SECONDS
+                        yield {"easel": as_easel(frame)}
+                    continue
+                path = Path(folder) / f"paidiff-{frame.seed}{'-stopped' if frame.stopped else ''}.png"
+                path.write_bytes(png(frame.image, frame.text))
+                shown.append((str(path), f"{'停在 stopped · ' if frame.stopped else ''}seed {frame.seed}"))
+                gallery = gr.Gallery(shown, selected_index=0 if request.n == 1 else None)
+                yield {"easel": as_easel(frame), "gallery": gallery} | (
+                    {"infotext": frame.text} if len(shown) == 1 else {}
+                )
+            seconds = time.monotonic() - begun
+            whole = len(shown) == request.n and not frame.stopped
+            what = "画好了 · done:" if whole else "停了,留下 · stopped, kept"
+            hints = frame.hints if frame else ()
+            yield {"easel": as_line(f"{what} {len(shown)} 张 pictures · {seconds:.1f} s", hints)}
+
+    def _request(self, task, values):
+        """A GenerationRequest. Raises PaidiffError on what only a page must refuse."""
+        side, _ = self.engine.suits(values["model"])
+        size = (int(values["width"] or side), int(values["height"] or side))
+        check_size(size, side)
+        if max(len(values["prompt"]), len(values["negative_prompt"])) > MAX_PROMPT:
+            raise PaidiffError(f"提示词最多 {MAX_PROMPT} 字", f"a prompt has at most {MAX_PROMPT} characters")
+        if values["seed"] is not None and values["seed"] > MAX_SEED:
+            raise PaidiffError(f"种子最大 {MAX_SEED}", f"a seed is at most {MAX_SEED}")
+        request = GenerationRequest(
+            **{name: values[name] for name in ("prompt", "negative_prompt", "model", "lora_scale", "guidance")},
+            task=task,
+            lora=None if values["lora"] in (None, NONE) else values["lora"],
+            embeddings=tuple(values["embeddings"] or ()),
+            sampler=None if values["sampler"] in (None, ANY) else values["sampler"],
+            seed=first_seed(values["seed"]),
+            steps=int(values["steps"]),
+            size=size,
+            n=int(values["n"]),
+        )
+        return request if task == "text2img" else replace(request, **_brought(task, values))
+
+    def choose(self, chosen: gr.SelectData):
+        """The settings of the picture that was clicked, from its file."""
+        try:
+            with Image.open(chosen.value["image"]["path"], formats=["PNG"]) as image:
+                return image.info.get("parameters", "")
+        except (OSError, KeyError, TypeError):
+            return gr.skip()
+
+    def look_again(self, values, session):
+        """What is in the folder now; what was chosen stays, if it is still there."""
+        loras, embeddings = [NONE, *self.engine.loras()], embedding_choices(self.engine)
+        chosen = [name for _, name in embeddings if name in (values["embeddings"] or ())]
+        lora = values["lora"] if values["lora"] in loras else NONE
+        return {"lora": gr.Dropdown(loras, value=lora), "embeddings": gr.Dropdown(embeddings, value=chosen)}
+
+    def suit(self, values, session):
+        """Size and guidance of the model that was chosen."""
+        try:
+            side, guidance = self.engine.suits(values["model"])
+        except PaidiffError as error:
+            return {"easel": as_wrong(str(error))}
+        line = as_line(f"{values['model']} · {side}x{side}")
+        return {"guidance": guidance, "width": side, "height": side, "easel": line}
+
+    def edges(self, values, session):
+        """What a ControlNet will see of a picture."""
+        if values["controlnet_image"] is None:
+            return {"edges": None}
+        try:
+            size = tuple(min(max(int(values[side] or 128), 8), MAX_SIDE) for side in ("width", "height"))
+            return {"edges": canny(fit_image(open_image(values["controlnet_image"]), size))}
+        except PaidiffError as error:
+            return {"edges": None, "easel": as_wrong(str(error))}
+
+    def restore(self, values, session):
+        """The settings in a picture -> every field of the page."""
+        if values["dropped"] is None:
+            return {"report": ""}
+        try:
+            fields, missed = self._fields(_settings(values["dropped"]))
+        except PaidiffError as error:
+            return {"report": as_wrong(str(error))}
+        hints = [f"这里没有 · not here: {', '.join(missed)}"] if missed else ()
+        return fields | {"report": as_line("设置取回来了 · settings taken back", hints)}
+
+    def _fields(self, found):
+        """(what to put into the fields, names that are not to be had here). Raises PaidiffError."""
+        there = {"model": self.engine.models, "lora": [NONE, *self.engine.loras()], "sampler": [ANY, *SAMPLERS]}
+        lora, scale = next(iter(found["LoRA"]), (NONE, 1))
+        wanted = {"model": found.get("Model"), "lora": lora, "sampler": found.get("Sampler", ANY)}
+        words = [word for word in found.get("TI", "").split(" | ") if word]
+        missed = [name for field, name in wanted.items() if name and name not in there[field]]
+        missed += [word for word in words if word not in self.engine.embeddings()]
+        otherwise = {"model": None, "lora": NONE, "sampler": ANY}
+        fields = {field: otherwise[field] if name in missed else name for field, name in wanted.items()}
+        sides = dict(zip(("width", "height"), found.get("Size", "x").split("x")))
+        task = found.get("Task", "img2img" if "Denoising strength" in found else "text2img")
+        fields |= {
+            "prompt": found.get("Prompt", ""),
+            "negative_prompt": found.get("Negative prompt", ""),
+            "lora_scale": float(scale),
+            "embeddings": [word for word in words if word not in missed],
+            "seed": _number(found, "Seed", -1, int),
+            "steps": _number(found, "Steps", STEPS, int),
+            "guidance": _number(found, "CFG scale"),
+            **{name: int(side) for name, side in sides.items() if side.isdecimal()},
+            "n": 1,
+            "tabs": gr.Tabs(selected=task if task in TASKS else "text2img"),
+            "control_scale": _number(found, "Control scale", 1.0),
+        }
+        if task in ("img2img", "inpaint"):
+            fields[f"{task}_strength"] = _number(found, "Denoising strength", 0.75)
+        return {name: value for name, value in fields.items() if value is not None}, [one_line(name) for name in missed]
+
+
+def _brought(task, values):
+    """What a task begins with, and how strongly it is followed."""
+    sent = values[f"{task}_image"]
+    image = open_image(sent) if sent else None
+    if task == "controlnet":
+        return {"image": image, "control_scale": values["control_scale"]}
+    mask = mask_of(values["paint"], image.size) if task == "inpaint" and image else None
+    return {"image": image, "mask": mask, "strength": values[f"{task}_strength"]}
+
+
+def _settings(raw):
+    """Raises PaidiffError on a broken picture, and on one that says nothing."""
+    open_image(raw)
+    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        image.load()  # PNG texts may stand behind the pixels
+        found = settings_in(image)
+    if not found:
+        raise PaidiffError("这张图里没有设置", "there are no settings in this picture")
+    return found
+
+
+def _number(found, key, otherwise=None, kind=float):
+    try:
+        return kind(found[key])
+    except (KeyError, ValueError, OverflowError):
+        return otherwise
+
+
+def as_easel(frame):
+    """The picture as it is now, a bar, a line."""
+    part = (frame.index + (frame.step / frame.steps if frame.steps else 0)) / frame.n
+    line = f"第 {frame.index + 1} / {frame.n} 张 · 步 step {frame.step} / {frame.steps} · seed {frame.seed}"
+    shown = ""
+    if frame.image is not None:
+        data = io.BytesIO()
+        frame.image.convert("RGB").save(data, "JPEG", quality=85)
+        source = base64.b64encode(data.getvalue()).decode()
+        shape = f"{frame.image.width} / {frame.image.height}"
+        shown = f'<img style="--shape: {shape}" alt="正在画 · being drawn" src="data:image/jpeg;base64,{source}">'
+    bar = f'<div class="bar"><div style="width: {100 * part:.0f}%"></div></div>'
+    return f'<div class="easel">{shown}{bar}<p>{line}</p>{_hints(frame.hints)}</div>'
+
+
+def as_line(text, hints=()):
+    return f'<div class="easel"><p>{html.escape(text)}</p>{_hints(hints)}</div>'
+
+
+def as_wrong(text):
+    return f'<div class="easel"><p class="wrong">{html.escape(text)}</p></div>'
+
+
+def _hints(hints):
+    return "".join(f'<p class="hint">{html.escape(hint)}</p>' for hint in hints)
