@@ -7,11 +7,30 @@ READY := $(VENV)/.installed
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 NBVAL := --nbval-cell-timeout=600 -p no:cacheprovider -x
 BOOKS := $(wildcard notebooks/*.ipynb)
+# Tests that train nothing and draw next to nothing.
+QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project notebooks ledger errors text show metrics))
+MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
+API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson test lab bench test-gpu wheels test-wheels $(BOOKS)
+.PHONY: lesson check lint types quick test lab bench api wheels test-wheels test-gpu $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
+
+# The fast ring, about a minute on two cores.
+check: $(READY)
+	@$(MAKE) --no-print-directory -k -j 2 lint types quick
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+quick: export OMP_NUM_THREADS = 1
+quick: $(READY)
+	$(OFFLINE) $(BIN)/python -m pytest $(QUICK)
 
 # Two at a time with one thread each: no thread waits for another, and one thread rounds the same everywhere.
 test: export OMP_NUM_THREADS = 1
@@ -43,6 +62,9 @@ wheels: $(READY)
 # Both in an empty environment outside this folder, offline; two minutes.
 test-wheels: wheels
 	$(OFFLINE) $(BIN)/python tools/test_wheels.py
+# The API reference, from the docstrings.
+api: $(READY)
+	$(OFFLINE) $(BIN)/python -m pdoc -o build/api paidiff_lib paidiff_app paidiff_world paidiff_course $(API)
 
 # torch first and pinned, so that pip settles it before anything else asks for it.
 $(READY): pyproject.toml constraints.txt

@@ -261,3 +261,23 @@ def test_every_public_name_stays_what_it_is_whatever_is_imported(run_python):
     assert done.returncode == 0, done.stderr
     count, changed = done.stdout.split(maxsplit=1)
     assert int(count) > 30 and changed.strip() == "[]"
+
+
+def test_type_checkers_see_the_names_that_are_there():
+    """What __init__ imports `if TYPE_CHECKING:` is what it finds when a name is asked for, from the same modules."""
+    tree = ast.parse((ROOT / "paidiff_lib/__init__.py").read_text(encoding="utf-8"))
+    shown = {
+        f"paidiff_lib.{node.module}.{alias.name}"
+        for block in tree.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        for alias in node.names
+        if alias.asname == alias.name  # that is how a name is lent, by PEP 484
+    }
+    assert shown == set(graph.lazily_imported(tree, "paidiff_lib"))
+    assert {name.rpartition(".")[2] for name in shown} == set(paidiff_lib.__all__)
+
+
+@pytest.mark.parametrize("package", graph.MAY_IMPORT)
+def test_a_package_says_that_it_has_types(package):
+    assert (ROOT / package / "py.typed").is_file()
