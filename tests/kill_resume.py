@@ -64,24 +64,37 @@ def child(job, deadly_calls=None):
         return pid
     sys.stdout = open(os.devnull, "w")
     if deadly_calls:
-        left = [deadly_calls]
-
-        def deadly(call):
-            def wrapped(*arguments, **keywords):
-                left[0] -= 1
-                if not left[0]:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*arguments, **keywords)
-
-            return wrapped
-
-        os.fsync, shutil.rmtree, checkpoint.digest = deadly(os.fsync), deadly(shutil.rmtree), deadly(checkpoint.digest)
+        kill_in_a_save(deadly_calls)
     try:
         job()
         os._exit(0)
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         os._exit(1)
+
+
+def kill_in_a_save(calls):
+    """Have this process killed at its n-th call that touches the disk while a checkpoint is saved."""
+    left, saving, save = [calls], [], checkpoint.Store.save
+
+    def counted(call):
+        def wrapped(*arguments, **keywords):
+            left[0] -= len(saving)
+            if saving and not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **keywords)
+
+        return wrapped
+
+    def watched(*arguments):
+        saving.append("a checkpoint")
+        try:
+            return save(*arguments)
+        finally:
+            saving.pop()
+
+    checkpoint.Store.save = watched
+    os.fsync, shutil.rmtree, checkpoint.digest = counted(os.fsync), counted(shutil.rmtree), counted(checkpoint.digest)
 
 
 def wait(pid, seconds):

@@ -80,15 +80,17 @@ def test_every_old_name_means_a_setting():
     assert not OLD_NAMES.keys() & {f.name for f in fields(TrainingConfig)}
 
 
-def test_tab_completion_shows_every_setting():
+@pytest.mark.parametrize("jedi", [True, False])
+@pytest.mark.parametrize("call", ["train", "fit"])
+def test_tab_completion_shows_every_setting(call, jedi):
+    from IPython.core.completer import provisionalcompleter
     from IPython.core.interactiveshell import InteractiveShell
 
-    shell = InteractiveShell()
-    shell.user_ns["paidiff"] = paidiff_lib
-    for call in ("train", "fit"):
-        _, found = shell.complete(f"paidiff.{call}(")
-        shown = {name.removesuffix("=") for name in found}
-        assert {"method", "data", "output", *(f.name for f in fields(TrainingConfig))} <= shown
+    shell, line = InteractiveShell(), f"paidiff.{call}("
+    shell.user_ns["paidiff"], shell.Completer.use_jedi = paidiff_lib, jedi
+    with provisionalcompleter():
+        shown = {completion.text for completion in shell.Completer.completions(line, len(line))}
+    assert {"method=", "data=", "output=", *(f"{f.name}=" for f in fields(TrainingConfig))} <= shown
 
 
 WRONG = [

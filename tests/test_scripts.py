@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import paidiff_lib
-from paidiff_app import train_cli as launch
+from paidiff_app import train_cli
 from paidiff_lib.methods.controlnet import draw_along
 from paidiff_lib.methods.lora import LoRA
 from paidiff_lib.methods.textual_inversion import load_embedding
@@ -169,13 +169,13 @@ def test_controlnet(script, places, tiny_folder, tmp_path):
     pipe = paidiff_lib.load(tiny_folder, task="controlnet", control=out)
     drawn = [draw_along(pipe, "一只猫", edges, steps=2, scale=scale).tobytes() for scale in (0.0, 1.0)]
     assert drawn[0] != drawn[1]
-    again = [*flags[:-1], tmp_path / "more", "--controlnet_model_name_or_path", out]
+    again = [*flags[:-1], tmp_path / "again", "--controlnet_model_name_or_path", out]
     assert script("train_controlnet", *again, *few).returncode == 0
 
 
 AT_EXIT = """
 import atexit, runpy, sys, torch
-atexit.register(lambda: print("joined" if torch.distributed.is_initialized() else "parted", flush=True))
+atexit.register(lambda: print("in a group" if torch.distributed.is_initialized() else "parted", flush=True))
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -200,23 +200,51 @@ def test_two_processes_share_a_run_and_part(script, places, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written to") == 1
-    assert done.stdout.count("parted") == 2  # a process that ends while it is joined may abort
+    assert done.stdout.count("parted") == 2  # a process that ends in its group may abort
     assert json.loads((out / "checkpoint-2/run.json").read_text())["processes"] == 2
 
 
-def test_sigterm_saves_and_the_same_command_goes_on(places):
+def listen():
+    """For a child: a shell starts what runs in the background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_same_command_goes_on(places, tmp_path, number, code):
     out, flags = places
     command = [sys.executable, str(ROOT / "scripts/train_text_to_image_lora.py"), *map(str, flags), *LORA]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     command += ["--max_train_steps=100000", "--checkpointing_steps=3"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    for _ in range(600):
-        if list(out.glob("checkpoint-*")):
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 143 and "run it again to go on" in printed
+    printed = tmp_path / "printed.txt"
+    with open(printed, "w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=listen)
+    try:
+        latest = time.monotonic() + 300  # of a process that does nothing at all
+        while not list(out.glob("checkpoint-*")) and process.poll() is None and time.monotonic() < latest:
+            time.sleep(0.05)
+        assert list(out.glob("checkpoint-*")), printed.read_text(encoding="utf-8")
+        process.send_signal(number)
+        assert process.wait(300) == code, printed.read_text(encoding="utf-8")
+    finally:
+        process.kill()
+        process.wait()
+    said = printed.read_text(encoding="utf-8")
+    assert "run it again to go on" in said and "Traceback" not in said
+
+
+def test_as_a_module_under_the_same_five_names(warm, places, tiny_folder):
+    out, flags = places
+    few = ["--resolution=64", "--max_train_steps=1", "--rank=1"]
+    run = lambda *arguments: warm("-m", "paidiff_app.train", *map(str, arguments), PYTHONPATH=str(ROOT))
+    done = run("text_to_image_lora", *flags, *few)
+    assert done.returncode == 0, done.stderr
+    assert (out / "pytorch_lora_weights.safetensors").is_file()
+    for script in (ROOT / "scripts").glob("*.py"):
+        help_text = run(script.stem, "--help")
+        assert help_text.returncode == 0 and "学习率" in help_text.stdout and "learning rate" in help_text.stdout
+    refused = run("text_to_image_lara", *flags)
+    assert refused.returncode == 2 and "did you mean: text_to_image_lora" in refused.stderr
+    assert run().returncode == 2 and run("--help").returncode == 0 and "dreambooth" in run("--help").stdout
 
 
 def test_garbage_is_collected_while_training_but_not_while_importing(places, monkeypatch):
@@ -226,14 +254,20 @@ def test_garbage_is_collected_while_training_but_not_while_importing(places, mon
     monkeypatch.setattr(sys, "argv", ["script", *map(str, flags), *LORA])
     before = signal.getsignal(signal.SIGTERM)
     try:
-        launch.main(launch.Flags, lambda pipe, flags: (seen.append(gc.isenabled()), LoRA(pipe, 2))[1], LoRA.save)
+        train_cli.main(train_cli.Flags, lambda pipe, flags: (seen.append(gc.isenabled()), LoRA(pipe, 2))[1], LoRA.save)
     finally:
         signal.signal(signal.SIGTERM, before)
         gc.unfreeze()
     assert seen == [False, True] and (out / "pytorch_lora_weights.safetensors").is_file()
 
 
-SCRIPTS = ["train_text_to_image_lora", "textual_inversion", "train_text_to_image", "train_controlnet"]
+SCRIPTS = [
+    "train_text_to_image_lora",
+    "textual_inversion",
+    "train_text_to_image",
+    "train_controlnet",
+    "train_dreambooth",
+]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

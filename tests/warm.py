@@ -1,7 +1,7 @@
 """A Python that has imported the heavy libraries once. Every program it is given runs in a fork of it: seconds less each.
 
 Reads one request a line, {"arguments": [program, ...], "environment": {}, "cwd": "", "out": path, "error": path}, and
-answers each with the exit code. `arguments` are those of python itself: a script, or -c and code.
+answers each with the exit code. `arguments` are those of python itself: a script, -c and code, or -m and a module.
 """
 
 import json
@@ -20,6 +20,9 @@ def run(arguments, environment, cwd, out, error):
     if arguments[0] == "-c":
         sys.argv = ["-c", *arguments[2:]]
         exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})
+    elif arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = arguments
         sys.path[0] = os.path.dirname(arguments[0])
