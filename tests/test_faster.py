@@ -191,7 +191,7 @@ def test_few_steps_are_first_order(mini):
         timesteps = mini.scheduler.timesteps
     mini.scheduler, before = faster.first_order(mini), mini.scheduler
     plan = mini.scheduler.set_timesteps
-    mini.scheduler.set_timesteps = lambda *_, device=None, **more: plan(timesteps=timesteps, device=device)
+    mini.scheduler.set_timesteps = lambda *_, device=None, **kwargs: plan(timesteps=timesteps, device=device)
     pictures = sample(mini, PROMPTS[:1], 1, 20)
     mini.scheduler = before
     assert furthest(pictures, reference) < 1
@@ -225,6 +225,8 @@ REFUSED = [
     (faster.guidance_between, [0, float("nan")], ["nan"]),
     (faster.caching, [0], ["every"]),
     (faster.caching, [2, 2], ["depth"]),
+    (faster.caching, ["2", 1], ["every", "'2'"]),
+    (faster.guidance_every, [2.0], ["every"]),
     (faster.few_step, ["no-such-folder"], ["no-such-folder", "few_step.json"]),
 ]
 
