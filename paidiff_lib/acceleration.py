@@ -1,4 +1,6 @@
-"""Faster: rungs over a loaded stock pipeline. Each is one `with`; when the block ends, the pipeline is as it was.
+"""Drawing faster: rungs over a loaded stock pipeline. Each is one `with`; when the block ends, the pipeline is as it was.
+
+    from paidiff_lib import acceleration as faster
 
     with faster.solver(pipe, "dpm"), faster.guidance_every(pipe, 2), faster.caching(pipe, 2):
         picture = draw(pipe, "雪地里的两只企鹅", steps=20)
@@ -11,7 +13,7 @@ import json
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .errors import PaidiffError
+from .errors import PaidiffError, Refused, first_line, require_int, unknown
 from .schedulers import sampler
 
 SOLVERS = {"ddim": ("DDIM", {"timestep_spacing": "leading"}), "dpm": ("DPM++ 2M", {"algorithm_type": "dpmsolver++"})}
@@ -22,7 +24,7 @@ FEW_STEP = "few_step.json"  # beside a distilled LoRA: {"timesteps": [999, 749, 
 def solver(pipe, name="dpm"):
     """Another sampler: "ddim", first order, which wants about 50 steps; "dpm", DPM-Solver++ 2M, which wants 10 to 20."""
     if name not in SOLVERS:
-        raise PaidiffError(f"没有这个采样器 · no such solver: {name}; 可选 choose from: {', '.join(SOLVERS)}")
+        raise unknown("采样器", "solver", name, SOLVERS)
     kind, settings = SOLVERS[name]
     before, pipe.scheduler = pipe.scheduler, sampler(pipe.scheduler, kind, **settings)
     try:
@@ -38,8 +40,7 @@ def guidance_every(pipe, every=2):
     That difference changes slowly from step to step (Lv et al. 2024, FasterCache). A step without the branch has half the batch,
     in the UNet and in a ControlNet. It costs far less of the picture than leaving guidance out.
     """
-    if every not in range(1, 1001):
-        raise PaidiffError(f"every 要是不小于 1 的整数 · every must be a whole number, 1 or more: {every}")
+    require_int(every, 1, 1000, "every ", "every")
     with _branch_left_out(pipe, lambda step, steps: step % every == 0, kept=True):
         yield
 
@@ -51,7 +52,7 @@ def guidance_between(pipe, first=0.0, last=1.0):
     Too early it does harm, too late it does little (Kynkäänniemi et al. 2024): how little depends on the model, so measure it.
     """
     if not 0 <= first <= last <= 1:
-        raise PaidiffError(f"要在 0 到 1 之间,先小后大 · from 0 to 1, the smaller one first: {first}, {last}")
+        raise PaidiffError("要在 0 到 1 之间,先小后大", "from 0 to 1, the smaller one first", f"{first}, {last}")
     with _branch_left_out(pipe, lambda step, steps: first * steps <= step < last * steps):
         yield
 
@@ -64,25 +65,22 @@ def caching(pipe, every=2, depth=1):
     deep blocks say changes slowly from step to step.
     """
     unet, state, kept = pipe.unet, {"again": False}, {}
-    levels = len(unet.down_blocks)
-    if every not in range(1, 1001) or depth not in range(1, levels):
-        raise PaidiffError(
-            f"every 要不小于 1,depth 在 1 到 {levels - 1} 之间 · every: 1 or more, depth: 1 to {levels - 1}: {every}, {depth}"
-        )
+    require_int(every, 1, 1000, "every ", "every")
+    require_int(depth, 1, len(unet.down_blocks) - 1, "depth ", "depth")
 
     def whole(forward):
-        def run(sample, timestep, *inputs, **more):
-            state["again"] = _sampling(more) and _step(pipe, timestep) % every > 0
-            return forward(sample, timestep, *inputs, **more)
+        def run(sample, timestep, *inputs, **kwargs):
+            state["again"] = _sampling(kwargs) and _step(pipe, timestep) % every > 0
+            return forward(sample, timestep, *inputs, **kwargs)
 
         return run
 
     def deep(block, forward):
-        def run(*inputs, **more):
-            batch = len(more.get("hidden_states", *inputs[:1]))
+        def run(*inputs, **kwargs):
+            batch = len(kwargs.get("hidden_states", *inputs[:1]))
             size, output = kept.get(block, (0, None))
             if not state["again"] or size not in (batch, 2 * batch):
-                size, output = kept[block] = batch, forward(*inputs, **more)
+                size, output = kept[block] = batch, forward(*inputs, **kwargs)
             return output if size == batch else _second_half(output)  # the step before had both branches
 
         return run
@@ -174,7 +172,7 @@ def load_few_step(pipe, folder, name="few_step"):
         note = json.loads((Path(folder) / FEW_STEP).read_text(encoding="utf-8"))
         timesteps, guidance = [int(t) for t in note["timesteps"]], float(note["guidance"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PaidiffError(f"不是少步 LoRA · not a few-step LoRA: {folder}: {FEW_STEP}: {error}") from error
+        raise Refused("不是少步 LoRA", "not a few-step LoRA", f"{folder}: {FEW_STEP}: {first_line(error)}") from error
     load_lora(pipe, folder, name)
     pipe.scheduler = first_order(pipe)
     plan = pipe.scheduler.set_timesteps
@@ -189,11 +187,11 @@ def first_order(pipe):
     )
 
 
-def _sampling(more):
+def _sampling(kwargs):
     """True if a pipeline is asking, not a training or somebody else's own loop."""
     import torch
 
-    return more.get("return_dict") is False and not torch.is_grad_enabled()
+    return kwargs.get("return_dict") is False and not torch.is_grad_enabled()
 
 
 def _step(pipe, timestep):
@@ -213,17 +211,17 @@ def _branch_left_out(pipe, wanted, kept=False):
     def halved(module, forward):
         difference = 0.0
 
-        def run(sample, timestep, *inputs, **more):
+        def run(sample, timestep, *inputs, **kwargs):
             nonlocal difference
-            guided = _sampling(more) and not more.get("guess_mode") and pipe.do_classifier_free_guidance
+            guided = _sampling(kwargs) and not kwargs.get("guess_mode") and pipe.do_classifier_free_guidance
             if not guided or wanted(_step(pipe, timestep), pipe.num_timesteps):
-                output = forward(sample, timestep, *inputs, **more)
+                output = forward(sample, timestep, *inputs, **kwargs)
                 if guided and kept and module is pipe.unet:
                     unconditional, conditional = output[0].chunk(2)
                     difference = unconditional - conditional
                 return output
-            inputs, more = _second_half(inputs), {key: _second_half(value) for key, value in more.items()}
-            return _twice(forward(_second_half(sample), timestep, *inputs, **more), difference)
+            inputs, kwargs = _second_half(inputs), {key: _second_half(value) for key, value in kwargs.items()}
+            return _twice(forward(_second_half(sample), timestep, *inputs, **kwargs), difference)
 
         return run
 
@@ -280,4 +278,4 @@ def _no_compiler():
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(2))
     except Exception as error:  # no compiler, no headers, an unknown system: torch has a dozen ways to say so
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return first_line(error)

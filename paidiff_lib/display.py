@@ -3,13 +3,17 @@
 import io
 import math
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .errors import PaidiffError, explicit
 from .files import ASSETS
 
+Images = Image.Image | Sequence[Image.Image]
+Titles = str | Sequence[str] | None
 FONT = ASSETS / "fonts/NotoSansSC-Regular-subset.otf"
 FONT_SIZE = 15
 LINE = 21  # pixels from one line of a label to the next
@@ -19,7 +23,8 @@ JPEG_QUALITY = 80
 DETAILED = 4  # up to so many pictures, the digest has a value for each; beyond, one for all
 
 
-def show(images, titles=None, alt=None, columns=None):
+@explicit(pictures="images", labels="titles", title="titles", cols="columns")
+def show(images: Images, titles: Titles = None, alt: str | None = None, columns: int | None = None) -> None:
     """Show pictures in the notebook as one JPEG with alt text, then print their digest.
 
     images: one PIL picture or a list. titles: a label for each. alt: what a reader who cannot see it should know;
@@ -45,11 +50,11 @@ def watch(steps, total):
         return
     from IPython.display import display
 
-    line, told, index = display({"text/plain": ""}, raw=True, display_id=True), 0.0, 0
+    line, updated, index = display({"text/plain": ""}, raw=True, display_id=True), 0.0, 0
     for step in steps:
         index = step.index
-        if time.perf_counter() - told > 0.5:
-            told = time.perf_counter()
+        if time.perf_counter() - updated > 0.5:
+            updated = time.perf_counter()
             text = f"{index}/{total} · loss {step.loss:.3f} · 还有 left {step.seconds_left:.0f} s"
             line.update({"text/plain": text}, raw=True)
         yield step
@@ -78,13 +83,15 @@ def curve(lines, x="", y="", window=1):
     return Image.open(data).convert("RGB")
 
 
-def grid(images, titles=None, columns=None):
+@explicit(pictures="images", labels="titles", title="titles", cols="columns")
+def grid(images: Images, titles: Titles = None, columns: int | None = None) -> Image.Image:
     """One PIL picture: `images` in rows of `columns`, each under its title. Small sheets come at double size."""
     images, titles = _as_list(images), _as_list(titles or [])
     if not images:
-        raise ValueError("grid needs at least one picture")
+        raise PaidiffError("没有图片", "grid needs at least one picture")
     if titles and len(titles) != len(images):
-        raise ValueError(f"{len(images)} pictures but {len(titles)} titles")
+        many, few = len(images), len(titles)
+        raise PaidiffError(f"{many} 张图,{few} 个标题", f"{many} pictures but {few} titles")
     columns = columns or _columns(len(images))
     width, height = (max(sizes) for sizes in zip(*(image.size for image in images)))
     scale = 2 if (width + GAP) * min(columns, len(images)) <= WIDE // 2 else 1

@@ -90,17 +90,14 @@ def require_int(value, low: int, high: int, zh: str, en: str) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not low <= number <= high:
-        raise PaidiffError(
-            f"{zh}要是 {low} 到 {high} 的整数",
-            f"{en} must be a whole number from {low} to {high}",
-            one_line(short_repr(value)),
-        )
+        wanted = f"{zh}要是 {low} 到 {high} 的整数", f"{en} must be a whole number from {low} to {high}"
+        raise PaidiffError(*wanted, one_line(short_repr(value)))
     return number
 
 
 def first_line(error):
     """What an error of another library says, in one line; the name of its kind where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def one_line(text):

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from .errors import PaidiffError, explicit, require_int
 from .memory import is_small, pictures_at_once
 from .models.encode import native_size
 from .prompts import check_prompt
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 STEPS = 20
 GUIDANCE = 3.0  # where the small model follows prompts best
@@ -31,7 +30,7 @@ def draw(
     negative_prompt: str | None = None,
     size: tuple[int, int] | None = None,
     n: int = 1,
-) -> "Image.Image | list[Image.Image]":
+) -> Image.Image | list[Image.Image]:
     """Draw pictures, after printing readable hints about the prompt (see check_prompt).
 
     prompt: a string, or a list of strings. seed: 0 or more; a list holds one for each prompt, or many for a single one.
@@ -102,7 +101,7 @@ def noise_of(seed):
     """On the CPU whatever the device, so that a seed means the same noise everywhere."""
     import torch
 
-    return torch.Generator("cpu").manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(int(seed))
 
 
 def check_settings(seed=0, steps=STEPS, guidance=None, size=None, n=1):
@@ -122,12 +121,9 @@ def _check_size(size):
     width = require_int(size[0], SMALLEST, LARGEST, "宽", "width")
     height = require_int(size[1], SMALLEST, LARGEST, "高", "height")
     if width % 8 or height % 8:
-        down, up = (f"{width // 8 * 8}x{height // 8 * 8}", f"{-(-width // 8) * 8}x{-(-height // 8) * 8}")
-        raise PaidiffError(
-            f"宽和高要是 8 的倍数,试试 {down} 或 {up}",
-            f"width and height must be multiples of 8, try {down} or {up}",
-            f"{width}x{height}",
-        )
+        down, up = f"{width // 8 * 8}x{height // 8 * 8}", f"{-(-width // 8) * 8}x{-(-height // 8) * 8}"
+        advice = f"试试 try {down} 或 or {up}: {width}x{height}"
+        raise PaidiffError("宽和高要是 8 的倍数", "width and height must be multiples of 8", advice)
 
 
 def _paired(prompt, seed):

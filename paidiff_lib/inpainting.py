@@ -4,31 +4,46 @@ diffusers' own inpainting pipeline takes latents of four channels only, so this 
 pipeline: after every step, what lies outside the mask is put back, with as much noise as that step has left.
 """
 
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
 from .data.images import square
-from .errors import PaidiffError
+from .errors import PaidiffError, explicit
 from .generate import STEPS, check_settings, guidance_of, noise_of
 from .models.encode import encode_picture, native_size
 
 
+@explicit(picture="image", mask_image="mask", num_inference_steps="steps", guidance_scale="guidance", callback="watch")
 def inpaint(
-    pipe, prompt, picture, mask, seed=0, strength=1.0, steps=STEPS, guidance=None, negative_prompt=None, watch=None
-):
+    pipe: Any,
+    prompt: str,
+    image: Image.Image,
+    mask: Image.Image,
+    seed: int = 0,
+    strength: float = 1.0,
+    steps: int = STEPS,
+    guidance: float | None = None,
+    negative_prompt: str | None = None,
+    watch: Callable | None = None,
+) -> Image.Image:
     """Redraw the white part of `mask` from `prompt`; the black part stays as it is, to the pixel.
 
-    pipe: an img2img pipeline, `load(task="img2img")`. picture, mask: PIL pictures; cut to the model's own square.
+    pipe: an img2img pipeline, `load(task="img2img")`. image, mask: PIL pictures; cut to the model's own square.
     strength: how much of what was there is forgotten, above 0 to 1. watch: called as diffusers' callback_on_step_end.
     Returns a PIL picture. Raises PaidiffError.
     """
-    import numpy as np
     import torch
-    from PIL import Image
 
     check_settings(seed=seed, steps=steps, guidance=guidance)
-    if not 0 < strength <= 1:
-        raise PaidiffError(f"strength 要大于 0、不超过 1 · must be above 0, at most 1: {strength}")
+    if not (isinstance(strength, Real) and 0 < strength <= 1):
+        raise PaidiffError("strength 要大于 0、不超过 1", "must be above 0, at most 1", str(strength))
     side = native_size(pipe)
-    picture, mask = square(picture.convert("RGB"), side), square(mask.convert("L"), side)
-    known = encode_picture(pipe, picture)[0].to(pipe.device, pipe.unet.dtype) * pipe.vae.config.scaling_factor
+    image, mask = square(image.convert("RGB"), side), square(mask.convert("L"), side)
+    known = encode_picture(pipe, image)[0].to(pipe.device, pipe.unet.dtype) * pipe.vae.config.scaling_factor
     noise = torch.randn(known.shape, generator=noise_of(seed)).to(known)
     cells = mask.resize([side // pipe.vae_scale_factor] * 2, Image.Resampling.BOX)
     free = torch.from_numpy(np.array(cells)).gt(0).to(known)
@@ -42,7 +57,7 @@ def inpaint(
 
     drawn = pipe(
         prompt,
-        image=picture,
+        image=image,
         strength=strength,
         negative_prompt=negative_prompt,
         generator=noise_of(seed),
@@ -50,4 +65,4 @@ def inpaint(
         guidance_scale=guidance_of(pipe) if guidance is None else guidance,
         callback_on_step_end=put_back,
     ).images[0]
-    return Image.composite(drawn, picture, mask)
+    return Image.composite(drawn, image, mask)

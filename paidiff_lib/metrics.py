@@ -1,27 +1,27 @@
 """Edges of pictures: what the Canny ControlNet is steered by, and how well a picture keeps to them."""
 
 import numpy as np
+from PIL import Image
 
 LOW, HIGH = 100, 200  # as the published PAI-Diffusion Canny models
 
 
-def canny(picture, low=LOW, high=HIGH):
+def canny(image, low=LOW, high=HIGH):
     """A PIL picture -> its edges, white on black, PIL RGB of the same size (Canny 1986, OpenCV's)."""
     import cv2
-    from PIL import Image
 
-    grey = np.asarray(picture.convert("L"))
+    grey = np.asarray(image.convert("L"))
     return Image.fromarray(cv2.Canny(grey, low, high)).convert("RGB")
 
 
-def edge_agreement(picture, condition, tolerance=2):
-    """F1, 0..1, of a picture's Canny edges and the white pixels of `condition`, a PIL picture of the same size.
+def edge_agreement(image, condition, tolerance=2):
+    """F1, 0..1, of an image's Canny edges and the white pixels of `condition`, a PIL picture of the same size.
 
     An edge counts as met if there is one of the other within `tolerance` pixels in both directions. 1 if neither has any.
     """
     import cv2
 
-    found, wanted = (np.asarray(p.convert("L")) > 127 for p in (canny(picture), condition))
+    found, wanted = (np.asarray(p.convert("L")) > 127 for p in (canny(image), condition))
     if not found.any() or not wanted.any():
         return float(found.any() == wanted.any())
     square = np.ones((2 * tolerance + 1,) * 2, np.uint8)
@@ -30,9 +30,9 @@ def edge_agreement(picture, condition, tolerance=2):
     return float(2 * precision * recall / max(precision + recall, 1e-9))
 
 
-def sharpness(picture):
+def sharpness(image):
     """Mean length of the brightness gradient, in grey levels a pixel: low where a picture is blurred."""
-    grey = np.asarray(picture.convert("L"), np.float32)
+    grey = np.asarray(image.convert("L"), np.float32)
     dy, dx = np.gradient(grey)
     return float(np.sqrt(dx * dx + dy * dy).mean())
 

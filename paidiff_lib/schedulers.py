@@ -1,5 +1,7 @@
 """Samplers by the names that the models' own WebUI gives them -> diffusers' schedulers."""
 
+from .errors import unknown
+
 # The samplers of the models' own WebUI, under the names its clients send -> diffusers' classes.
 SAMPLERS = {
     "DPM++ 2M": "DPMSolverMultistepScheduler",
@@ -13,9 +15,14 @@ SAMPLERS = {
 
 
 def sampler(scheduler, name=None, **settings):
-    """A new scheduler, which remembers nothing: of that name in SAMPLERS, or of the kind of `scheduler`, with its settings and these."""
+    """A new scheduler, which remembers nothing: of that name in SAMPLERS, or of the kind of `scheduler`, with its settings and these.
+
+    Raises NotFound for another name.
+    """
     import diffusers
 
+    if name and name not in SAMPLERS:
+        raise unknown("采样器", "sampler", name, SAMPLERS)
     kind = getattr(diffusers, SAMPLERS[name]) if name else type(scheduler)
-    more = {"skip_prk_steps": True} if name == "PNDM" else {}  # as Stable Diffusion's; else few steps fail
-    return kind.from_config(scheduler.config, **more, **settings)
+    extra = {"skip_prk_steps": True} if name == "PNDM" else {}  # as Stable Diffusion's; else few steps fail
+    return kind.from_config(scheduler.config, **extra, **settings)

@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.hub.asked.append((unquote(self.path), self.headers.get("Range")))
         if self.hub.hang:
-            self.hub.over.wait(60)
+            self.hub.over.wait(600)
             self.close_connection = True
             return
         if self.hub.status:
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             if path == self.hub.hold:
                 self.wfile.flush()
                 self.hub.held = path
-                self.hub.over.wait(60)
+                self.hub.over.wait(600)
             self.close_connection = True
         else:
             self._send(206 if start else 200, body, extra)

@@ -225,6 +225,8 @@ REFUSED = [
     (faster.guidance_between, [0, float("nan")], ["nan"]),
     (faster.caching, [0], ["every"]),
     (faster.caching, [2, 2], ["depth"]),
+    (faster.caching, ["2", 1], ["every", "'2'"]),
+    (faster.guidance_every, [2.0], ["every"]),
     (faster.few_step, ["no-such-folder"], ["no-such-folder", "few_step.json"]),
 ]
 

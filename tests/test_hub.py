@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -35,7 +34,7 @@ def network(published, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "scope"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "600")  # a machine under load may be slow to answer
 
     def start(**wanted):
         servers = {}
@@ -91,11 +90,11 @@ def test_then_the_mirror_then_the_hub(network, place):
         assert servers[later].asked == []
 
 
-def test_all_that_was_tried_is_listed(network):
+def test_all_that_was_tried_is_listed(network, monkeypatch):
+    """The last server never answers: only the variable ends that."""
     servers = network(scope={"status": 404}, mirror={"status": 503}, hub={"hang": True})
-    started = time.monotonic()
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1")
     message = refused(["404", "mirror 127.0.0.1", "503", "1 秒没有回答 · no answer"])
-    assert time.monotonic() - started < 5
     assert message.index("ModelScope") < message.index("mirror") < message.index("hub 127")
     assert [len(server.asked) for server in servers.values()] == [1, 1, 1]
     assert not network.target.exists()
@@ -153,16 +152,15 @@ def test_a_killed_download_is_resumed_and_never_taken_for_a_model(network, publi
     """The server stops in mid-file and the process is killed with SIGKILL; the next process sends Range."""
     servers = network(scope={"cut": CUT})
     server = servers["scope"]
-    environment = {**os.environ, "HF_HUB_DOWNLOAD_TIMEOUT": "60", "HF_HOME": str(network.target.parents[1])}
+    environment = {**os.environ, "HF_HOME": str(network.target.parents[1])}
     command = [sys.executable, "-c", DOWNLOAD, servers["hub"].url]
     server.hold = UNET
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while server.held is None and time.monotonic() < deadline:
+    while server.held is None and process.poll() is None:
         time.sleep(0.02)
-    assert server.held == UNET
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
+    assert server.held == UNET
     assert not network.target.exists() and zoo.at_hand("artist-large") is None
     part = next(network.target.parent.rglob("*.safetensors.part"))
     assert 0 < part.stat().st_size <= CUT

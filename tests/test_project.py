@@ -83,7 +83,9 @@ def test_make_targets(target, words):
 def test_ci_calls_the_commands_that_people_call():
     assert os.access(ROOT / ".ci/run", os.X_OK)
     commands = (ROOT / ".ci/run").read_text()
-    assert [target for target in ("lint types", "test", "test-wheels", "api") if f"\nmake {target} " not in commands] == []
+    assert [
+        target for target in ("lint types", "test", "test-wheels", "api") if f"\nmake {target} " not in commands
+    ] == []
     job = yaml.safe_load((ROOT / ".github/workflows/cpu.yml").read_text())["jobs"]["test"]
     assert job["strategy"]["matrix"]["python-version"] == ["3.11", "3.12", "3.13"]
     assert {"run": ".ci/run"} in job["steps"] and job["steps"][-1]["with"]["path"] == "build/api"
@@ -93,7 +95,9 @@ def test_a_commit_fetches_no_tool():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [repo["repo"] for repo in hooks] == ["local"]
     assert {hook["language"] for hook in hooks[0]["hooks"]} == {"system"}
-    assert {hook["entry"].split()[0] for hook in hooks[0]["hooks"]} <= {Requirement(line).name for line in requirements()}
+    assert {hook["entry"].split()[0] for hook in hooks[0]["hooks"]} <= {
+        Requirement(line).name for line in requirements()
+    }
 
 
 @pytest.mark.parametrize("path", ["LICENSE", "paidiff_lib/assets/fonts/LICENSE", "paidiff_lib/assets/fonts/README.md"])

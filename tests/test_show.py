@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from paidiff_lib import curve, digest, grid, show, use_chinese_font, watch
-from paidiff_lib import show as show_function
+from paidiff_lib import PaidiffError, curve, digest, display, grid, show, use_chinese_font, watch
 from paidiff_lib.display import FONT, FONT_SIZE, _characters, _jpeg, _wrap
 
 
@@ -65,9 +64,9 @@ def test_small_sheets_are_doubled_and_odd_numbers_fill_rows():
 
 
 def test_wrong_numbers_are_said():
-    with pytest.raises(ValueError, match="2 pictures but 1 titles"):
+    with pytest.raises(PaidiffError, match="2 pictures but 1 titles"):
         grid([Image.new("RGB", (8, 8))] * 2, ["一"])
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(PaidiffError, match="at least one"):
         grid([])
 
 
@@ -102,7 +101,7 @@ def test_show_in_a_notebook_gives_one_jpeg_with_alt_text(monkeypatch, capsys):
     import IPython.display
 
     shown = []
-    monkeypatch.setitem(show_function.__globals__, "_in_notebook", lambda: True)
+    monkeypatch.setattr(display, "_in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", shown.append)
     show([scene(0), scene(1)], titles=["企鹅", "狗"])
     show(scene(0), titles="企鹅")
@@ -128,6 +127,6 @@ def test_a_curve_is_a_picture_with_its_line():
 
 
 def test_watching_hands_every_step_on(capsys):
-    steps = [SimpleNamespace(index=i, loss=0.5, left=1.0) for i in (1, 2, 3)]
+    steps = [SimpleNamespace(index=i, loss=0.5, seconds_left=1.0) for i in (1, 2, 3)]
     assert list(watch(iter(steps), 3)) == steps
     assert "3/3" in capsys.readouterr().err

@@ -67,12 +67,8 @@ class Finding:
     def fault(self):
         return self.kind in FAULTS
 
-    @property
-    def mark(self):
-        return "✗" if self.fault else "·"
-
     def line(self):
-        return f"{self.mark} {self.where}: {self.text}"
+        return f"{'✗' if self.fault else '·'} {self.where}: {self.text}"
 
 
 @dataclass
@@ -99,18 +95,13 @@ class Report:
 
     def as_dict(self):
         """The report as JSON holds it."""
+        rows = lambda findings: [{"kind": f.kind, "where": f.where, "text": f.text} for f in findings]
         numbers = {"pictures": self.pictures, "good": self.good, "counts": self.counts()}
-        found = {"faults": self.faults, "hints": self.hints}
-        rows = {
-            name: [{"kind": f.kind, "where": f.where, "text": f.text} for f in part] for name, part in found.items()
-        }
-        return {"folder": self.folder, **numbers, **rows}
+        return {"folder": self.folder, **numbers, "faults": rows(self.faults), "hints": rows(self.hints)}
 
     def summary(self):
-        return (
-            f"{self.folder}: {self.pictures} 张图 pictures · {self.good} 张可用 good · "
-            f"{len(self.faults)} 处问题 faults · {len(self.hints)} 处提示 hints"
-        )
+        found = f"{len(self.faults)} 处问题 faults · {len(self.hints)} 处提示 hints"
+        return f"{self.folder}: {self.pictures} 张图 pictures · {self.good} 张可用 good · {found}"
 
     def table(self):
         """A rich table, one row a finding."""
@@ -119,7 +110,8 @@ class Report:
 
         table = Table("", "哪里 · where", "怎么了 · what", box=None, pad_edge=False)
         for finding in self.findings:
-            table.add_row(Text(finding.mark, "red" if finding.fault else ""), Text(finding.where), Text(finding.text))
+            mark = Text("✗", "red") if finding.fault else Text("·")
+            table.add_row(mark, Text(finding.where), Text(finding.text))
         return table
 
     def sheet(self, limit=SHOWN):

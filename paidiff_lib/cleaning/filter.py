@@ -18,7 +18,6 @@ one picture. Memory: some hundred bytes a picture, whatever its size.
 
 import base64
 import hashlib
-import io
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -105,8 +104,8 @@ def score(items, path, scorers, faults):
 
     A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`.
     """
-    known = Known(path, items, scorers)
-    with open(path, "ab") as file, ThreadPoolExecutor(THREADS) as pool:
+    with open(path, "a+b") as file, ThreadPoolExecutor(THREADS) as pool:
+        known = Known(file, items, scorers)
         for part in tqdm(_batches(known.missing(), items, pool), disable=None, unit="batch", leave=False):
             rows = _score_batch(part, items, scorers)
             for i, row in rows.items():
@@ -121,13 +120,13 @@ def score(items, path, scorers, faults):
 class Known:
     """What is known of each item: numbers in arrays, so that 100,000 pictures are some 25 MB."""
 
-    def __init__(self, path, items, scorers):
+    def __init__(self, file, items, scorers):
         identity = "".join(scorer.identity for scorer in scorers)
         self.keys, self.faults = [_key(item, identity) for item in items], {}
         self.table = np.full((len(items), len(SCORED)), np.nan, np.float32)
         self.thumbnails = np.zeros((len(items), SIDE * SIDE * 3), np.int8)
         places = {key: i for i, key in enumerate(self.keys)}
-        for row in _rows(path):
+        for row in _rows(file):
             if row.get("key") in places:
                 self.take(places[row["key"]], row)
 
@@ -155,14 +154,14 @@ def _key(item, identity):
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def _rows(path):
+def _rows(file):
     """The whole lines of a score file; half a line is passed over."""
-    with open(path, "rb") if path.is_file() else io.BytesIO() as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+    file.seek(0)
+    for line in file:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def _batches(missing, items, pool):

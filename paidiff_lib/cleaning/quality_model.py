@@ -55,10 +55,8 @@ class TextTower:
 
     @torch.no_grad()
     def __call__(self, captions):
-        ids = self.tokenizer(
-            captions, padding="max_length", truncation=True, max_length=self.limit, return_tensors="pt"
-        )
-        return F.normalize(self.model(input_ids=ids.input_ids).text_embeds, dim=1)
+        cut = dict(padding="max_length", truncation=True, max_length=self.limit, return_tensors="pt")
+        return F.normalize(self.model(input_ids=self.tokenizer(captions, **cut).input_ids).text_embeds, dim=1)
 
 
 @lru_cache(1)

@@ -47,11 +47,7 @@ def load(
         os.environ.setdefault("GOMP_SPINCOUNT", DEFAULTS["GOMP_SPINCOUNT"])
     name = model_name(name)
     if is_export(name):
-        raise Refused(
-            "这是导出的模型,用 paidiff_app.open_model 打开",
-            "an exported model: open it with paidiff_app.open_model",
-            name,
-        )
+        raise Refused("导出的模型,用 paidiff_app.open_model 打开", "an export: use paidiff_app.open_model", name)
     if task not in TASKS:
         raise unknown("任务", "task", task, TASKS)
     folder = find(name, safety_checker=safety_checker)  # before diffusers is imported: a wrong name is said at once
@@ -198,9 +194,8 @@ def _check_controls(pipe):
         for size in ("in_channels", "block_out_channels", "cross_attention_dim"):
             theirs, ours = (str(part.config[size]).strip("[()]") for part in (net, pipe.unet))
             if theirs != ours:
-                raise Refused(
-                    "这个 ControlNet 是给别的模型的", "this ControlNet is for another model", f"{size} {theirs}, {ours}"
-                )
+                found = f"{size} {theirs}, {ours}"
+                raise Refused("这个 ControlNet 是给别的模型的", "this ControlNet is for another model", found)
 
 
 def _settings(safe_only):

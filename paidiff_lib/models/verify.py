@@ -103,12 +103,11 @@ def require_readable(path):
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, AttributeError, KeyError) as error:
         raise Refused("文件被截断或损坏", "cut short or damaged", f"{path}: {first_line(error)}") from error
     except Exception as error:  # pickle has no common error; torch's own for code in it is pickle.UnpicklingError
-        name = re.search(r"GLOBAL [\w.]+", str(error))  # the rest of torch's message advises to open it all the same
-        raise Refused(
-            "文件里有代码,不打开;请用 safetensors",
-            "refused, it holds code, use safetensors",
-            f"{path}: {name[0] if name else '?'}",
-        ) from error
+        name = re.search(r"GLOBAL [\w.]+|$", str(error))[
+            0
+        ]  # the rest of torch's message advises to open it all the same
+        reason = "文件里有代码,不打开;请用 safetensors", "refused, it holds code, use safetensors"
+        raise Refused(*reason, f"{path}: {name or '?'}") from error
 
 
 def require_torch(path):
@@ -118,11 +117,8 @@ def require_torch(path):
     version = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
     if version < TORCH:
         floor = ".".join(map(str, TORCH))
-        raise Refused(
-            f"torch {torch.__version__} 读 .bin 不安全,要 {floor} 以上,或用 safetensors",
-            f"not safe for a .bin, update torch to {floor} or take safetensors",
-            str(path),
-        )
+        reason = f"torch {torch.__version__} 读 .bin 不安全,要 {floor} 以上,或用 safetensors"
+        raise Refused(reason, f"not safe for a .bin, update torch to {floor} or take safetensors", str(path))
 
 
 def read_weights(path):
