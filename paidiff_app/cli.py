@@ -6,6 +6,7 @@ import re
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,13 @@ import typer
 
 from paidiff_lib import __version__
 from paidiff_lib.environment import set_defaults
-from paidiff_lib.errors import PaidiffError
+from paidiff_lib.errors import NotFound, PaidiffError
+from paidiff_lib.files import atomic_file
 from paidiff_lib.generate import STEPS, check_settings
 from paidiff_lib.models.load import is_export, model_name
 from paidiff_lib.models.registry import short_name
 
-from . import open_model
+from . import install_command, open_model
 from .doctor import examine
 
 app = typer.Typer(
@@ -29,6 +31,14 @@ app = typer.Typer(
 )
 
 
+MODEL_HELP = "模型名或文件夹 · model name or folder"
+GUIDANCE_HELP = "引导强度 · guidance scale; 3 for mini, 5 for the published"
+Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")]
+Host = Annotated[str, typer.Option(help="在哪里监听 · where to listen")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")]
+
+
 @app.command()
 def draw(
     prompt: Annotated[str, typer.Argument(help="提示词 · the prompt")],
@@ -36,11 +46,9 @@ def draw(
     negative: Annotated[str, typer.Option(help="反向提示词 · what not to draw")] = "",
     seed: Annotated[int, typer.Option(help="种子 · same seed, same picture")] = 0,
     steps: Annotated[int, typer.Option(help="采样步数 · sampling steps")] = STEPS,
-    guidance: Annotated[
-        float | None, typer.Option(help="引导强度 · guidance scale; 3 for mini, 5 for the published")
-    ] = None,
+    guidance: Annotated[float | None, typer.Option(help=GUIDANCE_HELP)] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
-    model: Annotated[str | None, typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    model: Model = None,
     lora: Annotated[Path | None, typer.Option(help="LoRA 的文件夹、文件或名字 · a LoRA folder, file or name")] = None,
 ):
     """画一张图 · draw a picture"""
@@ -54,7 +62,7 @@ def draw(
 
     name = model_name(model)
     if lora and is_export(name):
-        raise PaidiffError(f"导出的模型装不了 LoRA,导出时加上 · give --lora to paidiff export, not here: {name}")
+        raise PaidiffError("导出的模型装不了 LoRA,导出时加上", "give --lora to paidiff export, not here", name)
     pipe = open_model(name)
     guidance = guidance_of(pipe) if guidance is None else guidance
     if lora:
@@ -62,20 +70,11 @@ def draw(
     for hint in dict.fromkeys(check_prompt(pipe, prompt) + (check_prompt(pipe, negative) if negative else [])):
         typer.echo(hint, err=True)
     before = time.perf_counter()
-    picture = sample(pipe, [prompt], seed, steps, guidance, negative or None, shape)[0]
+    image = sample(pipe, [prompt], seed, steps, guidance, negative or None, shape)[0]
     sampling = time.perf_counter() - before
-    settings = {
-        "prompt": prompt,
-        "negative_prompt": negative,
-        "seed": seed,
-        "steps": steps,
-        "guidance": guidance,
-        "size": f"{picture.width}x{picture.height}",
-        "model": name,
-        "lora": lora or "",
-        "software": f"paidiff {__version__}",
-    }
-    _write_png(picture, output, settings)
+    settings = {"prompt": prompt, "negative_prompt": negative, "seed": seed, "steps": steps, "guidance": guidance}
+    settings |= {"size": f"{image.width}x{image.height}", "model": name, "lora": lora or ""}
+    _write_png(image, output, settings | {"software": f"paidiff {__version__}"})
     whole = time.perf_counter() - started
     typer.echo(
         f"{output} · {settings['size']} · seed {seed} · {steps} steps · guidance {guidance:g} · "
@@ -85,7 +84,7 @@ def draw(
 
 @app.command()
 def export(
-    name: Annotated[str, typer.Argument(help="模型名或文件夹 · model name or folder")],
+    name: Annotated[str, typer.Argument(help=MODEL_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="写到哪个文件夹 · the folder to write")],
     lora: Annotated[Path | None, typer.Option(help="合进去的 LoRA · a LoRA to merge into it")] = None,
 ):
@@ -120,7 +119,7 @@ def skeleton(
 
 @app.command()
 def audit(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")],
+    folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="写成 JSON · as JSON")] = False,
     sheet: Annotated[Path | None, typer.Option(help="把有问题的图拼成一张 PNG · a contact sheet, a PNG file")] = None,
     model: Annotated[str | None, typer.Option(help="谁来读说明文字 · the model that is to read the captions")] = None,
@@ -145,7 +144,7 @@ def audit(
 
 @app.command()
 def curate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")],
+    folder: Folder,
     keep: Annotated[str | None, typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
     output: Annotated[
         str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")
@@ -155,9 +154,8 @@ def curate(
 ):
     """给图片打分,留下合格的;只写新清单,不动图片 · score pictures, keep the good ones: a new manifest, no file is moved"""
     if not output.endswith(".jsonl") or Path(output).name != output or output in ("metadata.jsonl", "scores.jsonl"):
-        raise PaidiffError(
-            f"清单要叫别的 .jsonl 名字,放在图片旁边 · name it otherwise, .jsonl, beside the pictures: {output}"
-        )
+        zh, en = "清单要叫别的 .jsonl 名字,放在图片旁边", "name it otherwise, .jsonl, beside the pictures"
+        raise PaidiffError(zh, en, output)
 
     from paidiff_lib.cleaning.filter import curate as keep_best
 
@@ -178,38 +176,32 @@ def doctor():
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="在哪里监听 · where to listen")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")] = 7860,
-    model: Annotated[str | None, typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    model: Model = None,
     lora: Annotated[Path | None, typer.Option(help="LoRA 的文件夹或文件 · a LoRA folder or file")] = None,
     token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌 · who asks must send it")] = None,
     queue: Annotated[int, typer.Option(help="最多几张图排队 · how many pictures may wait")] = 64,
 ):
     """HTTP 接口:WebUI 和 PAI-EAS 的写法 · an HTTP API in the WebUI's and PAI-EAS' shape"""
-    try:
-        from .server import run as server
-    except ModuleNotFoundError as error:
-        raise PaidiffError(
-            f"缺 {error.name},装上它 · install it: pip install -c constraints.txt -e .[serve]"
-        ) from error
-    server.run(host, port, model, lora, token, queue, say=typer.echo)
+    with _extra("serve"):
+        from .server.run import run
+    run(host, port, model, lora, token, queue, say=typer.echo)
 
 
 @app.command()
 def web(
-    host: Annotated[str, typer.Option(help="在哪里监听 · where to listen")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")] = 7861,
-    model: Annotated[str | None, typer.Option(help="模型名或文件夹 · model name or folder")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 7861,
+    model: Model = None,
     loras: Annotated[
         Path | None, typer.Option(metavar="DIR", help="放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings")
     ] = None,
     token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
 ):
     """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
-    try:
+    with _extra("web"):
         from .web.app import run
-    except ModuleNotFoundError as error:
-        raise PaidiffError(f"缺 {error.name},装上它 · install it: pip install -c constraints.txt -e .[web]") from error
     run(host, port, model, loras, token, say=typer.echo)
 
 
@@ -239,54 +231,60 @@ def _print(report):
         typer.echo("".join(finding.line() + "\n" for finding in report.findings), nl=False)
 
 
+@contextmanager
+def _extra(name):
+    """What is imported in the block may not be installed: it is an extra of the package."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise NotFound(f"缺 {error.name},装上它", "install it", install_command(name)) from error
+
+
 def _parse_size(size):
     """ "768x512" -> (768, 512); None -> None."""
     if size is None:
         return None
     match = re.fullmatch(r"(\d{1,6})[x×*](\d{1,6})", size.strip().lower())
     if not match:
-        raise PaidiffError(f"尺寸要写成 宽x高,例如 128x128 · the size is written WxH, such as 128x128: {size}")
+        raise PaidiffError("尺寸要写成 宽x高,例如 128x128", "the size is written WxH, such as 128x128", size)
     return int(match[1]), int(match[2])
 
 
 def _check_before_loading(prompt, output, lora, settings):
     """Everything that can be refused without a model: nobody waits ten seconds for a typing error."""
     if not prompt.strip():
-        raise PaidiffError("提示词是空的 · the prompt is empty")
+        raise PaidiffError("提示词是空的", "the prompt is empty")
     check_settings(**settings)
     _check_writable(output)
     if lora is not None and not lora.exists() and not short_name(str(lora)):
-        raise PaidiffError(f"没有这个 LoRA · no such LoRA: {lora}")
+        raise NotFound("没有这个 LoRA", "no such LoRA", str(lora))
 
 
 def _check_writable(path):
     if path.suffix.lower() != ".png":
-        raise PaidiffError(f"输出文件名要以 .png 结尾 · the output must end in .png: {path}")
+        raise PaidiffError("输出文件名要以 .png 结尾", "the output must end in .png", str(path))
     if not path.parent.is_dir():
-        raise PaidiffError(f"没有这个文件夹 · no such folder: {path.parent}")
+        raise NotFound("没有这个文件夹", "no such folder", str(path.parent))
     if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
-        raise PaidiffError(f"不能写这个文件 · cannot write this file: {path}")
+        raise PaidiffError("不能写这个文件", "cannot write this file", str(path))
     try:
         tempfile.TemporaryFile(dir=path.parent).close()  # the only sure test: permissions do not tell the whole truth
     except OSError as error:
-        raise PaidiffError(f"不能写到 {path.parent} · cannot write there: {error.strerror}") from error
+        raise PaidiffError(f"不能写到 {path.parent}", "cannot write there", error.strerror) from error
 
 
-def _write_png(picture, path, settings):
-    """Write beside the target, then rename: a reader never sees half a picture. The settings go in as text."""
+def _write_png(image, path, settings):
+    """Write the whole picture or nothing. The settings go in as text."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     for key, value in settings.items():
         info.add_itxt(key, str(value))
-    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        picture.save(staging, "PNG", pnginfo=info)
-        os.replace(staging, path)
+        with atomic_file(path) as staging:
+            image.save(staging, "PNG", pnginfo=info)
     except OSError as error:
-        raise PaidiffError(f"写不了 {path} · cannot write it: {error.strerror}") from error
-    finally:
-        staging.unlink(missing_ok=True)
+        raise PaidiffError(f"写不了 {path}", "cannot write it", error.strerror) from error
 
 
 if __name__ == "__main__":

@@ -9,15 +9,19 @@ from importlib.metadata import PackageNotFoundError, version
 from paidiff_lib import __version__
 from paidiff_lib.display import FONT
 from paidiff_lib.errors import PaidiffError
+from paidiff_lib.files import data_folder
 from paidiff_lib.models.download import online
 from paidiff_lib.models.load import at_hand, model_name
 from paidiff_lib.models.registry import FAMILY, short_name
 from paidiff_lib.models.verify import TORCH, missing
 
+from . import CHECKOUT, install_command
+
 # The oldest versions without a known hole in reading model files.
 FLOOR = {"torch": TORCH, "diffusers": (0, 38), "transformers": (5, 0)}
 PACKAGES = ["torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "safetensors"]
 MEMORY_GB = 4  # the mini model draws in about 1.5 GB; the rest is for a browser and JupyterLab
+WEIGHTS = "paidiff-mini-zh"  # the wheel with the small model
 DISK_GB = 2  # checkpoints and caches of one lesson
 
 
@@ -45,7 +49,7 @@ def _versions():
 
 
 def _package(name):
-    install = "重新安装 · install again: make lab, 或 or: pip install -c constraints.txt -e ."
+    install = f"重新安装 · install again: {'make lab, 或 or: ' if _in_checkout() else ''}{install_command()}"
     try:
         found = version(name)
     except PackageNotFoundError:
@@ -89,7 +93,8 @@ def _enough(what, free, total, needed, advice):
 def _font():
     if FONT.is_file():
         return Finding(f"中文字体 · Chinese font: {FONT.name}")
-    return Finding("缺中文字体 · the Chinese font is missing", True, "git checkout paidiff_lib/assets/fonts")
+    advice = "git checkout paidiff_lib/assets/fonts" if _in_checkout() else f"{install_command()} --force-reinstall"
+    return Finding("缺中文字体 · the Chinese font is missing", True, advice)
 
 
 def _models():
@@ -112,10 +117,24 @@ def _model(name):
         text = whole if folder else f"没有找到模型 {name} · no model {name} on this machine"
     except PaidiffError as error:
         text = str(error)
+    return Finding(text, True, _model_advice(name))
+
+
+def _model_advice(name):
+    """What brings a model here: a checkout has the small one in git, else it lies in the data folder."""
+    if name == "mini":
+        try:
+            data_folder()
+        except PaidiffError as error:
+            return "git checkout data/models" if _in_checkout() else str(error)
+        return "git checkout data/models" if _in_checkout() else f"pip install --force-reinstall {WEIGHTS}"
     model = FAMILY.get(short_name(name))
     download = f"HF_HUB_OFFLINE=0 下载 downloads it, 约 about {model.gigabytes:.1f} GB; 或 or " if model else ""
-    advice = "git checkout data/models" if name == "mini" else f"{download}改 PAIDIFF_MODEL · change it"
-    return Finding(text, True, advice)
+    return f"{download}改 PAIDIFF_MODEL · change it"
+
+
+def _in_checkout():
+    return (CHECKOUT / ".git").exists()
 
 
 def _network():

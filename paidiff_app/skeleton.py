@@ -13,66 +13,39 @@ import re
 from functools import partial
 from pathlib import Path
 
-from paidiff_lib.errors import PaidiffError
+from paidiff_lib.errors import unknown
 from paidiff_lib.files import new_folder
 from paidiff_lib.models.registry import FAMILY, MARK, short_name
 
 WORDS, LIMIT = 21128, 32  # as the published vocabulary; tokens of a prompt, [CLS] and [SEP] included
 FULL = {
-    "unet": (320, 640, 1280, 1280),
-    "vae": (128, 256, 512, 512),
-    "layers": 2,
-    "width": 768,
-    "depth": 12,
-    "rank": 128,
-    "eye": {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "patch_size": 14,
-        "projection_dim": 768,
+    **{"unet": (320, 640, 1280, 1280), "vae": (128, 256, 512, 512)},
+    **{"layers": 2, "width": 768, "depth": 12, "rank": 128},
+    "vision": {
+        **{"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
+        **{"num_attention_heads": 16, "patch_size": 14, "projection_dim": 768},
     },
 }
 TINY = {
-    "unet": (32, 32, 64, 64),
-    "vae": (32, 32, 32, 32),
-    "layers": 1,
-    "width": 32,
-    "depth": 2,
-    "rank": 4,
-    "eye": {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 4,
-        "patch_size": 14,
-        "projection_dim": 16,
+    **{"unet": (32, 32, 64, 64), "vae": (32, 32, 32, 32)},
+    **{"layers": 1, "width": 32, "depth": 2, "rank": 4},
+    "vision": {
+        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1},
+        **{"num_attention_heads": 4, "patch_size": 14, "projection_dim": 16},
     },
 }
 SCHEDULER = {
     "_class_name": "DPMSolverMultistepScheduler",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "algorithm_type": "dpmsolver++",
-    "solver_order": 2,
-    "prediction_type": "epsilon",
-    "steps_offset": 1,
-    "clip_sample": False,
+    **{"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000},
+    **{"algorithm_type": "dpmsolver++", "solver_order": 2, "prediction_type": "epsilon"},
+    **{"steps_offset": 1, "clip_sample": False},
 }
-EYE = {
-    "crop_size": 224,
-    "do_center_crop": True,
-    "do_convert_rgb": True,
-    "do_normalize": True,
-    "do_resize": True,
+FEATURE_EXTRACTOR = {
     "feature_extractor_type": "CLIPFeatureExtractor",
+    **{f"do_{what}": True for what in ("center_crop", "convert_rgb", "normalize", "resize")},
+    **{"crop_size": 224, "size": 224, "resample": 3},
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711],
-    "resample": 3,
-    "size": 224,
 }
 
 
@@ -97,7 +70,7 @@ def known(name):
     short = short_name(name)
     names = [known for known, model in FAMILY.items() if "pai-diffusion" in model.repo]  # Taiyi's layout is another
     if short not in names:
-        raise PaidiffError(f"没有这个模型 · no such model: {name}; 可选 choose from: {', '.join(names)}")
+        raise unknown("模型", "model", name, names)
     return short
 
 
@@ -120,7 +93,7 @@ def _base(folder, shape, side, seed):
         _write_part(module, folder / part, file, old)
     _tokenizer(folder / "tokenizer")
     _json(folder / "scheduler/scheduler_config.json", SCHEDULER)
-    _json(folder / "feature_extractor/preprocessor_config.json", EYE)
+    _json(folder / "feature_extractor/preprocessor_config.json", FEATURE_EXTRACTOR)
     _json(folder / "model_index.json", index)
 
 
@@ -128,7 +101,7 @@ def _control(folder, shape, side, seed):
     """A ControlNet. Its last layers, zeros before training, get small numbers, so that it acts."""
     import torch
 
-    module = _made(lambda: _controlnet(shape, side), seed)
+    module = _made(partial(_controlnet, shape, side), seed)
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         if not parameter.any() and parameter.dim() == 4:
@@ -159,36 +132,27 @@ def _lora(folder, shape, side, seed):
 def _unet(shape, side):
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
-        sample_size=side // 8,
-        block_out_channels=shape["unet"],
-        layers_per_block=shape["layers"],
-        cross_attention_dim=shape["width"],
-        attention_head_dim=8,
-    )
+    return UNet2DConditionModel(sample_size=side // 8, **_unet_sizes(shape))
 
 
 def _controlnet(shape, side):
     from diffusers import ControlNetModel
 
-    return ControlNetModel(
-        block_out_channels=shape["unet"],
-        layers_per_block=shape["layers"],
-        cross_attention_dim=shape["width"],
-        attention_head_dim=8,
-    )
+    return ControlNetModel(**_unet_sizes(shape))
+
+
+def _unet_sizes(shape):
+    sizes = {"block_out_channels": shape["unet"], "layers_per_block": shape["layers"]}
+    return sizes | {"cross_attention_dim": shape["width"], "attention_head_dim": 8}
 
 
 def _vae(shape, side):
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * 4,
-        up_block_types=["UpDecoderBlock2D"] * 4,
-        block_out_channels=shape["vae"],
-        layers_per_block=shape["layers"],
-        latent_channels=4,
-        sample_size=side,
+        **{"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4},
+        **{"block_out_channels": shape["vae"], "layers_per_block": shape["layers"]},
+        **{"latent_channels": 4, "sample_size": side},
     )
 
 
@@ -207,8 +171,8 @@ def _safety_checker(shape, side):
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPConfig
 
-    eye = shape["eye"]
-    return StableDiffusionSafetyChecker(CLIPConfig(vision_config=eye, projection_dim=eye["projection_dim"]))
+    vision = shape["vision"]
+    return StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=vision["projection_dim"]))
 
 
 def _old_vae(state):
@@ -225,7 +189,7 @@ def _old_text(state):
     }
 
 
-def _old_eye(state):
+def _old_vision(state):
     places = _count(len(state["vision_model.embeddings.position_embedding.weight"]))
     state = {re.sub(r"^vision_model\.", "vision_model.vision_model.", key): value for key, value in state.items()}
     return state | {"vision_model.vision_model.embeddings.position_ids": places}
@@ -241,7 +205,7 @@ PARTS = {  # folder: (maker, library, file, what gives its keys their old names)
     "unet": (_unet, "diffusers", "diffusion_pytorch_model.bin", dict),
     "vae": (_vae, "diffusers", "diffusion_pytorch_model.bin", _old_vae),
     "text_encoder": (_text_encoder, "transformers", "pytorch_model.bin", _old_text),
-    "safety_checker": (_safety_checker, "stable_diffusion", "pytorch_model.bin", _old_eye),
+    "safety_checker": (_safety_checker, "stable_diffusion", "pytorch_model.bin", _old_vision),
 }
 
 
@@ -254,12 +218,8 @@ def _tokenizer(folder):
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("cls", "mask", "pad", "sep", "unk")}
     _json(folder / "special_tokens_map.json", special)
-    own = {
-        "tokenizer_class": "BertTokenizer",
-        "model_max_length": LIMIT,
-        "do_lower_case": True,
-        "tokenize_chinese_chars": True,
-    }
+    own = {"tokenizer_class": "BertTokenizer", "model_max_length": LIMIT}
+    own |= {"do_lower_case": True, "tokenize_chinese_chars": True}
     _json(folder / "tokenizer_config.json", special | own)
 
 

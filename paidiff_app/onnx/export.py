@@ -25,16 +25,11 @@ from .runtime import FORMAT, OnnxPipeline, runtime
 
 TOLERANCE = 2  # grey levels of 255 that a pixel may differ by: rounding alone makes 1
 PROMPT, STEPS = "雪地里的两只企鹅", 4  # what is drawn to compare
-READ = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "prediction_type",
-    "timestep_spacing",
-    "steps_offset",
-)
+READ = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing")
+READ += ("steps_offset",)
 SOLVER = "DPMSolverMultistepScheduler"
+OFF = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas")
+OFF += ("rescale_betas_zero_snr", "thresholding", "trained_betas", "euler_at_final")
 KNOWN = {
     "solver_order": (2,),
     "solver_type": ("midpoint",),
@@ -43,20 +38,7 @@ KNOWN = {
     "prediction_type": ("epsilon", "v_prediction"),
     "beta_schedule": ("linear", "scaled_linear"),
     "timestep_spacing": ("linspace", "leading", "trailing"),
-    **{
-        name: (False, None)
-        for name in (
-            "use_karras_sigmas",
-            "use_exponential_sigmas",
-            "use_beta_sigmas",
-            "use_lu_lambdas",
-            "use_flow_sigmas",
-            "rescale_betas_zero_snr",
-            "thresholding",
-            "trained_betas",
-            "euler_at_final",
-        )
-    },
+    **dict.fromkeys(OFF, (False, None)),
 }
 
 
@@ -72,35 +54,32 @@ def export(pipe, folder, source="", lora=None):
         load_lora(pipe, lora, "exported")
     _check_scheduler(pipe.scheduler)
     if pipe.unet.dtype.itemsize != 4 or pipe.device.type != "cpu":
-        raise PaidiffError(
-            "导出要在 CPU 上用单精度 · export on a CPU, in single precision: pipe.to('cpu', torch.float32)"
-        )
-    bytes_of = sum(
-        p.numel() * 4 for part in (pipe.unet, pipe.text_encoder, pipe.vae.decoder) for p in part.parameters()
-    )
+        zh, en = "导出要在 CPU 上用单精度", "export on a CPU, in single precision"
+        raise PaidiffError(zh, en, "pipe.to('cpu', torch.float32)")
+    parts = pipe.unet, pipe.text_encoder, pipe.vae.decoder
     folder = Path(folder).absolute()
     aside = folder.with_name(f".{folder.name}-new-{os.getpid()}")  # an older export stays until the new one is whole
-    with new_folder(aside, bytes_of) as staging:
+    with new_folder(aside, sum(4 * p.numel() for part in parts for p in part.parameters())) as staging:
         _write_graphs(pipe, staging)
         _write_words(pipe, staging)
-        note = {
-            "format": FORMAT,
-            "paidiff": __version__,
-            "source": str(source),
-            "guidance": guidance_of(pipe),
-            "size": pipe.unet.config.sample_size * pipe.vae_scale_factor,
-            "scale": pipe.vae_scale_factor,
-            "channels": pipe.unet.config.in_channels,
-            "tokens": pipe.tokenizer.model_max_length,
-            "at_once": BATCH if is_small(pipe) else 1,
-            "scheduler": {name: pipe.scheduler.config[name] for name in READ},
-            "tolerance": TOLERANCE,
-        }
+        note = _note(pipe, source)
         _json(staging / EXPORT_MARK, note)
         found = _compare(pipe, OnnxPipeline(staging))
         _json(staging / EXPORT_MARK, {**note, "largest_difference": found})
     replace_folder(aside, folder)
     return found
+
+
+def _note(pipe, source):
+    """What the exported model must know of the pipeline."""
+    return {
+        **{"format": FORMAT, "paidiff": __version__, "source": str(source), "guidance": guidance_of(pipe)},
+        **{"size": pipe.unet.config.sample_size * pipe.vae_scale_factor, "scale": pipe.vae_scale_factor},
+        **{"channels": pipe.unet.config.in_channels, "tokens": pipe.tokenizer.model_max_length},
+        "at_once": BATCH if is_small(pipe) else 1,
+        "scheduler": {name: pipe.scheduler.config[name] for name in READ},
+        "tolerance": TOLERANCE,
+    }
 
 
 def check_target(folder):
@@ -109,14 +88,14 @@ def check_target(folder):
     runtime("onnx")  # torch writes the file with it; drawing does not need it
     folder = Path(folder)
     if folder.exists() and not is_export(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise PaidiffError(f"{folder} 里有别的东西,换一个新文件夹 · holds something else: choose a new folder")
+        raise PaidiffError(f"{folder} 里有别的东西,换一个新文件夹", "holds something else: choose a new folder")
 
 
 def _check_scheduler(scheduler):
     kind, config = type(scheduler).__name__, scheduler.config
     odd = [f"{name} {config[name]}" for name, values in KNOWN.items() if name in config and config[name] not in values]
     if kind != SOLVER or odd:
-        raise PaidiffError(f"只会导出 {SOLVER} · can export this sampler only, not {kind} {', '.join(odd)}")
+        raise PaidiffError(f"只会导出 {SOLVER}", f"can export this sampler only, not {kind} {', '.join(odd)}")
 
 
 def _write_graphs(pipe, folder):
@@ -139,35 +118,22 @@ def _write_graphs(pipe, folder):
     length, width = pipe.tokenizer.model_max_length, pipe.text_encoder.config.hidden_size
     latents = torch.randn(2, pipe.unet.config.in_channels, 9, 13)
     words, size = torch.randn(2, length, width), {0: "batch", 2: "height", 3: "width"}
-    parts = {
-        "text_encoder": (
-            Words(),
-            pipe.text_encoder,
-            {"ids": torch.ones(2, length, dtype=torch.long)},
-            {"ids": {0: "batch"}},
-        ),
-        "unet": (
-            Noise(),
-            pipe.unet,
-            {"latents": latents, "timestep": torch.tensor(500.0), "words": words},
-            {"latents": size, "words": {0: "batch"}},
-        ),
-        "decoder": (Picture(), pipe.vae, {"latents": latents[:1]}, {"latents": size}),
-    }
-    for part, (graph, module, inputs, free) in parts.items():
-        graph.add_module("module", module)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # the tracer names every size that it does follow
-            torch.onnx.export(
-                graph.eval(),
-                tuple(inputs.values()),
-                folder / f"{part}.onnx",
-                input_names=list(inputs),
-                output_names=["output"],
-                dynamic_axes=free,
-                opset_version=17,
-                dynamo=False,
-            )
+    inputs, free = {"ids": torch.ones(2, length, dtype=torch.long)}, {"ids": {0: "batch"}}
+    _trace(Words(), pipe.text_encoder, inputs, free, folder / "text_encoder.onnx")
+    inputs, free = {"latents": latents, "timestep": torch.tensor(500.0), "words": words}, {"words": {0: "batch"}}
+    _trace(Noise(), pipe.unet, inputs, {"latents": size, **free}, folder / "unet.onnx")
+    _trace(Picture(), pipe.vae, {"latents": latents[:1]}, {"latents": size}, folder / "decoder.onnx")
+
+
+def _trace(graph, module, inputs, free, path):
+    """inputs: {name: example}; free: {name: {axis: what it is}}, the axes that may have any length."""
+    import torch
+
+    graph.add_module("module", module)
+    names = {"input_names": list(inputs), "output_names": ["output"], "dynamic_axes": free}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer names every size that it does follow
+        torch.onnx.export(graph.eval(), tuple(inputs.values()), path, **names, opset_version=17, dynamo=False)
 
 
 def _write_words(pipe, folder):
@@ -191,9 +157,8 @@ def _compare(pipe, exported):
         difference = max(np.abs(np.asarray(a, int) - np.asarray(b, int)).max() for a, b in zip(ours, theirs))
         largest = max(largest, int(difference))
     if largest > TOLERANCE:
-        raise PaidiffError(
-            f"导出的模型画得不一样,没有保存 · the exported model draws other pictures, not saved: {largest} > {TOLERANCE} / 255"
-        )
+        zh, en = "导出的模型画得不一样,没有保存", "the exported model draws other pictures, not saved"
+        raise PaidiffError(zh, en, f"{largest} > {TOLERANCE} / 255")
     return largest
 
 

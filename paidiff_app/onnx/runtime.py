@@ -1,6 +1,6 @@
 """Draws with an exported model: ONNX Runtime, numpy and tokenizers, so that neither torch nor diffusers is imported.
 
-    pipe = paidiff.load("out/exported")              # a folder of `paidiff export`
+    pipe = paidiff_app.open_model("out/exported")    # a folder of `paidiff export`
     picture = paidiff.draw(pipe, "雪地里的两只企鹅", seed=1)
 
 The noise of a seed is torch's, the sampler is diffusers' DPM-Solver++; tests hold both to the originals.
@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from paidiff_lib.errors import PaidiffError
+from paidiff_lib.errors import NotFound, Refused, first_line
 from paidiff_lib.models.load import EXPORT_MARK
+
+from .. import install_command
 
 PARTS = ("text_encoder", "unet", "decoder")
 FORMAT = 1
@@ -26,9 +28,7 @@ def runtime(name="onnxruntime"):
     try:
         return import_module(name)
     except ImportError as error:
-        raise PaidiffError(
-            f"没有装 {name},装上它 · not installed, install it: pip install -c constraints.txt -e .[export]"
-        ) from error
+        raise NotFound(f"没有装 {name},装上它", "not installed, install it", install_command("export")) from error
 
 
 class OnnxPipeline:
@@ -41,23 +41,23 @@ class OnnxPipeline:
             self.note = json.loads((folder / EXPORT_MARK).read_text(encoding="utf-8"))
             if self.note["format"] != FORMAT:
                 raise ValueError(f"format {self.note['format']}, {FORMAT} expected")
-            self.guidance, self.scheduler = self.note["guidance"], self.note["scheduler"]
-            self.images_at_once = self.note["at_once"]
+            self.guidance, self.images_at_once = self.note["guidance"], self.note["at_once"]
+            self.scheduler = self.note["scheduler"]
             self.tokenizer = Tokenizer(folder, self.note["tokens"])
             self.text_encoder, self.unet, self.decoder = (
                 _session(onnxruntime, folder / f"{part}.onnx") for part in PARTS
             )
         except Exception as error:  # the runtime's own errors are of a dozen kinds
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise PaidiffError(f"导出的模型读不出来 · cannot read the exported model {folder}: {reason}") from error
+            what = f"cannot read the exported model {folder}"
+            raise Refused("导出的模型读不出来", what, first_line(error)) from error
 
-    def run_batch(self, prompts, unwanted, seeds, steps, guidance, size=None):
-        """Pictures of prompts, one for each, with what is not wanted and the seed of each. size: (width, height)."""
+    def run_batch(self, prompts, negative_prompts, seeds, steps, guidance, size=None):
+        """PIL images of prompts, one for each, with the negative prompt and the seed of each. size: (width, height)."""
         width, height = size or (self.note["size"],) * 2
         shape = (self.note["channels"], height // self.note["scale"], width // self.note["scale"])
         latents = np.stack([noise(seed, shape) for seed in seeds])
         guided = guidance > 1
-        words = _run(self.text_encoder, self.tokenizer.ids([*unwanted, *prompts] if guided else prompts))
+        words = _run(self.text_encoder, self.tokenizer.ids([*negative_prompts, *prompts] if guided else prompts))
 
         def model(latents, timestep):
             twice = np.concatenate([latents] * 2) if guided else latents
