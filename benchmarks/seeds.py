@@ -20,8 +20,7 @@ from paidiff_lib.generate import sample
 from paidiff_lib.methods.lora import WIDE
 from paidiff_lib.metrics import sharpness
 from paidiff_world import Spec, dirty
-from paidiff_world.folders import food as food_scenes
-from paidiff_world.folders import known, write
+from paidiff_world.folders import food as food_scenes, known, write
 from paidiff_world.heldout import held_out
 from paidiff_world.judge import judge, prompt_following, similarity
 from paidiff_world.words import DISHES, SUBJECTS

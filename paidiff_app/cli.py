@@ -91,8 +91,7 @@ def export(
     """导出成 ONNX:画得更快,不用 torch · export as ONNX, which draws faster and without torch"""
     from paidiff_lib.models.load import load
 
-    from .onnx.export import check_target
-    from .onnx.export import export as write
+    from .onnx.export import check_target, export as write
 
     check_target(output)
     found = write(load(name), output, name, lora)

@@ -33,8 +33,7 @@ def show(images: Images, titles: Titles = None, alt: str | None = None, columns:
     images, titles = _as_list(images), _as_list(titles or [])
     sheet = grid(images, titles, columns)
     if _in_notebook():
-        from IPython.display import Image as Output
-        from IPython.display import display
+        from IPython.display import Image as Output, display
 
         described = alt or "; ".join(map(str, titles)) or f"{len(images)} 张图 · pictures"
         display(Output(data=_jpeg(sheet), format="jpeg", alt=described))

@@ -7,8 +7,7 @@ from conftest import refused
 from torch.utils.flop_counter import FlopCounterMode
 
 import paidiff_lib as paidiff
-from paidiff_lib import LoRA, load
-from paidiff_lib import acceleration as faster
+from paidiff_lib import LoRA, acceleration as faster, load
 from paidiff_lib.generate import sample
 from paidiff_lib.metrics import distance
 

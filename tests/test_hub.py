@@ -13,9 +13,7 @@ import torch
 from fake_hub import FakeHub
 
 import paidiff_lib
-from paidiff_lib.models import download as hub
-from paidiff_lib.models import load as zoo
-from paidiff_lib.models import verify as safe
+from paidiff_lib.models import download as hub, load as zoo, verify as safe
 from paidiff_lib.models.registry import FAMILY
 
 REPO = "alibaba-pai/pai-diffusion-artist-large-zh"

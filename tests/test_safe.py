@@ -12,8 +12,7 @@ from conftest import refused
 from safetensors.torch import load_file, save_file
 
 import paidiff_lib
-from paidiff_lib.models import load as zoo
-from paidiff_lib.models import verify as safe
+from paidiff_lib.models import load as zoo, verify as safe
 
 UNET = "unet/diffusion_pytorch_model"
 

@@ -27,9 +27,7 @@ from typer.main import get_command
 import paidiff_lib as paidiff
 from paidiff_app import cli, engine
 from paidiff_app.engine import Engine, GenerationRequest, Job, Rejected
-from paidiff_app.server import run as server
-from paidiff_app.server import schemas
-from paidiff_app.server import security as guard
+from paidiff_app.server import run as server, schemas, security as guard
 from paidiff_app.server.routes import Metrics
 from paidiff_lib import PaidiffError
 from paidiff_lib.generate import sample

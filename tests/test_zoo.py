@@ -5,9 +5,7 @@ import torch
 
 import paidiff_lib
 from paidiff_lib import PaidiffError
-from paidiff_lib.models import download as hub
-from paidiff_lib.models import load as zoo
-from paidiff_lib.models import registry as family
+from paidiff_lib.models import download as hub, load as zoo, registry as family
 
 
 def test_a_stock_pipeline_in_single_precision_on_the_cpu(tiny):

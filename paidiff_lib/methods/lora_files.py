@@ -11,8 +11,7 @@ from ..files import atomic_folder
 from ..models.load import find
 from ..models.registry import short_name
 from ..models.save import require_finite
-from ..models.verify import LORA_NAMES as NAMES
-from ..models.verify import read_weights
+from ..models.verify import LORA_NAMES as NAMES, read_weights
 from .adapters import adapter_layers, adapter_names, require_new, scales, set_scales
 
 
