@@ -114,7 +114,7 @@ def test_a_circle_is_found_in_a_function_too(tmp_path):
 
 def test_a_circle_through_a_lazy_package_is_found(tmp_path):
     house = built(tmp_path, app__engine="from . import open_model", app__labels="")
-    (tmp_path / "paidiff_app/__init__.py").write_text("HOMES = {'Engine': 'engine'}\ndef __getattr__(name): ...")
+    (tmp_path / "paidiff_app/__init__.py").write_text("NAMES = {'engine': 'Engine'}\ndef __getattr__(name): ...")
     assert graph.circles(house.arrows) == []
     assert graph.circles(graph.read_house(tmp_path).arrows) == [["paidiff_app", "paidiff_app.engine"]]
 

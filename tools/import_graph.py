@@ -4,7 +4,7 @@ python tools/import_graph.py            as text: packages, sizes beside their ta
 python tools/import_graph.py --mermaid  the packages and the library's layers as a Mermaid graph, for docs/
 
 Every import counts, one inside a function too; only `if TYPE_CHECKING:` does not, for it never runs. A lazy package's
-__init__ (PEP 562, a table of name -> module) points at every module that its table names.
+__init__ (PEP 562, a table of module -> names) points at every module that its table names.
 """
 
 import ast
@@ -147,13 +147,13 @@ def running_nodes(tree):
 
 
 def lazily_imported(tree, package):
-    """What a table {"name": "module", ...} at the top of a lazy __init__ imports, when it is asked for."""
+    """What a table {"module": "name name", ...} at the top of a lazy __init__ imports, when it is asked for."""
     if not any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body):
         return
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             pairs = [(ast.literal_eval(k), ast.literal_eval(v)) for k, v in zip(node.value.keys, node.value.values)]
-            yield from (f"{package}.{module.lstrip('.')}.{name}" for name, module in pairs)
+            yield from (f"{package}.{module}.{name}" for module, names in pairs for name in names.split())
 
 
 def lesson_imports(path):
