@@ -34,9 +34,9 @@ def test_all_weights_are_trained_and_plain_diffusers_opens_them(tiny, toys, tmp_
     words = {name: p.clone() for name, p in words.items()}
     tuning, drawn = FullTuning(tiny, text), []
     data = CaptionFolder(toys, captions="一只猫")
-    more = {"sample_every": 2, "sample_prompts": ["猫"], "ema": None if text else 0.5}
+    settings = {"sample_every": 2, "sample_prompts": ["猫"], "ema": None if text else 0.5}
     for step in train(
-        tuning, data, steps=3, learning_rate=1e-2, output=tmp_path / "run", mixed_precision=precision, **more
+        tuning, data, steps=3, learning_rate=1e-2, output=tmp_path / "run", mixed_precision=precision, **settings
     ):
         drawn += step.images
     assert len(drawn) == 1

@@ -65,8 +65,10 @@ def test_mini_gets_its_own_figures_and_says_so_in_one_line(lesson, mini, capsys)
     assert (found.kind, found.size, found.real, found.judged, found.exact) == ("mini", 128, True, True, True)
     for name, settings in MINI.get(lesson, {}).items():
         assert getattr(found, name) == settings
-    told = capsys.readouterr().out
-    assert told.startswith("mini 128x128") and told.count("\n") == 1 and "GB" not in told  # the same on every machine
+    printed = capsys.readouterr().out
+    assert (
+        printed.startswith("mini 128x128") and printed.count("\n") == 1 and "GB" not in printed
+    )  # the same on every machine
     with pytest.raises(AttributeError, match="no nonsense in lesson"):
         found.nonsense
 
@@ -79,7 +81,7 @@ def test_a_skeleton_is_known_by_its_folder_and_so_is_what_is_saved_from_it(skele
     assert not profile("03", paidiff_lib.load(tmp_path / "model")).real
 
 
-def test_the_published_sizes_are_told_apart(published):
+def test_the_published_sizes_are_distinguished(published):
     assert profiles.kind_of(published[512]) == "512" and profiles.kind_of(published[768]) == "768"
 
 
@@ -105,8 +107,8 @@ def test_what_fits(published, monkeypatch, gigabytes, side, method, expected):
 
 
 def test_a_small_card_trains_on_as_many_pictures_an_update_and_says_what_was_changed(published, monkeypatch, capsys):
-    for room in (memory, profiles):
-        monkeypatch.setattr(room, "free", lambda device: 2e9)
+    for module in (memory, profiles):
+        monkeypatch.setattr(module, "free", lambda device: 2e9)
     found = profile("05", published[768])
     assert (
         found.lora["batch_size"] * found.lora["gradient_accumulation_steps"] == 4
@@ -115,11 +117,12 @@ def test_a_small_card_trains_on_as_many_pictures_an_update_and_says_what_was_cha
     assert not found.fits("whole") and found.fits("lora")
     with pytest.raises(PaidiffError, match="does not fit the memory: whole .* GB"):
         found.whole
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        told.startswith("768 768x768 · lora 60 步 steps, lr 0.0002, batch ") and "gradient checkpointing (2 GB" in told
+        printed.startswith("768 768x768 · lora 60 步 steps, lr 0.0002, batch ")
+        and "gradient checkpointing (2 GB" in printed
     )
-    assert "whole 放不下 does not fit" in told and told.count("\n") == 1
+    assert "whole 放不下 does not fit" in printed and printed.count("\n") == 1
 
 
 def test_pictures_at_once(published, mini, monkeypatch):
