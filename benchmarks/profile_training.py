@@ -39,11 +39,11 @@ class Clock:
         """`work`, its seconds counted for the part `name`, a string or a function of its arguments."""
 
         @wraps(work)
-        def inner(*arguments, **kwargs):
+        def inner(*arguments, **rest):
             self.turn()
             self.parts.append(name(*arguments) if callable(name) else name)
             try:
-                return work(*arguments, **kwargs)
+                return work(*arguments, **rest)
             finally:
                 self.turn()
                 self.parts.pop()

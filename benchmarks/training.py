@@ -244,14 +244,14 @@ def run(command, folder):
     """{"cpu": seconds, "clock": seconds, "gb": peak memory, a GPU's where there is one} of one whole run."""
     shutil.rmtree(folder / "out", ignore_errors=True)
     (folder / "sitecustomize.py").write_text(TELL_PEAK, encoding="utf-8")
-    peak_file, began = folder / "gpu-peak", time.perf_counter()
-    peak_file.unlink(missing_ok=True)
+    gpu_peak, began = folder / "gpu-peak", time.perf_counter()
+    gpu_peak.unlink(missing_ok=True)
     alone = {
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "HF_HOME": str(folder / "cache"),
         "PYTHONPATH": str(folder),
-        "GPU_PEAK": str(peak_file),
+        "GPU_PEAK": str(gpu_peak),
     }
     with open(folder / "errors", "w+", encoding="utf-8") as errors:
         command = [sys.executable, *map(str, command)]
@@ -260,7 +260,7 @@ def run(command, folder):
         if status:
             errors.seek(0)
             sys.exit(f"{command[1]} failed:\n{errors.read()[-2000:]}")
-    peak = int(peak_file.read_text()) if peak_file.exists() else used.ru_maxrss * 1024
+    peak = int(gpu_peak.read_text()) if gpu_peak.exists() else used.ru_maxrss * 1024
     return {"cpu": used.ru_utime + used.ru_stime, "clock": time.perf_counter() - began, "gb": peak / 1e9}
 
 

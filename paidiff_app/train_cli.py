@@ -29,9 +29,8 @@ def required(text, *aliases):
 
 def _flag_of(setting):
     """(name, type, field) of the flag that sets one setting of a training."""
-    about = setting.metadata
-    default = about.get("flag_default", setting.default)
-    return about["flag"], about.get("flag_type", setting.type), flag(default, about["help"])
+    kind, default = setting.metadata.get("as_flag", (setting.type, setting.default))
+    return setting.metadata["flag"], kind, flag(default, setting.metadata["help"])
 
 
 @dataclass(kw_only=True)

@@ -100,7 +100,7 @@ def test_a_skeleton_is_known_by_its_folder_and_so_is_what_is_saved_from_it(skele
     assert not profile("03", paidiff_lib.load(tmp_path / "model")).real
 
 
-def test_the_published_sizes_are_printed_apart(published):
+def test_the_published_sizes_are_distinguished(published):
     assert profiles.kind_of(published[512]) == "512" and profiles.kind_of(published[768]) == "768"
 
 

@@ -11,12 +11,14 @@ from PIL import Image
 from paidiff_lib import PaidiffError
 from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.methods.lora import LoRA
-from paidiff_lib.training import loop
+from paidiff_lib.training import optimizer
 from paidiff_lib.training.api import fit, train
 from paidiff_lib.training.checkpoint import Store
 from paidiff_lib.training.config import OLD_NAMES
 from paidiff_lib.training.latents import LatentCache
-from paidiff_lib.training.loop import BAD_IN_A_ROW, loss_weights, plan_passes
+from paidiff_lib.training.loop import BAD_IN_A_ROW
+from paidiff_lib.training.noise import loss_weights
+from paidiff_lib.training.optimizer import plan_passes
 from paidiff_lib.training.state import ResumableSampler
 
 EVERYTHING = {
@@ -285,7 +287,7 @@ def test_clipping_clips(tiny, pictures, monkeypatch):
     assert lengths == [pytest.approx(1e-3, rel=1e-2)]
 
 
-def test_accumulated_batches_go_through_together_where_there_is_room(tiny_folder, pictures, monkeypatch):
+def test_accumulated_batches_go_through_together_where_they_fit(tiny_folder, pictures, monkeypatch):
     """Four pictures in one pass, or the same four in a pass each: the same gradient."""
     ends = []
     update = torch.optim.AdamW.step
@@ -295,8 +297,8 @@ def test_accumulated_batches_go_through_together_where_there_is_room(tiny_folder
         torch, "randn", torch.ones
     )  # the same noise and timestep for all: passes draw theirs in other orders
     monkeypatch.setattr(torch, "randint", lambda high, shape: torch.full(shape, high // 2))
-    for cells, passes in ((loop.MAX_CELLS, 1), (0, 4)):
-        monkeypatch.setattr(loop, "MAX_CELLS", cells)
+    for cells, passes in ((optimizer.MAX_CELLS, 1), (0, 4)):
+        monkeypatch.setattr(optimizer, "MAX_CELLS", cells)
         method, sizes = fresh(tiny_folder, dropout=0.0), []
         predict = method.predict
         method.predict = lambda *inputs: (sizes.append(len(inputs[0])), predict(*inputs))[1]

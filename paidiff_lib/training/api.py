@@ -12,14 +12,16 @@ from dataclasses import fields
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..data.folder import CaptionFolder, Mixed
 from ..display import show, watch
 from ..errors import explicit
-from ..methods.base import Method
 from .config import OLD_NAMES, TrainingConfig
 from .loop import Step, Trainer
+
+if TYPE_CHECKING:
+    from ..methods.base import Method
 
 P, R = ParamSpec("P"), TypeVar("R")
 
@@ -52,7 +54,7 @@ class Steps:
 
 @explicit(**OLD_NAMES)
 def train(
-    method: Method,
+    method: "Method",
     data: CaptionFolder | Mixed | str | Path,
     steps: int = 1000,
     learning_rate: float = 1e-4,

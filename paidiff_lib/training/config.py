@@ -1,6 +1,7 @@
 """The settings of a training run, and what the training commands call them: the one list of both."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
 
@@ -29,7 +30,7 @@ OLD_NAMES = {  # in checkpoints and calls from before November 2026
 def setting(default, text, flag=None, **metadata):
     """A field of TrainingConfig. text: what it is, for --help. flag: its name on the command line, None for none there.
 
-    least: of a whole number. free: it may change when a run is continued. flag_type, flag_default: where the flag's differ.
+    least: of a whole number. free: it may change when a run is continued. as_flag: its (type, default), where they differ.
     """
     return field(default=default, metadata={"help": text, "flag": flag, **metadata})
 
@@ -58,7 +59,7 @@ class TrainingConfig:
     )
     caption_dropout: float | None = setting(None, "多少说明换成空的 · share of captions left out; the method's own")
     ema: float | None = setting(None, "滑动平均的衰减,如 0.999 · decay of a running mean of the weights, which remains")
-    max_grad_norm: float | None = setting(1.0, "梯度最长多少 · longest gradient", "max_grad_norm", flag_type=float)
+    max_grad_norm: float | None = setting(1.0, "梯度最长多少 · longest gradient", "max_grad_norm", as_flag=(float, 1.0))
     weight_decay: float | None = setting(None, "权重衰减 · weight decay of AdamW; the method's own")
     mixed_precision: str | None = setting(None, "精度 · no, fp16, bf16; what suits the device", "mixed_precision")
     gradient_checkpointing: bool = setting(
@@ -69,26 +70,21 @@ class TrainingConfig:
     )
     keep: int = setting(2, "留几个检查点 · checkpoints kept", "checkpoints_total_limit", least=1, free=True)
     resume: bool | str = setting(
-        True,
-        "从哪里接着练 · where to go on: latest, checkpoint-N, none",
-        "resume_from_checkpoint",
-        flag_type=str,
-        flag_default="latest",
-        free=True,
+        True, "从哪里接着练 · latest, checkpoint-N, none", "resume_from_checkpoint", free=True, as_flag=(str, "latest")
     )
     cache: str | None = setting(
         None, "编码结果放哪里 · keep latents and embeddings here; in memory unless given", "cache_dir", free=True
     )
     sample_every: int = setting(
-        0, "几次更新画一次 · updates between sample pictures", "validation_steps", least=0, free=True, flag_default=500
-    )
-    sample_prompts: list[str] | tuple[str, ...] = setting(
-        (),
-        "训练中画这句 · a prompt to draw on the way and at the end",
-        "validation_prompt",
+        0,
+        "几次更新画一次 · updates between sample pictures",
+        "validation_steps",
+        least=0,
         free=True,
-        flag_type=str | None,
-        flag_default=None,
+        as_flag=(int, 500),
+    )
+    sample_prompts: Sequence[str] = setting(
+        (), "训练中画这句 · a prompt to draw on the way", "validation_prompt", free=True, as_flag=(str | None, None)
     )
 
     def check(self):

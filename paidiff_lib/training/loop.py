@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from ..errors import PaidiffError
 from ..models.save import require_finite
 from .accelerator import gather, make_accelerator
-from .checkpoint import Store
+from .checkpoint import Store, say_how_to_go_on
 from .latents import LatentCache
+from .noise import loss_weights, noise_scheduler
+from .optimizer import make_optimizer, plan_passes
 from .state import ResumableSampler, RngState, Signals, read_state, require_same_run, write_state
 
-MAX_CELLS = 64 * 64  # latent cells in one pass: no more than a single picture of 512 x 512 has
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
 FAULTS_LISTED = 20  # lines about pictures that were left out
 
@@ -47,41 +48,22 @@ class Trainer:
         self.noise_scheduler = noise_scheduler(self.pipe)
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
+        self.trained = list(self.parameters.values())
         self.layers = [layer for network in method.networks() for layer in network.modules()]
         if config.gradient_checkpointing:
             for network in method.networks():
                 network.enable_gradient_checkpointing()
-        self.encoded = LatentCache(self.pipe, data, config.cache, not method.trains_text, [""], method.condition)
-        self.optimizer, self.lr_scheduler, self.average = self.make_optimizer()
-        cells = (self.encoded.size // self.pipe.vae_scale_factor) ** 2
+        self.latent_cache = LatentCache(self.pipe, data, config.cache, not method.trains_text, [""], method.condition)
+        plain, self.lr_scheduler, self.average = make_optimizer(config, self.trained, method.weight_decay)
+        # The schedule drives the plain one, once an update: accelerate's wrapper would advance it once a process.
+        self.optimizer = self.accelerator.prepare_optimizer(plain)
+        cells = (self.latent_cache.size // self.pipe.vae_scale_factor) ** 2
         self.pass_size, self.passes = plan_passes(config.batch_size, config.gradient_accumulation_steps, cells)
         self.sampler = ResumableSampler(len(data), config.seed)
         self.random, self.signals = RngState(config.seed + self.accelerator.process_index), Signals()
         self.index = self.bad = self.skipped = 0
         self.store = output and Store(output, config.keep)
         self.resume()
-
-    def make_optimizer(self):
-        """AdamW, its learning rate's schedule, and the running mean of the weights or None."""
-        import torch
-        from diffusers.optimization import get_scheduler
-        from diffusers.training_utils import EMAModel
-
-        config, trained = self.config, list(self.parameters.values())
-        decay = self.method.weight_decay if config.weight_decay is None else config.weight_decay
-        # Fused: a third of the time on a CPU.
-        adam = torch.optim.AdamW(trained, config.learning_rate, weight_decay=decay, fused=True)
-        # Built on the plain optimizer, and advanced once an update: accelerate's wrapper would advance it once a process.
-        schedule = get_scheduler(
-            config.lr_scheduler,
-            adam,
-            num_warmup_steps=config.warmup_steps,
-            num_training_steps=config.steps,
-            num_cycles=config.lr_cycles,
-            power=config.lr_power,
-        )
-        average = None if config.ema is None else EMAModel(trained, decay=config.ema)
-        return self.accelerator.prepare_optimizer(adam), schedule, average
 
     # --- the objective ------------------------------------------------------------------------------------------
 
@@ -93,7 +75,7 @@ class Trainer:
         import torch
 
         scheduler, device = self.noise_scheduler, self.accelerator.device
-        latents = self.encoded.latents(examples).to(device)
+        latents = self.latent_cache.latents(examples).to(device)
         noise = torch.randn(latents.shape).to(device)
         timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(examples),)).to(device)
         noisy_latents = scheduler.add_noise(latents, noise, timesteps).to(self.dtype)
@@ -122,7 +104,7 @@ class Trainer:
         captions = ["" if drop else self.method.caption(text) for text, drop in zip(captions, dropped)]
         if self.method.trains_text:
             return self.method.hidden(captions).to(self.dtype)
-        return torch.stack(list(map(self.encoded.embedding, captions))).to(self.accelerator.device, self.dtype)
+        return torch.stack(list(map(self.latent_cache.embedding, captions))).to(self.accelerator.device, self.dtype)
 
     def conditions(self, examples):
         """What steers a ControlNet, (B, 3, H, W) in 0..1; None for every other method."""
@@ -130,7 +112,7 @@ class Trainer:
 
         if self.method.condition is None:
             return None
-        images = torch.stack([self.encoded.condition(*example) for example in examples])
+        images = torch.stack([self.latent_cache.condition(*example) for example in examples])
         return images.to(self.accelerator.device, self.dtype) / 255
 
     # --- the loop -----------------------------------------------------------------------------------------------
@@ -151,7 +133,7 @@ class Trainer:
                 self.finish()
                 stopped = self.signals.caught  # perhaps during the save: there is no next step to end after
             if stopped:
-                self.say_how_to_go_on()
+                self.is_main and say_how_to_go_on(self.index, self.config.steps, self.store)
                 self.signals.reraise()
             pace = (time.perf_counter() - began) / (self.index - first)
             step.seconds_left = pace * (self.config.steps - self.index)
@@ -186,11 +168,10 @@ class Trainer:
         """Clip, then change the weights, unless a gradient is not finite: that would spoil them for good."""
         import torch
 
-        trained = list(self.parameters.values())
-        for parameter in trained:
+        for parameter in self.trained:
             if parameter.grad is not None and self.accelerator.num_processes > 1:
                 parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
-        norm = self.accelerator.clip_grad_norm_(trained, self.config.max_grad_norm or math.inf)
+        norm = self.accelerator.clip_grad_norm_(self.trained, self.config.max_grad_norm or math.inf)
         good = bool(torch.isfinite(norm))
         if good or self.accelerator.scaler:  # the scaler of fp16 skips by itself, and has to see it to scale down
             self.optimizer.step()
@@ -199,7 +180,7 @@ class Trainer:
         self.bad, self.skipped = (0, self.skipped) if good else (self.bad + 1, self.skipped + 1)
         if good:
             self.method.after_step()
-            self.average and self.average.step(trained)
+            self.average and self.average.step(self.trained)
         if self.bad >= BAD_IN_A_ROW:
             raise PaidiffError(
                 f"连续 {self.bad} 步的梯度不是有限数,停了,权重没有被写坏;试试更小的学习率",
@@ -219,22 +200,23 @@ class Trainer:
             config.sample_every and config.sample_prompts and self.index % config.sample_every == 0 and self.is_main
         ):
             return []
-        trained, average = list(self.parameters.values()), None if self.finished else self.average
+        average = None if self.finished else self.average
         if average:
-            average.store(trained)
+            average.store(self.trained)
             self.use_average()
         try:
             return self.method.sample(config.sample_prompts, config.seed, self.data)
         finally:
             if average:
-                average.restore(trained)
+                average.restore(self.trained)
                 self.method.after_step()
 
     def use_average(self):
-        self.average.copy_to(list(self.parameters.values()))
+        self.average.copy_to(self.trained)
         self.method.after_step()
 
     def finish(self):
+        """What is left at the end: the running mean in the weights' place, and no optimizer."""
         if self.average:
             self.use_average()
         self.optimizer = self.average = None  # three times the size of what was trained, and of no more use
@@ -257,19 +239,7 @@ class Trainer:
         if self.accelerator.num_processes == 1:  # the others may be anywhere
             with self.random:
                 self.save()
-        self.say_how_to_go_on()
-
-    def say_how_to_go_on(self):
-        done = f"{self.index}/{self.config.steps}"
-        if self.is_main and self.store:
-            print(
-                f"停在第 {done} 步,已存到 {self.store.folder};再运行一次就接着训练 · "
-                f"stopped at step {done}, saved in {self.store.folder}; run it again to go on"
-            )
-        elif self.is_main:
-            print(
-                f"停在第 {done} 步,没有存;给出 output= 才能接着训练 · stopped at step {done}, not saved: that needs output="
-            )
+        self.is_main and say_how_to_go_on(self.index, self.config.steps, self.store)
 
     def identity(self):
         """What a run must agree on with the run that it continues."""
@@ -294,39 +264,6 @@ class Trainer:
         if found:
             require_same_run(found, self.identity())
             read_state(self, found)
-
-
-def plan_passes(batch_size, batches, cells):
-    """(pictures in a pass, passes to an update): the gradient of `batches` batches of pictures of `cells` latent cells.
-
-    Several batches go through the UNet at once where they are small together: the same mean, in less time.
-    """
-    fits = [n for n in range(1, batches + 1) if batches % n == 0 and (n == 1 or n * batch_size * cells <= MAX_CELLS)]
-    return batch_size * fits[-1], batches // fits[-1]
-
-
-def loss_weights(scheduler, timesteps, gamma):
-    """min-SNR weights (B,) of each timestep's loss; ones if gamma is None. Hang et al. 2023, equation 6 ff."""
-    import torch
-    from diffusers.training_utils import compute_snr
-
-    if gamma is None:
-        return torch.ones(len(timesteps), device=timesteps.device)
-    snr = compute_snr(scheduler, timesteps).clamp(min=1e-8)
-    return snr.clamp(max=gamma) / (snr if scheduler.config.prediction_type == "epsilon" else snr + 1)
-
-
-def noise_scheduler(pipe):
-    """How noise is added in training, after what the pipeline draws with. Raises PaidiffError."""
-    from diffusers import DDPMScheduler
-
-    scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
-    kind = scheduler.config.prediction_type
-    if kind not in ("epsilon", "v_prediction"):
-        raise PaidiffError(
-            "不会训练这种预测目标", f"cannot train a model that predicts {kind}", "epsilon, v_prediction"
-        )
-    return scheduler
 
 
 def list_faults(faults):

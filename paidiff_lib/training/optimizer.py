@@ -1,0 +1,30 @@
+"""What changes the weights: AdamW, the schedule of its learning rate, a running mean; and how many pictures go at once."""
+
+MAX_CELLS = 64 * 64  # latent cells in one pass: no more than a single picture of 512 x 512 has
+
+
+def make_optimizer(config, parameters, weight_decay):
+    """(AdamW, the schedule of its learning rate, the running mean of the weights or None) for a list of parameters.
+
+    weight_decay: the method's own, where the config has none.
+    """
+    import torch
+    from diffusers.optimization import get_scheduler
+    from diffusers.training_utils import EMAModel
+
+    decay = weight_decay if config.weight_decay is None else config.weight_decay
+    # Fused: a third of the time on a CPU.
+    optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=decay, fused=True)
+    lengths = {"num_warmup_steps": config.warmup_steps, "num_training_steps": config.steps}
+    shape = {"num_cycles": config.lr_cycles, "power": config.lr_power}
+    schedule = get_scheduler(config.lr_scheduler, optimizer, **lengths, **shape)
+    return optimizer, schedule, None if config.ema is None else EMAModel(parameters, decay=config.ema)
+
+
+def plan_passes(batch_size, batches, cells):
+    """(pictures in a pass, passes to an update): the gradient of `batches` batches of pictures of `cells` latent cells.
+
+    Several batches go through the UNet at once where they are small together: the same mean, in less time.
+    """
+    fits = [n for n in range(1, batches + 1) if batches % n == 0 and (n == 1 or n * batch_size * cells <= MAX_CELLS)]
+    return batch_size * fits[-1], batches // fits[-1]
