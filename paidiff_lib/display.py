@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -40,7 +40,7 @@ def show(images: Images, titles: Titles = None, alt: str | None = None, columns:
     print(digest(images))
 
 
-def watch(steps, total):
+def watch(steps: Iterable, total: int) -> Iterator:
     """Pass the steps of `train` on, with one line that counts to `total` and says how long is left."""
     if not _in_notebook():
         from tqdm import tqdm
@@ -61,7 +61,7 @@ def watch(steps, total):
     print(f"{index}/{total} 步 steps")
 
 
-def curve(lines, x="", y="", window=1):
+def curve(lines: dict, x: str = "", y: str = "", window: int = 1) -> Image.Image:
     """A line chart as a PIL picture. lines: {label: values, or (x values, y values)}; values are means over `window`."""
     from matplotlib.figure import Figure
 
@@ -112,7 +112,7 @@ def grid(images: Images, titles: Titles = None, columns: int | None = None) -> I
     return sheet
 
 
-def digest(images):
+def digest(images: Images) -> str:
     """One line of text about pictures, the same on another machine: number, size, mean colour, sharpness.
 
     Mean colour: one digit from 0 (none) to 8 (full) for red, green and blue. Sharpness: edges, on a scale that
@@ -130,7 +130,7 @@ def digest(images):
     return f"{len(images)} {noun} {' '.join(sizes)} · mean colour {colours} · sharpness {edges}"
 
 
-def use_chinese_font():
+def use_chinese_font() -> None:
     """Make matplotlib draw Chinese with the font of this repository instead of empty boxes."""
     import matplotlib
     from matplotlib import font_manager

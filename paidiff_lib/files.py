@@ -14,8 +14,8 @@ ASSETS = Path(__file__).with_name("assets")  # the font and the gallery's prompt
 PACKAGE = "paidiff_mini_zh"  # of the wheel that carries the small model and the lessons' sets
 
 
-def data_folder():
-    """The folder with models/ and the lessons' small sets, as a Path. Raises PaidiffError if there is none.
+def data_folder() -> Path:
+    """The folder with models/ and the lessons' small sets, as a Path. Raises NotFound if there is none.
 
     In order: $PAIDIFF_DATA, the checkout that this package lies in, the installed wheel paidiff-mini-zh, the cache.
     """

@@ -6,7 +6,7 @@ from PIL import Image
 LOW, HIGH = 100, 200  # as the published PAI-Diffusion Canny models
 
 
-def canny(image, low=LOW, high=HIGH):
+def canny(image: Image.Image, low: int = LOW, high: int = HIGH) -> Image.Image:
     """A PIL picture -> its edges, white on black, PIL RGB of the same size (Canny 1986, OpenCV's)."""
     import cv2
 
@@ -14,7 +14,7 @@ def canny(image, low=LOW, high=HIGH):
     return Image.fromarray(cv2.Canny(grey, low, high)).convert("RGB")
 
 
-def edge_agreement(image, condition, tolerance=2):
+def edge_agreement(image: Image.Image, condition: Image.Image, tolerance: int = 2) -> float:
     """F1, 0..1, of an image's Canny edges and the white pixels of `condition`, a PIL picture of the same size.
 
     An edge counts as met if there is one of the other within `tolerance` pixels in both directions. 1 if neither has any.
@@ -30,14 +30,14 @@ def edge_agreement(image, condition, tolerance=2):
     return float(2 * precision * recall / max(precision + recall, 1e-9))
 
 
-def sharpness(image):
+def sharpness(image: Image.Image) -> float:
     """Mean length of the brightness gradient, in grey levels a pixel: low where a picture is blurred."""
     grey = np.asarray(image.convert("L"), np.float32)
     dy, dx = np.gradient(grey)
     return float(np.sqrt(dx * dx + dy * dy).mean())
 
 
-def distance(a, b):
+def distance(a: Image.Image, b: Image.Image) -> float:
     """Root mean square difference of two pictures, in grey levels 0..255."""
     a, b = (np.asarray(p.convert("RGB"), np.float32) for p in (a, b))
     return float(np.sqrt(((a - b) ** 2).mean()))

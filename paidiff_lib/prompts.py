@@ -4,6 +4,7 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 # Words that carry no picture of their own: particles, places, numbers and measure words.
 FUNCTION_CHARS = set(
@@ -15,7 +16,7 @@ FUNCTION_CHARS = set(
 )
 
 
-def check_prompt(pipe_or_tokenizer, prompt):
+def check_prompt(pipe_or_tokenizer: Any, prompt: str) -> list[str]:
     """Readable hints about what this model will not see in a prompt, as a list of lines. Never raises.
 
     Looked at: an empty prompt; one over the tokenizer's limit; characters that become [UNK]; English words in a
@@ -28,7 +29,7 @@ def check_prompt(pipe_or_tokenizer, prompt):
     return [hint for finder in finders for hint in finder(tokenizer, prompt)]
 
 
-def tokens(tokenizer, prompt):
+def tokens(tokenizer: Any, prompt: str) -> list[str]:
     """The tokens that the text encoder reads, as strings: [CLS] first, cut at the limit, [SEP] last."""
     ids = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length)["input_ids"]
     return tokenizer.convert_ids_to_tokens(ids)

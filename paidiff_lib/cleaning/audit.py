@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from rich.table import Table
+from rich.text import Text
 from tqdm import tqdm
 
 from ..data.images import decode, read_picture
 from ..data.layouts import FilePicture, entries
+from ..display import grid
 from ..errors import DataError, Fault, Refused, explicit, one_line
 from ..models.load import find, model_name
 from ..prompts import too_long, unknown_characters
@@ -105,9 +108,6 @@ class Report:
 
     def table(self):
         """A rich table, one row a finding."""
-        from rich.table import Table
-        from rich.text import Text
-
         table = Table("", "哪里 · where", "怎么了 · what", box=None, pad_edge=False)
         for finding in self.findings:
             mark = Text("✗", "red") if finding.fault else Text("·")
@@ -116,8 +116,6 @@ class Report:
 
     def sheet(self, limit=SHOWN):
         """The first `limit` findings as one PIL picture; a grey cross where there is no picture to be shown."""
-        from ..display import grid
-
         chosen = self.findings[:limit]
         if not chosen:
             raise DataError("没有可看的,一切正常", "nothing to show, all is well", self.folder)

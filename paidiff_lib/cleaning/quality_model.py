@@ -12,10 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
 from ..files import data_folder
+from ..models.load import opening
 
 FOLDER, TEXT = Path("models/paidiff-curator"), Path("models/paidiff-clip-zh")  # below the data folder
 DETECTORS = ("blur", "noise", "watermark", "nsfw")
@@ -45,8 +47,6 @@ class TextTower:
     def __init__(self):
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
-        from ..models.load import opening
-
         folder = data_folder() / TEXT
         with opening("词塔读不出来", "cannot read the text tower", folder):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -62,8 +62,6 @@ class TextTower:
 @lru_cache(1)
 def curator():
     """The shipped curator, in eval mode, and its config.json."""
-    from safetensors.torch import load_file
-
     config = json.loads((data_folder() / FOLDER / "config.json").read_text(encoding="utf-8"))
     model = Curator(config["width"], config["text"])
     model.load_state_dict(load_file(data_folder() / FOLDER / "model.safetensors"))

@@ -19,7 +19,6 @@ class Rule:
     """
 
     def __init__(self, text, names):
-        self.text = text
         try:
             tree = ast.parse(text.strip(), mode="eval").body
             parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from ..data.images import square
+from ..models.download import online
 from ..models.encode import digest_of
+from ..models.load import device, opening
 from .quality_model import DETECTORS, SIZE, TextTower, curator
 
 
 class Embedded:
     """The curator: clip, and one probability a detector."""
-
-    names = ("clip", *DETECTORS)
 
     def __init__(self):
         self.model, self.config = curator()
@@ -32,8 +32,6 @@ class Embedded:
 class RealClip:
     """A Chinese CLIP of the hub, or a folder: transformers' ChineseCLIPModel or CLIPModel with its processor."""
 
-    names = ("clip",)
-
     def __init__(self, name):
         from transformers import AutoModel, AutoProcessor
 
@@ -51,8 +49,6 @@ class RealClip:
 
 class SafetyChecker:
     """The safety checker of Stable Diffusion: nsfw is how far the nearest concept is over its limit, above 0 is unsafe."""
-
-    names = ("nsfw",)
 
     def __init__(self, name):
         from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
@@ -74,9 +70,6 @@ class SafetyChecker:
 
 def _load(kind, name):
     from huggingface_hub import snapshot_download
-
-    from ..models.download import online
-    from ..models.load import device, opening
 
     with opening("没有找到", "cannot load", name):
         if not online() and not Path(name).is_dir():  # for some files transformers asks the hub, whatever it is told
