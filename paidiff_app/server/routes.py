@@ -128,16 +128,6 @@ async def interrupt(request: Request) -> dict:
     return {}
 
 
-@webui.get("/samplers")
-async def samplers() -> list[dict]:
-    return [{"name": name, "aliases": [], "options": {}} for name in SAMPLERS]
-
-
-@webui.get("/schedulers")
-async def schedulers() -> list[dict]:
-    return [{"name": "automatic", "label": "Automatic", "aliases": [], "default_rho": -1, "need_inner_model": False}]
-
-
 @webui.get("/sd-models")
 async def sd_models(request: Request) -> list[dict]:
     name = request.app.state.engine.models[0]
@@ -161,23 +151,22 @@ async def set_options(wanted: dict, request: Request) -> None:
         raise Rejected(422, f"这里只有模型 {name}", f"the only model here is {name}")
 
 
-@webui.get("/scripts")
-async def scripts() -> dict[str, list[str]]:
-    return {"txt2img": [], "img2img": []}
+def _always(path, answer):
+    """A route that answers the same to everyone."""
+
+    async def same() -> type(answer):
+        return answer
+
+    webui.add_api_route(path, same, operation_id=path.strip("/"))
 
 
-@webui.get("/embeddings")
-async def embeddings() -> dict[str, dict]:
-    return {"loaded": {}, "skipped": {}}
-
-
-async def nothing() -> list[dict]:
-    """这里没有 · there are none here"""
-    return []
-
-
+_always("/samplers", [{"name": name, "aliases": [], "options": {}} for name in SAMPLERS])
+AUTOMATIC = {"name": "automatic", "label": "Automatic", "aliases": [], "default_rho": -1, "need_inner_model": False}
+_always("/schedulers", [AUTOMATIC])
+_always("/scripts", {"txt2img": [], "img2img": []})
+_always("/embeddings", {"loaded": {}, "skipped": {}})
 for _name in EMPTY:
-    webui.add_api_route(f"/{_name}", nothing, operation_id=f"no_{_name}")
+    _always(f"/{_name}", [])
 
 
 # --- the platform's and our own ---------------------------------------------------------------------------------
