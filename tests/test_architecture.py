@@ -32,6 +32,7 @@ def test_every_arrow_points_down(house):
 
 def test_no_module_imports_itself_round_about(house):
     assert graph.circles(house.arrows) == []
+    assert graph.circles(graph.folders(house)) == []
 
 
 def test_every_import_is_of_something_that_is_there(house):
@@ -57,7 +58,7 @@ UPWARD = [
     dict(lib__errors="from .files import digest\nfrom .models.load import load", lib__files="", lib__models__load=""),
     dict(lib__models__load="def load():\n    from ..training.loop import train", lib__training__loop=""),
     dict(lib__data__folder="from ..cleaning import audit", lib__cleaning__audit=""),
-    dict(lib__training__loop="import paidiff_lib.methods.lora", lib__methods__lora=""),
+    dict(lib__training__loop="import paidiff_lib.cleaning.filter", lib__cleaning__filter=""),
     dict(lib__generate="from paidiff_app.engine import Engine", app__engine=""),
     dict(lib__generate="import paidiff_world"),
     dict(app__engine="from paidiff_world.scenes import scene", world__scenes=""),
@@ -117,6 +118,19 @@ def test_a_circle_through_a_lazy_package_is_found(tmp_path):
     (tmp_path / "paidiff_app/__init__.py").write_text("NAMES = {'engine': 'Engine'}\ndef __getattr__(name): ...")
     assert graph.circles(house.arrows) == []
     assert graph.circles(graph.read_house(tmp_path).arrows) == [["paidiff_app", "paidiff_app.engine"]]
+
+
+def test_a_circle_between_folders_is_found(tmp_path):
+    house = built(
+        tmp_path,
+        lib__training__api="from ..methods.base import Method",
+        lib__training__state="",
+        lib__methods__base="",
+        lib__methods__lora="from ..training.state import RngState",
+        lib__errors="",
+    )
+    assert graph.circles(house.arrows) == []
+    assert graph.circles(graph.folders(house)) == [["paidiff_lib.methods", "paidiff_lib.training"]]
 
 
 def test_an_import_of_nothing_is_found(tmp_path):

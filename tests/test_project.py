@@ -155,10 +155,13 @@ def test_the_benchmark_measures_and_names_the_machine():
     assert "| load | 0.000 |" in table and "threads" in table and "share of peak 0.3" in table
 
 
-def test_the_gauge_counts_arithmetic():
+def test_the_gauge_counts_arithmetic(monkeypatch):
     gauge, side = script(ROOT / "benchmarks/gauge.py"), torch.ones(64, 64)
     assert gauge.flops(lambda: side @ side) == 2 * 64**3
-    assert gauge.reachable("cpu", torch.float32) > 1e8  # a processor of the last century
+    times = iter([8.0, 2.0, 4.0, 8.0, 8.0])
+    monkeypatch.setattr(gauge, "seconds", lambda work: work() is not None and next(times))
+    monkeypatch.setattr(torch, "randn", lambda n, *shape: torch.ones(n, 2, 2))
+    assert gauge.reachable("cpu", torch.float32) == 2 * 2048**3 / 2.0  # the best of the five
 
 
 def test_a_run_of_the_training_benchmark_is_measured_whole(tmp_path):
