@@ -1,21 +1,5 @@
 """What people run: the command line, training commands, the page, the playground, the HTTP API, exported models."""
 
-from pathlib import Path
-
-CHECKOUT = Path(__file__).resolve().parents[1]
-
-
-def in_checkout():
-    return (CHECKOUT / "constraints.txt").is_file()
-
-
-def install_command(extra=""):
-    """How to install this with an extra ("web", "serve", "export", "notebooks"): in a checkout with its tested versions."""
-    extra = f"[{extra}]" if extra else ""
-    if in_checkout():
-        return f"pip install -c constraints.txt -e .{extra}"
-    return f"pip install paidiff{extra}"
-
 
 def open_model(name=None):
     """A pipeline to draw with, from any name or folder: also of `paidiff export`, which needs no torch. Raises PaidiffError."""

@@ -20,8 +20,9 @@ from paidiff_lib.generate import STEPS, check_settings
 from paidiff_lib.models.load import is_export, model_name
 from paidiff_lib.models.registry import short_name
 
-from . import install_command, open_model
+from . import open_model
 from .doctor import examine
+from .install import install_command
 
 app = typer.Typer(
     help="中文文生图 · Chinese text-to-image diffusion",

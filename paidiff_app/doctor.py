@@ -15,7 +15,7 @@ from paidiff_lib.models.load import at_hand, model_name
 from paidiff_lib.models.registry import FAMILY, short_name
 from paidiff_lib.models.verify import TORCH, missing
 
-from . import in_checkout, install_command
+from .install import in_checkout, install_command
 
 # The oldest versions without a known hole in reading model files.
 FLOOR = {"torch": TORCH, "diffusers": (0, 38), "transformers": (5, 0)}

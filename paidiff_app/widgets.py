@@ -45,7 +45,7 @@ def playground(model=None, loras=None):
     except ImportError:
         get_ipython = lambda: None
     if get_ipython() is None:
-        from . import install_command
+        from .install import install_command
 
         print(PLAIN.format(install=install_command("notebooks")))
         return None

@@ -17,7 +17,7 @@ from PIL import Image
 from paidiff_lib.errors import NotFound, Refused, first_line
 from paidiff_lib.models.load import EXPORT_MARK
 
-from .. import install_command
+from ..install import install_command
 
 PARTS = ("text_encoder", "unet", "decoder")
 FORMAT = 1
