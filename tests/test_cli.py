@@ -130,7 +130,7 @@ def test_doctor_without_a_data_folder_and_outside_a_checkout(monkeypatch, tmp_pa
 
     monkeypatch.setenv("PAIDIFF_DATA", str(tmp_path / "none"))
     monkeypatch.delenv("PAIDIFF_MODEL", raising=False)
-    monkeypatch.setattr("paidiff_app.CHECKOUT", tmp_path)
+    monkeypatch.setattr("paidiff_app.install.CHECKOUT", tmp_path)
     found = [finding for finding in doctor.examine() if finding.fault and "mini" in finding.text]
     assert found and all("git" not in finding.line() and "PAIDIFF_DATA" in finding.advice for finding in found)
     monkeypatch.setattr(doctor, "FONT", tmp_path / "none.otf")
