@@ -220,8 +220,9 @@ def warm(tmp_path_factory):
         )
 
     yield run
+    process.kill()  # it is idle by now, and all those libraries take their time to end
+    process.wait()
     process.stdin.close()
-    process.wait(10)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import nbformat
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,10 +21,16 @@ SAVED = {  # what a lesson leaves in its folder
 }
 RUN = """
 import json, sys
+import psutil
 cells = [cell for cell in json.load(open(sys.argv[1], encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 names = {"__name__": "__main__"}
-for cell in cells:
-    exec(compile("".join(cell["source"]), f"<{cell['id']}>", "exec"), names)
+try:
+    for cell in cells:
+        exec(compile("".join(cell["source"]), f"<{cell['id']}>", "exec"), names)
+finally:  # a lesson that fails half way leaves no server behind
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+        child.wait()
 """
 
 
@@ -40,3 +48,14 @@ def test_a_lesson_runs_on_a_skeleton(path, skeletons, tmp_path, warm):
     )
     number = path.name[:2]
     assert [name for name in SAVED.get(number, []) if not (tmp_path / "out" / number / name).is_file()] == []
+
+
+def test_what_a_failing_lesson_started_ends_with_it(tmp_path, warm):
+    start = (
+        "import subprocess, sys\nprint(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(9999)']).pid)"
+    )
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in (start, "1 / 0")])
+    nbformat.write(book, tmp_path / "lesson.ipynb")
+    done = warm("-c", RUN, tmp_path / "lesson.ipynb")
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+    assert not psutil.pid_exists(int(done.stdout))
