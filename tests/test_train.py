@@ -19,7 +19,7 @@ from paidiff_lib.training.latents import LatentCache
 from paidiff_lib.training.loop import BAD_IN_A_ROW
 from paidiff_lib.training.noise import loss_weights
 from paidiff_lib.training.optimizer import plan_passes
-from paidiff_lib.training.state import ResumableSampler
+from paidiff_lib.training.randomness import ResumableSampler
 
 EVERYTHING = {
     "batch_size": 2,

@@ -6,11 +6,10 @@ data.caption(0), data.image(0, size=128)
 
 import hashlib
 import json
-import math
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import DataError, Fault, PaidiffError, explicit
+from ..errors import DataError, Fault, explicit
 from .images import read_picture, square
 from .layouts import entries
 
@@ -111,45 +110,6 @@ class CaptionFolder:
         """One hash of every picture, caption and setting: a run can only be continued on the same data."""
         parts = [self._digests, [item.text for item in self.items], self.size, self.places, self.flips]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-class Mixed:
-    """Two data sets as one: `share` of the pictures in training come from `second`, each set gone through evenly.
-
-    What a model should keep is shown to it beside what it should learn: prior preservation, rehearsal.
-    Raises PaidiffError.
-    """
-
-    def __init__(self, first, second, share=0.5):
-        if not 0 < share < 1:
-            raise PaidiffError("share 要大于 0、小于 1", "must be above 0 and below 1", str(share))
-        if first.size != second.size:
-            raise PaidiffError("两组图要一样大", "both sets need the same size", f"{first.size}, {second.size}")
-        count = math.ceil(max(len(first) / (1 - share), len(second) / share))
-        kept = min(max(round(count * share), 1), count - 1)
-        self.size, self.skipped = first.size, first.skipped + second.skipped
-        self.places = [(second, i % len(second)) for i in range(kept)]
-        self.places += [(first, i % len(first)) for i in range(count - kept)]
-        self.fingerprint = hash_of("mixed", first.fingerprint, second.fingerprint, count, kept)
-
-    def __len__(self):
-        return len(self.places)
-
-    def caption(self, index):
-        data, place = self.places[index]
-        return data.caption(place)
-
-    def variants(self, index):
-        data, place = self.places[index]
-        return data.variants(place)
-
-    def image(self, index, size, variant=(0.5, False)):
-        data, place = self.places[index]
-        return data.image(place, size, variant)
-
-    def digest(self, index):
-        data, place = self.places[index]
-        return data.digest(place)
 
 
 def hash_of(*parts):

@@ -81,20 +81,6 @@ class Store:
             shutil.rmtree(path)
 
 
-def say_how_to_go_on(index, steps, store):
-    """Print, after step `index` of `steps`, where a run that was stopped is saved. store: None if it is not."""
-    if store:
-        print(
-            f"停在第 {index}/{steps} 步,已存到 {store.folder};再运行一次就接着训练 · "
-            f"stopped at step {index}/{steps}, saved in {store.folder}; run it again to go on"
-        )
-    else:
-        print(
-            f"停在第 {index}/{steps} 步,没有存;给出 output= 才能接着训练 · "
-            f"stopped at step {index}/{steps}, not saved: that needs output="
-        )
-
-
 def seal(folder):
     """Flush every file of `folder` to the disk, then write the manifest."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())

@@ -4,32 +4,21 @@ import math
 import random
 import sys
 import time
-from dataclasses import dataclass
 
 from ..errors import PaidiffError
-from ..models.save import require_finite
-from .accelerator import gather, make_accelerator
-from .checkpoint import Store, say_how_to_go_on
+from .accelerator import make_accelerator
+from .checkpoint import Store
 from .latents import LatentCache
 from .noise import loss_weights, noise_scheduler
+from .notices import list_faults, say_how_to_go_on
 from .optimizer import make_optimizer, plan_passes
-from .state import ResumableSampler, RngState, Signals, read_state, require_same_run, write_state
+from .randomness import ResumableSampler, RngState
+from .samples import sample_images, use_average
+from .signals import Signals
+from .state import resume, save
+from .steps import Step
 
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
-FAULTS_LISTED = 20  # lines about pictures that were left out
-
-
-@dataclass
-class Step:
-    """What `train` yields after every update."""
-
-    index: int  # 1 is the first
-    loss: float
-    learning_rate: float
-    seconds: float
-    seconds_left: float  # until the end, at the pace so far
-    skipped: int  # updates left out so far, because something was not finite
-    images: list  # samples, where they were asked for
 
 
 class Trainer:
@@ -62,8 +51,9 @@ class Trainer:
         self.sampler = ResumableSampler(len(data), config.seed)
         self.random, self.signals = RngState(config.seed + self.accelerator.process_index), Signals()
         self.index = self.bad = self.skipped = 0
+        self.sample_every = config.sample_every if config.sample_prompts and self.is_main else 0
         self.store = output and Store(output, config.keep)
-        self.resume()
+        resume(self)
 
     # --- the objective ------------------------------------------------------------------------------------------
 
@@ -138,7 +128,8 @@ class Trainer:
             pace = (time.perf_counter() - began) / (self.index - first)
             step.seconds_left = pace * (self.config.steps - self.index)
             try:
-                step.images = self.sample_images()
+                if self.sample_every and self.index % self.sample_every == 0:
+                    step.images = sample_images(self)
                 yield step
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
                 self.leave()
@@ -193,32 +184,10 @@ class Trainer:
         for layer in self.layers:
             vars(layer)["training"] = training
 
-    def sample_images(self):
-        """The sample pictures of this step, if it has any: drawn with the running mean, where there is one."""
-        config = self.config
-        if not (
-            config.sample_every and config.sample_prompts and self.index % config.sample_every == 0 and self.is_main
-        ):
-            return []
-        average = None if self.finished else self.average
-        if average:
-            average.store(self.trained)
-            self.use_average()
-        try:
-            return self.method.sample(config.sample_prompts, config.seed, self.data)
-        finally:
-            if average:
-                average.restore(self.trained)
-                self.method.after_step()
-
-    def use_average(self):
-        self.average.copy_to(self.trained)
-        self.method.after_step()
-
     def finish(self):
         """What is left at the end: the running mean in the weights' place, and no optimizer."""
         if self.average:
-            self.use_average()
+            use_average(self)
         self.optimizer = self.average = None  # three times the size of what was trained, and of no more use
         if self.config.gradient_checkpointing:
             for network in self.method.networks():
@@ -241,32 +210,5 @@ class Trainer:
                 self.save()
         self.is_main and say_how_to_go_on(self.index, self.config.steps, self.store)
 
-    def identity(self):
-        """What a run must agree on with the run that it continues."""
-        return {
-            "settings": self.config.identity(),
-            "method": self.method.settings(),
-            "data": self.data.fingerprint,
-            "processes": self.accelerator.num_processes,
-        }
-
     def save(self):
-        if not self.store:
-            return
-        random_states = gather(self.accelerator, self.random.now())
-        if self.is_main:
-            require_finite(self.parameters)
-            self.store.save(self.index, lambda folder: write_state(self, folder, random_states))
-        self.accelerator.wait_for_everyone()
-
-    def resume(self):
-        found = self.store and self.store.to_resume(self.config.resume)
-        if found:
-            require_same_run(found, self.identity())
-            read_state(self, found)
-
-
-def list_faults(faults):
-    print(f"跳过 {len(faults)} 处有问题的 · left out {len(faults)} at fault:")
-    rest = "\n    …" if len(faults) > FAULTS_LISTED else ""
-    print("\n".join(f"    {fault}" for fault in faults[:FAULTS_LISTED]) + rest)
+        save(self)

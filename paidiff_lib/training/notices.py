@@ -1,0 +1,19 @@
+"""What a training run prints to the one who started it."""
+
+FAULTS_LISTED = 20  # lines about pictures that were left out
+
+
+def list_faults(faults):
+    """Print which pictures were left out, and why."""
+    print(f"跳过 {len(faults)} 处有问题的 · left out {len(faults)} at fault:")
+    rest = "\n    …" if len(faults) > FAULTS_LISTED else ""
+    print("\n".join(f"    {fault}" for fault in faults[:FAULTS_LISTED]) + rest)
+
+
+def say_how_to_go_on(index, steps, store):
+    """Print, after step `index` of `steps`, where a run that was stopped is saved. store: None if it is not."""
+    if store:
+        zh, en = f"已存到 {store.folder};再运行一次就接着训练", f"saved in {store.folder}; run it again to go on"
+    else:
+        zh, en = "没有存;给出 output= 才能接着训练", "not saved: that needs output="
+    print(f"停在第 {index}/{steps} 步,{zh} · stopped at step {index}/{steps}, {en}")
