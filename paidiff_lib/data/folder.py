@@ -48,9 +48,10 @@ class CaptionFolder:
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
         self._squares = {}
-        self.items = list(entries(self.folder, captions is True, self.skipped.append if skip_faults else self._refuse))
+        refuse = self.skipped.append if skip_faults else self._refuse
+        self.items = list(entries(self.folder, captions is True, refuse))
         if skip_faults:
-            self.items = [item for item in self.items if self._readable(item)]
+            self.items = [item for item in self.items if self._open(item, refuse)]
         if not self.items:
             left_out = f" ({len(self.skipped)} 处有问题 at fault)" if self.skipped else ""
             raise DataError(f"{self.folder} 里没有图片", f"no pictures in {self.folder}{left_out}")
@@ -61,18 +62,12 @@ class CaptionFolder:
         advice = f"全部问题 all faults: paidiff audit {self.folder}; 跳过 to skip: skip_faults"
         raise Fault(fault.kind, fault.where, f"{fault.text}; {advice}")
 
-    def _readable(self, item):
+    def _open(self, item, refuse):
+        """A picture in RGB, upright, of its own size. refuse: called with the Fault if it cannot be read."""
         try:
             return read_picture(item.read(), item.name)
         except Fault as fault:
-            self.skipped.append(fault)
-
-    def _open(self, index):
-        """Picture `index` in RGB, upright, of its own size."""
-        try:
-            return read_picture(self.items[index].read(), self.items[index].name)
-        except Fault as fault:
-            self._refuse(fault)
+            refuse(fault)
 
     def __len__(self):
         return len(self.items)
@@ -88,14 +83,14 @@ class CaptionFolder:
 
     def _square(self, index):
         if index not in self._squares:
-            width, height = self._open(index).size
+            width, height = self._open(self.items[index], self._refuse).size
             self._squares[index] = width == height
         return self._squares[index]
 
     def image(self, index, size, variant=(0.5, False)):
         """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""
         place, flip = variant
-        return square(self._open(index), size, place, flip)
+        return square(self._open(self.items[index], self._refuse), size, place, flip)
 
     def digest(self, index):
         """sha256 of the picture's bytes."""

@@ -2,7 +2,6 @@
 
 import math
 import random
-import sys
 import time
 
 from ..errors import PaidiffError
@@ -15,7 +14,7 @@ from .optimizer import make_optimizer, plan_passes
 from .randomness import ResumableSampler, RngState
 from .samples import sample_images, use_average
 from .signals import Signals
-from .state import resume, save
+from .state import leave, resume, save
 from .steps import Step
 
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
@@ -132,7 +131,7 @@ class Trainer:
                     step.images = sample_images(self)
                 yield step
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
-                self.leave()
+                leave(self)
                 raise
 
     @property
@@ -173,11 +172,9 @@ class Trainer:
             self.method.after_step()
             self.average and self.average.step(self.trained)
         if self.bad >= BAD_IN_A_ROW:
-            raise PaidiffError(
-                f"连续 {self.bad} 步的梯度不是有限数,停了,权重没有被写坏;试试更小的学习率",
-                f"{self.bad} steps in a row gave no finite gradient; stopped, the weights are unharmed; "
-                f"try a smaller learning rate than {self.config.learning_rate}",
-            )
+            zh = f"连续 {self.bad} 步的梯度不是有限数,停了,权重没有被写坏;试试更小的学习率"
+            en = f"{self.bad} steps in a row gave no finite gradient; stopped, the weights are unharmed; try a smaller"
+            raise PaidiffError(zh, f"{en} learning rate than {self.config.learning_rate}")
 
     def set_mode(self, training):
         """Dropout layers work while training only. As train() does it, which takes a twentieth of a small model's step."""
@@ -200,15 +197,6 @@ class Trainer:
         import torch
 
         return self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum").item() > 0
-
-    def leave(self):
-        """The caller left the loop, with `break` or an exception of its own."""
-        if self.finished or self.method.running is not self or sys.is_finalizing():
-            return
-        if self.accelerator.num_processes == 1:  # the others may be anywhere
-            with self.random:
-                self.save()
-        self.is_main and say_how_to_go_on(self.index, self.config.steps, self.store)
 
     def save(self):
         save(self)

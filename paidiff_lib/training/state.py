@@ -1,11 +1,13 @@
 """All that a training run has to remember, in a checkpoint: written, compared, read back."""
 
 import json
+import sys
 
 from ..errors import Refused
 from ..models.save import require_finite
 from .accelerator import gather
 from .config import OLD_NAMES
+from .notices import say_how_to_go_on
 
 
 def save(trainer):
@@ -24,6 +26,16 @@ def resume(trainer):
     if found:
         _require_same_run(found, identity(trainer))
         _read(trainer, found)
+
+
+def leave(trainer):
+    """Save a run whose caller left the loop, with `break` or an exception of its own."""
+    if trainer.finished or trainer.method.running is not trainer or sys.is_finalizing():
+        return
+    if trainer.accelerator.num_processes == 1:  # the others may be anywhere
+        with trainer.random:
+            save(trainer)
+    trainer.is_main and say_how_to_go_on(trainer.index, trainer.config.steps, trainer.store)
 
 
 def identity(trainer):
