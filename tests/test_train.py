@@ -454,7 +454,7 @@ def test_layers_train_in_a_step_and_rest_between(tiny, pictures):
     method, during = lora(tiny, text_encoder=True), []
 
     def training():
-        return {layer.training for network in method.networks() for layer in network.modules()}
+        return {layer.training for part in method.parts().values() for layer in part.modules()}
 
     predict = method.predict
     method.predict = lambda *inputs: (during.append(training()), predict(*inputs))[1]

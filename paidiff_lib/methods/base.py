@@ -22,9 +22,10 @@ class Method:
         """{name: parameter} of everything that is trained, in a fixed order."""
         raise NotImplementedError
 
-    def networks(self):
-        """The modules that gradients go through."""
-        return [self.pipe.unet, self.pipe.text_encoder] if self.trains_text else [self.pipe.unet]
+    def parts(self):
+        """{name: module} of those that gradients go through."""
+        parts = {"unet": self.pipe.unet}
+        return {**parts, "text_encoder": self.pipe.text_encoder} if self.trains_text else parts
 
     def settings(self):
         """What a run must agree on with the run that it continues."""

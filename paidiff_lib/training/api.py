@@ -8,7 +8,6 @@ for step in train(lora, data, steps=240, learning_rate=3e-3, output="out/run"):
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import fields
-from functools import wraps
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -77,14 +76,10 @@ def takes_parameters_of(other: Callable[P, Any]) -> Callable[[Callable[..., R]],
     """A decorator: the function has the parameters of another one, for readers, tab completion and type checkers too."""
 
     def decorate(function):
-        @wraps(function)
-        def same(*args, **kwargs):
-            return function(*args, **kwargs)
-
         returns = signature(function).return_annotation
-        same.__signature__ = signature(other).replace(return_annotation=returns)
-        same.__annotations__ = {**other.__annotations__, "return": returns}
-        return same
+        function.__signature__ = signature(other).replace(return_annotation=returns)
+        function.__annotations__ = {**other.__annotations__, "return": returns}
+        return function
 
     return decorate
 

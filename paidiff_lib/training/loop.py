@@ -37,10 +37,9 @@ class Trainer:
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
         self.trained = list(self.parameters.values())
-        self.layers = [layer for network in method.networks() for layer in network.modules()]
-        if config.gradient_checkpointing:
-            for network in method.networks():
-                network.enable_gradient_checkpointing()
+        self.layers = [layer for part in method.parts().values() for layer in part.modules()]
+        for part in method.parts().values() if config.gradient_checkpointing else ():
+            part.enable_gradient_checkpointing()
         self.latent_cache = LatentCache(self.pipe, data, config.cache, not method.trains_text, [""], method.condition)
         plain, self.lr_scheduler, self.average = make_optimizer(config, self.trained, method.weight_decay)
         # The schedule drives the plain one, once an update: accelerate's wrapper would advance it once a process.
@@ -186,11 +185,8 @@ class Trainer:
         if self.average:
             use_average(self)
         self.optimizer = self.average = None  # three times the size of what was trained, and of no more use
-        if self.config.gradient_checkpointing:
-            for network in self.method.networks():
-                network.disable_gradient_checkpointing()
-
-    # --- stopping, saving, going on -----------------------------------------------------------------------------
+        for part in self.method.parts().values() if self.config.gradient_checkpointing else ():
+            part.disable_gradient_checkpointing()
 
     def anywhere(self, flag):
         """True in every process if `flag` is true in any."""
