@@ -47,7 +47,6 @@ class CaptionFolder:
         self.folder, self.size, self.skipped = Path(folder).expanduser(), size, []
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
-        self._squares = {}
         refuse = self.skipped.append if skip_faults else self._refuse
         self.items = list(entries(self.folder, captions is True, refuse))
         if skip_faults:
@@ -78,14 +77,15 @@ class CaptionFolder:
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
         flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
-        places = (0.5,) if len(self.places) > 1 and self._square(index) else self.places  # all three would be the same
+        places = (
+            (0.5,) if len(self.places) > 1 and index in self._squares else self.places
+        )  # all three would be the same
         return [(place, flip) for place in places for flip in flips]
 
-    def _square(self, index):
-        if index not in self._squares:
-            width, height = self._open(self.items[index], self._refuse).size
-            self._squares[index] = width == height
-        return self._squares[index]
+    @cached_property
+    def _squares(self):
+        sizes = [self._open(item, self._refuse).size for item in self.items]
+        return {index for index, (width, height) in enumerate(sizes) if width == height}
 
     def image(self, index, size, variant=(0.5, False)):
         """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""

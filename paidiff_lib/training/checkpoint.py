@@ -1,7 +1,7 @@
 """Checkpoints that survive anything: a kill at any moment leaves the newest one that was finished, whole.
 
-A checkpoint is a folder `checkpoint-<step>`. It is written in a staging folder, every file is flushed to the disk, the
-manifest with the sha256 of each file comes last, and one rename puts the folder in its place. Only then is an older one
+A checkpoint is a folder `checkpoint-<step>`. It is written in a staging folder, the manifest with the sha256 of each file
+comes last, everything is flushed to the disk, and one rename puts the folder in its place. Only then is an older one
 deleted. What does not match its manifest is passed over when a run is resumed.
 """
 
@@ -75,7 +75,7 @@ class Store:
 
 
 def seal(folder):
-    """Flush every file of `folder` to the disk, then write the manifest."""
+    """Write the manifest of `folder`, then flush everything in it to the disk."""
     inside = sorted(folder.rglob("*"))
     files = [path for path in inside if path.is_file()]
     listed = {path.relative_to(folder).as_posix(): digest(path) for path in files}

@@ -5,7 +5,7 @@ import random
 import time
 
 from ..errors import PaidiffError
-from .accelerator import make_accelerator
+from .accelerator import frozen_dtype, make_accelerator
 from .checkpoint import Store
 from .latents import LatentCache
 from .noise import loss_weights, noise_scheduler
@@ -24,16 +24,12 @@ class Trainer:
     """A training run: what is trained, on what, and how far it has come."""
 
     def __init__(self, method, data, config, output):
-        import torch
-
         self.method, self.data, self.config, self.pipe = method, data, config, method.pipe
         self.accelerator = make_accelerator(config.mixed_precision, self.pipe)
         self.is_main = self.accelerator.is_main_process
         if data.skipped and self.is_main:
             list_faults(data.skipped)
-        precisions = {"fp16": torch.float16, "bf16": torch.bfloat16}
-        self.dtype = precisions.get(self.accelerator.mixed_precision, torch.float32)
-        self.noise_scheduler = noise_scheduler(self.pipe)
+        self.dtype, self.noise_scheduler = frozen_dtype(self.accelerator), noise_scheduler(self.pipe)
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
         self.trained = list(self.parameters.values())
@@ -116,7 +112,7 @@ class Trainer:
                 step = self.step()
                 stopped = self.anywhere(self.signals.caught)
                 if stopped or self.finished or self.index % self.config.save_every == 0:
-                    self.save()
+                    save(self)
             if self.finished:
                 self.finish()
                 stopped = self.signals.caught  # perhaps during the save: there is no next step to end after
@@ -193,6 +189,3 @@ class Trainer:
         import torch
 
         return self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum").item() > 0
-
-    def save(self):
-        save(self)

@@ -36,7 +36,5 @@ class Steps:
 
     def __del__(self):
         if getgeneratorstate(self._steps) == GEN_CREATED and not sys.is_finalizing():
-            print(
-                "训练还没有开始:train(...) 要写在 for 里,或改用 fit(...) · "
-                "this training has not begun: train(...) belongs in a for loop; fit(...) runs by itself"
-            )
+            en = "this training has not begun: train(...) belongs in a for loop; fit(...) runs by itself"
+            print(f"训练还没有开始:train(...) 要写在 for 里,或改用 fit(...) · {en}")
