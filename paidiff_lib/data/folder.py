@@ -77,9 +77,8 @@ class CaptionFolder:
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
         flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
-        places = (
-            (0.5,) if len(self.places) > 1 and index in self._squares else self.places
-        )  # all three would be the same
+        square = len(self.places) > 1 and index in self._squares  # all three crops would be the same
+        places = (0.5,) if square else self.places
         return [(place, flip) for place in places for flip in flips]
 
     @cached_property

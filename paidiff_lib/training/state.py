@@ -98,11 +98,9 @@ def _require_same_run(folder, identity):
     differ = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if differ:
         changes = ", ".join(f"{name}: {str(before.get(name))[:20]} -> {str(now.get(name))[:20]}" for name in differ)
-        raise Refused(
-            f"{folder} 是另一次训练的,接不上",
-            "is of another run and cannot be continued",
-            f"{changes}; 换一个 output 文件夹,或改回来 · choose another output folder, or change it back",
-        )
+        advice = "换一个 output 文件夹,或改回来 · choose another output folder, or change it back"
+        en = "is of another run and cannot be continued"
+        raise Refused(f"{folder} 是另一次训练的,接不上", en, f"{changes}; {advice}")
 
 
 def _flat(identity):
