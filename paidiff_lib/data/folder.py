@@ -14,7 +14,6 @@ from .images import read_picture, square
 from .layouts import entries
 
 SIDES = "左右"  # a caption with one of these is wrong in the mirror
-
 EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
 
 
@@ -77,9 +76,8 @@ class CaptionFolder:
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
         flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
-        square = len(self.places) > 1 and index in self._squares  # all three crops would be the same
-        places = (0.5,) if square else self.places
-        return [(place, flip) for place in places for flip in flips]
+        one = len(self.places) == 1 or index in self._squares  # of a square, all three crops would be the same
+        return [(place, flip) for place in ((0.5,) if one else self.places) for flip in flips]
 
     @cached_property
     def _squares(self):

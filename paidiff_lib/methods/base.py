@@ -33,11 +33,10 @@ class Method:
 
     def start(self, device, dtype):
         """Get ready for training: frozen weights in `dtype`, what is trained in float32, whatever the precision."""
-        for part in (self.pipe.vae, self.pipe.unet, self.pipe.text_encoder):
-            part.requires_grad_(False)
         self.pipe.to(device)
-        self.pipe.unet.to(dtype)
-        self.pipe.text_encoder.to(dtype)
+        self.pipe.vae.requires_grad_(False)
+        for part in (self.pipe.unet, self.pipe.text_encoder):
+            part.requires_grad_(False).to(dtype)
         for parameter in self.parameters().values():
             parameter.data = parameter.data.to(device).float()
             parameter.requires_grad_(True)

@@ -27,8 +27,7 @@ class Trainer:
         self.method, self.data, self.config, self.pipe = method, data, config, method.pipe
         self.accelerator = make_accelerator(config.mixed_precision, self.pipe)
         self.is_main = self.accelerator.is_main_process
-        if data.skipped and self.is_main:
-            list_faults(data.skipped)
+        data.skipped and self.is_main and list_faults(data.skipped)
         self.dtype, self.noise_scheduler = frozen_dtype(self.accelerator), noise_scheduler(self.pipe)
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
@@ -48,8 +47,6 @@ class Trainer:
         self.sample_every = config.sample_every if config.sample_prompts and self.is_main else 0
         self.store = output and Store(output, config.keep)
         resume(self)
-
-    # --- the objective ------------------------------------------------------------------------------------------
 
     def loss(self, examples):
         """Add noise to the pictures' latents, let the model predict it, compare: Ho et al. 2020, equation 14. A scalar.
@@ -99,8 +96,6 @@ class Trainer:
         images = torch.stack([self.latent_cache.condition(*example) for example in examples])
         return images.to(self.accelerator.device, self.dtype) / 255
 
-    # --- the loop -----------------------------------------------------------------------------------------------
-
     def run(self):
         """Yield a Step after every update; save on the way, at the end, and when it is interrupted."""
         self.method.running = self  # a loop that was left behind must not save what another has trained since
@@ -110,17 +105,17 @@ class Trainer:
         while not self.finished:
             with self.random, self.signals:
                 step = self.step()
-                stopped = self.anywhere(self.signals.caught)
+                self.signals.caught and self.accelerator.set_trigger()
+                stopped = self.accelerator.check_trigger()  # in any process
                 if stopped or self.finished or self.index % self.config.save_every == 0:
                     save(self)
             if self.finished:
                 self.finish()
                 stopped = self.signals.caught  # perhaps during the save: there is no next step to end after
             if stopped:
-                self.is_main and say_how_to_go_on(self.index, self.config.steps, self.store)
+                say_how_to_go_on(self)
                 self.signals.reraise()
-            pace = (time.perf_counter() - began) / (self.index - first)
-            step.seconds_left = pace * (self.config.steps - self.index)
+            step.seconds_left = (time.perf_counter() - began) / (self.index - first) * (self.config.steps - self.index)
             try:
                 if self.sample_every and self.index % self.sample_every == 0:
                     step.images = sample_images(self)
@@ -183,9 +178,3 @@ class Trainer:
         self.optimizer = self.average = None  # three times the size of what was trained, and of no more use
         for part in self.method.parts().values() if self.config.gradient_checkpointing else ():
             part.disable_gradient_checkpointing()
-
-    def anywhere(self, flag):
-        """True in every process if `flag` is true in any."""
-        import torch
-
-        return self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum").item() > 0

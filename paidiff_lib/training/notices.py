@@ -10,10 +10,12 @@ def list_faults(faults):
     print("\n".join(f"    {fault}" for fault in faults[:FAULTS_LISTED]) + rest)
 
 
-def say_how_to_go_on(index, steps, store):
-    """Print, after step `index` of `steps`, where a run that was stopped is saved. store: None if it is not."""
-    if store:
-        zh, en = f"已存到 {store.folder};再运行一次就接着训练", f"saved in {store.folder}; run it again to go on"
+def say_how_to_go_on(trainer):
+    """Print where a run that was stopped is saved, if it is."""
+    if trainer.store:
+        folder = trainer.store.folder
+        zh, en = f"已存到 {folder};再运行一次就接着训练", f"saved in {folder}; run it again to go on"
     else:
         zh, en = "没有存;给出 output= 才能接着训练", "not saved: that needs output="
-    print(f"停在第 {index}/{steps} 步,{zh} · stopped at step {index}/{steps}, {en}")
+    place = f"{trainer.index}/{trainer.config.steps}"
+    trainer.is_main and print(f"停在第 {place} 步,{zh} · stopped at step {place}, {en}")

@@ -35,7 +35,7 @@ def leave(trainer):
     if trainer.accelerator.num_processes == 1:  # the others may be anywhere
         with trainer.random:
             save(trainer)
-    trainer.is_main and say_how_to_go_on(trainer.index, trainer.config.steps, trainer.store)
+    say_how_to_go_on(trainer)
 
 
 def identity(trainer):
