@@ -18,4 +18,5 @@ def say_how_to_go_on(trainer):
     else:
         zh, en = "没有存;给出 output= 才能接着训练", "not saved: that needs output="
     place = f"{trainer.index}/{trainer.config.steps}"
-    trainer.is_main and print(f"停在第 {place} 步,{zh} · stopped at step {place}, {en}")
+    if trainer.is_main:
+        print(f"停在第 {place} 步,{zh} · stopped at step {place}, {en}")
