@@ -71,13 +71,15 @@ def profile(script, flags):
     from paidiff_app import train_cli
     from paidiff_lib.methods import base, controlnet
     from paidiff_lib.models import load as models
+    from paidiff_lib.training import loop
     from paidiff_lib.training.latents import LatentCache
     from paidiff_lib.training.loop import Trainer
 
     clock.watch(models, load="load: model")
     clock.watch(LatentCache, __init__="load: encode pictures and captions")
     clock.watch(Trainer, __init__="load: prepare the run", step="step: rest", loss="step: batch")
-    clock.watch(Trainer, update="step: optimizer", save="save: checkpoint")
+    clock.watch(Trainer, update="step: optimizer")
+    clock.watch(loop, save="save: checkpoint")
     clock.watch(base.Method, predict="step: forward")
     clock.watch(controlnet.ControlNet, predict="step: forward")
     clock.watch(Accelerator, backward="step: backward")

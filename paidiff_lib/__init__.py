@@ -14,7 +14,8 @@ TYPE_CHECKING = False  # as type checkers take it; importing typing would cost m
 if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__; a test keeps it in step
     from .cleaning.audit import audit as audit
     from .cleaning.filter import curate as curate
-    from .data.folder import CaptionFolder as CaptionFolder, Mixed as Mixed
+    from .data.folder import CaptionFolder as CaptionFolder
+    from .data.mixed import Mixed as Mixed
     from .display import (
         curve as curve,
         digest as digest,
@@ -42,7 +43,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 _NAMES = {  # module: its public names
     "cleaning.audit": "audit",
     "cleaning.filter": "curate",
-    "data.folder": "CaptionFolder Mixed",
+    "data.folder": "CaptionFolder",
+    "data.mixed": "Mixed",
     "display": "curve digest grid show use_chinese_font watch",
     "errors": "PaidiffError",
     "files": "data_folder",

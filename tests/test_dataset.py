@@ -12,7 +12,8 @@ from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.data.images import read_picture, square
 from paidiff_lib.models.encode import encode_captions, encode_picture
 from paidiff_lib.training import latents
-from paidiff_lib.training.latents import Cache, LatentCache
+from paidiff_lib.training.latents import LatentCache
+from paidiff_lib.training.tensor_folder import TensorFolder
 
 RED = (255, 0, 0)
 
@@ -289,12 +290,14 @@ def test_another_picture_size_or_vae_is_encoded_anew(tiny, pictures, tmp_path):
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
-    cache = Cache(tmp_path)
+    cache = TensorFolder(tmp_path)
     monkeypatch.setattr("paidiff_lib.files.os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError):
-        cache.get("ab12", lambda: torch.ones(2))
+        cache["ab12"] = torch.ones(2)
     monkeypatch.undo()
-    assert torch.equal(cache.get("ab12", lambda: torch.zeros(2)), torch.zeros(2))
+    assert cache.get("ab12") is None and not list(tmp_path.rglob("*.part"))
+    cache["ab12"] = torch.zeros(2)
+    assert torch.equal(cache.get("ab12"), torch.zeros(2))
 
 
 def test_an_impossible_size(tiny, pictures):

@@ -19,7 +19,7 @@ from paidiff_lib.training.latents import LatentCache
 from paidiff_lib.training.loop import BAD_IN_A_ROW
 from paidiff_lib.training.noise import loss_weights
 from paidiff_lib.training.optimizer import plan_passes
-from paidiff_lib.training.state import ResumableSampler
+from paidiff_lib.training.randomness import ResumableSampler
 
 EVERYTHING = {
     "batch_size": 2,
@@ -454,7 +454,7 @@ def test_layers_train_in_a_step_and_rest_between(tiny, pictures):
     method, during = lora(tiny, text_encoder=True), []
 
     def training():
-        return {layer.training for network in method.networks() for layer in network.modules()}
+        return {layer.training for part in method.parts().values() for layer in part.modules()}
 
     predict = method.predict
     method.predict = lambda *inputs: (during.append(training()), predict(*inputs))[1]

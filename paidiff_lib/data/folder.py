@@ -6,16 +6,14 @@ data.caption(0), data.image(0, size=128)
 
 import hashlib
 import json
-import math
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import DataError, Fault, PaidiffError, explicit
+from ..errors import DataError, Fault, explicit
 from .images import read_picture, square
 from .layouts import entries
 
 SIDES = "左右"  # a caption with one of these is wrong in the mirror
-
 EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
 
 
@@ -48,10 +46,10 @@ class CaptionFolder:
         self.folder, self.size, self.skipped = Path(folder).expanduser(), size, []
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
-        self._squares = {}
-        self.items = list(entries(self.folder, captions is True, self.skipped.append if skip_faults else self._refuse))
+        refuse = self.skipped.append if skip_faults else self._refuse
+        self.items = list(entries(self.folder, captions is True, refuse))
         if skip_faults:
-            self.items = [item for item in self.items if self._readable(item)]
+            self.items = [item for item in self.items if self._open(item, refuse)]
         if not self.items:
             left_out = f" ({len(self.skipped)} 处有问题 at fault)" if self.skipped else ""
             raise DataError(f"{self.folder} 里没有图片", f"no pictures in {self.folder}{left_out}")
@@ -62,18 +60,12 @@ class CaptionFolder:
         advice = f"全部问题 all faults: paidiff audit {self.folder}; 跳过 to skip: skip_faults"
         raise Fault(fault.kind, fault.where, f"{fault.text}; {advice}")
 
-    def _readable(self, item):
+    def _open(self, item, refuse):
+        """A picture in RGB, upright, of its own size. refuse: called with the Fault if it cannot be read."""
         try:
             return read_picture(item.read(), item.name)
         except Fault as fault:
-            self.skipped.append(fault)
-
-    def _open(self, index):
-        """Picture `index` in RGB, upright, of its own size."""
-        try:
-            return read_picture(self.items[index].read(), self.items[index].name)
-        except Fault as fault:
-            self._refuse(fault)
+            refuse(fault)
 
     def __len__(self):
         return len(self.items)
@@ -84,19 +76,18 @@ class CaptionFolder:
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
         flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
-        places = (0.5,) if len(self.places) > 1 and self._square(index) else self.places  # all three would be the same
-        return [(place, flip) for place in places for flip in flips]
+        one = len(self.places) == 1 or index in self._squares  # of a square, all three crops would be the same
+        return [(place, flip) for place in ((0.5,) if one else self.places) for flip in flips]
 
-    def _square(self, index):
-        if index not in self._squares:
-            width, height = self._open(index).size
-            self._squares[index] = width == height
-        return self._squares[index]
+    @cached_property
+    def _squares(self):
+        sizes = [self._open(item, self._refuse).size for item in self.items]
+        return {index for index, (width, height) in enumerate(sizes) if width == height}
 
     def image(self, index, size, variant=(0.5, False)):
         """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""
         place, flip = variant
-        return square(self._open(index), size, place, flip)
+        return square(self._open(self.items[index], self._refuse), size, place, flip)
 
     def digest(self, index):
         """sha256 of the picture's bytes."""
@@ -111,45 +102,6 @@ class CaptionFolder:
         """One hash of every picture, caption and setting: a run can only be continued on the same data."""
         parts = [self._digests, [item.text for item in self.items], self.size, self.places, self.flips]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-class Mixed:
-    """Two data sets as one: `share` of the pictures in training come from `second`, each set gone through evenly.
-
-    What a model should keep is shown to it beside what it should learn: prior preservation, rehearsal.
-    Raises PaidiffError.
-    """
-
-    def __init__(self, first, second, share=0.5):
-        if not 0 < share < 1:
-            raise PaidiffError("share 要大于 0、小于 1", "must be above 0 and below 1", str(share))
-        if first.size != second.size:
-            raise PaidiffError("两组图要一样大", "both sets need the same size", f"{first.size}, {second.size}")
-        count = math.ceil(max(len(first) / (1 - share), len(second) / share))
-        kept = min(max(round(count * share), 1), count - 1)
-        self.size, self.skipped = first.size, first.skipped + second.skipped
-        self.places = [(second, i % len(second)) for i in range(kept)]
-        self.places += [(first, i % len(first)) for i in range(count - kept)]
-        self.fingerprint = hash_of("mixed", first.fingerprint, second.fingerprint, count, kept)
-
-    def __len__(self):
-        return len(self.places)
-
-    def caption(self, index):
-        data, place = self.places[index]
-        return data.caption(place)
-
-    def variants(self, index):
-        data, place = self.places[index]
-        return data.variants(place)
-
-    def image(self, index, size, variant=(0.5, False)):
-        data, place = self.places[index]
-        return data.image(place, size, variant)
-
-    def digest(self, index):
-        data, place = self.places[index]
-        return data.digest(place)
 
 
 def hash_of(*parts):

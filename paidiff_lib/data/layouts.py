@@ -3,6 +3,7 @@
 import base64
 import json
 import unicodedata
+from itertools import chain
 from pathlib import PureWindowsPath
 
 from ..errors import Fault, NotFound
@@ -13,7 +14,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 class FilePicture:
     """A picture in a file of its own. name: its path below the folder; where: what lists it, a line or itself."""
 
-    def __init__(self, path, name, where, text):
+    def __init__(self, path, name, where, text=""):
         self.path, self.name, self.where, self.text = path, name, where, text
 
     def read(self):
@@ -26,7 +27,7 @@ class FilePicture:
 class LinePicture:
     """A picture in a line of a TSV. Only its place is kept: such files are gigabytes."""
 
-    def __init__(self, path, number, start, length, text):
+    def __init__(self, path, number, start, length, text=""):
         self.path, self.start, self.length, self.text = path, start, length, text
         self.name = self.where = f"{path.name}:{number}"
 
@@ -74,9 +75,7 @@ def _layout(folder, captions):
     if (folder / "metadata.jsonl").is_file():
         return _from_manifest(folder / "metadata.jsonl", captions)
     tables = sorted(folder.glob("*.tsv"))
-    if tables:
-        return (entry for table in tables for entry in _from_tsv(table))
-    return _from_pairs(folder, captions)
+    return chain.from_iterable(map(_from_tsv, tables)) if tables else _from_pairs(folder, captions)
 
 
 def _from_manifest(manifest, captions):
@@ -99,11 +98,10 @@ def _from_line(folder, line, where, captions):
         row = json.loads(line)
         name, text = row["file_name"], row.get("text", "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Fault(
-            "line", where, f'要写成 · must be {{"file_name": ..., "text": ...}}: {line.strip()[:60]}'
-        ) from error
+        text = f'要写成 · must be {{"file_name": ..., "text": ...}}: {line.strip()[:60]}'
+        raise Fault("line", where, text) from error
     path = inside(folder, name, where)
-    entry = FilePicture(path, path.relative_to(folder).as_posix(), where, "")
+    entry = FilePicture(path, path.relative_to(folder).as_posix(), where)
     return _with_caption(entry, lambda: _caption(text, where, captions))
 
 
@@ -114,7 +112,7 @@ def _from_pairs(folder, captions):
 
 def _from_pair(folder, relative, captions):
     name, beside = relative.as_posix(), relative.with_suffix(".txt").as_posix()
-    entry = FilePicture(inside(folder, name, name), name, name, "")
+    entry = FilePicture(inside(folder, name, name), name, name)
     return _with_caption(entry, lambda: _beside(folder, name, beside, captions))
 
 
@@ -153,7 +151,7 @@ def _from_row(path, number, start, line):
     if len(columns) != 3:
         raise Fault("line", where, "要有三列 · needs three columns: idx, text, base64")
     start += len(columns[0]) + len(columns[1]) + 2
-    entry = LinePicture(path, number, start, len(columns[2]), "")
+    entry = LinePicture(path, number, start, len(columns[2]))
     return _with_caption(entry, lambda: _caption(_decode(columns[1], where), where, True))
 
 

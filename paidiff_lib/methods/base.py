@@ -22,9 +22,10 @@ class Method:
         """{name: parameter} of everything that is trained, in a fixed order."""
         raise NotImplementedError
 
-    def networks(self):
-        """The modules that gradients go through."""
-        return [self.pipe.unet, self.pipe.text_encoder] if self.trains_text else [self.pipe.unet]
+    def parts(self):
+        """{name: module} of those that gradients go through."""
+        parts = {"unet": self.pipe.unet}
+        return {**parts, "text_encoder": self.pipe.text_encoder} if self.trains_text else parts
 
     def settings(self):
         """What a run must agree on with the run that it continues."""
@@ -32,11 +33,10 @@ class Method:
 
     def start(self, device, dtype):
         """Get ready for training: frozen weights in `dtype`, what is trained in float32, whatever the precision."""
-        for part in (self.pipe.vae, self.pipe.unet, self.pipe.text_encoder):
-            part.requires_grad_(False)
         self.pipe.to(device)
-        self.pipe.unet.to(dtype)
-        self.pipe.text_encoder.to(dtype)
+        self.pipe.vae.requires_grad_(False)
+        for part in (self.pipe.unet, self.pipe.text_encoder):
+            part.requires_grad_(False).to(dtype)
         for parameter in self.parameters().values():
             parameter.data = parameter.data.to(device).float()
             parameter.requires_grad_(True)

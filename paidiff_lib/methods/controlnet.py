@@ -42,8 +42,8 @@ class ControlNet(Method):
     def settings(self):
         return {**super().settings(), "condition": self.condition.__name__}
 
-    def networks(self):
-        return [*super().networks(), self.net]
+    def parts(self):
+        return {**super().parts(), "net": self.net}
 
     def start(self, device, dtype):
         self.net.to(device)
@@ -119,8 +119,8 @@ def draw_along(
     conditions = condition if isinstance(condition, list) else [condition] * len(prompts)
     check_settings(seed=0 if isinstance(seed, list) else seed, steps=steps, guidance=guidance)
     if len(conditions) != len(prompts):
-        needed = len(prompts)
-        raise PaidiffError(f"{needed} 句话要配 {needed} 张条件图", "needs a condition a prompt", str(len(conditions)))
+        zh = f"{len(prompts)} 句话要配 {len(prompts)} 张条件图"
+        raise PaidiffError(zh, "needs a condition a prompt", str(len(conditions)))
     for several in conditions:
         for image in several if isinstance(several, tuple) else (several,):
             check_settings(size=image.size)

@@ -23,11 +23,6 @@ class FullTuning(Method):
         super().__init__(pipe)
         self.trains_text = text_encoder
 
-    def parts(self):
-        """The modules that are trained, {"unet": module, "text_encoder": module}."""
-        parts = {"unet": self.pipe.unet}
-        return {**parts, "text_encoder": self.pipe.text_encoder} if self.trains_text else parts
-
     def parameters(self):
         return {f"{part}.{name}": p for part, module in self.parts().items() for name, p in module.named_parameters()}
 

@@ -61,13 +61,8 @@ class LoRA(Method):
         import torch
         from peft import LoraConfig
 
-        config = LoraConfig(
-            r=self.shape["rank"],
-            lora_alpha=self.shape["alpha"],
-            lora_dropout=self.shape["dropout"],
-            target_modules=list(layers),
-            init_lora_weights="gaussian",
-        )
+        strength = {"r": self.shape["rank"], "lora_alpha": self.shape["alpha"], "lora_dropout": self.shape["dropout"]}
+        config = LoraConfig(**strength, target_modules=list(layers), init_lora_weights="gaussian")
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # two LoRAs at once are meant
             torch.manual_seed(seed)
@@ -78,18 +73,9 @@ class LoRA(Method):
                 known = f"{', '.join(layers)}; 名字的末段有 names end in: {', '.join(kinds)}"
                 raise NotFound("没有这样的层", "no such layers", known) from error
 
-    def parts(self):
-        """The modules that carry this LoRA, {"unet": module, "text_encoder": module}."""
-        parts = {"unet": self.pipe.unet}
-        return {**parts, "text_encoder": self.pipe.text_encoder} if self.trains_text else parts
-
     def parameters(self):
-        return {
-            f"{part}.{name}": parameter
-            for part, module in self.parts().items()
-            for name, parameter in module.named_parameters()
-            if name.endswith(f".{self.name}.weight")
-        }
+        named = {f"{part}.{n}": p for part, module in self.parts().items() for n, p in module.named_parameters()}
+        return {name: parameter for name, parameter in named.items() if name.endswith(f".{self.name}.weight")}
 
     def settings(self):
         return {**super().settings(), **self.shape, "text_encoder": self.trains_text}

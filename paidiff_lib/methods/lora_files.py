@@ -29,11 +29,10 @@ def load_lora(pipe: Any, source: str | Path, name: str = "lora", scale: float = 
     try:
         with _diffusers_silent():
             state = read_weights(path)
-            old = _prefixed(state)
-            if old:
-                pipe.load_lora_weights(old, adapter_name=name)
-            else:
+            if any(key.startswith(("unet.", "text_encoder.", "lora_")) for key in state):
                 pipe.load_lora_weights(str(path.parent), adapter_name=name, weight_name=path.name)
+            else:  # an old file of the hub
+                pipe.load_lora_weights({f"unet.{key}": v for key, v in state.items()}, adapter_name=name)
     except Exception as error:  # diffusers, peft, safetensors and pickle have a dozen ways to say that a file is wrong
         if not adapter_names(pipe):
             pipe.unload_lora_weights()  # diffusers leaves its wrappers round the layers
@@ -60,20 +59,14 @@ def _require_effect(pipe, name, path, wanted):
     if len(there) < wanted or not any(layer.lora_B[name].weight.any() for layer in there):
         if there:
             pipe.delete_adapters(name)
-        raise Refused(
-            f"{path} 里的 LoRA 对不上这个模型,没有起作用",
-            f"the LoRA in {path} changes nothing in this model, or belongs to another one",
-            f"{len(there)} / {wanted} 层 layers",
-        )
+        en = f"the LoRA in {path} changes nothing in this model, or belongs to another one"
+        raise Refused(f"{path} 里的 LoRA 对不上这个模型,没有起作用", en, f"{len(there)} / {wanted} 层 layers")
 
 
 def _require_same_sizes(path, error):
     """Raise Refused if what torch says is that the layers are of other sizes."""
-    wrong = re.search(
-        r"size mismatch for (\S+?)(?:\.lora_\w+)?(?:\.\w+)?\.weight:.*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)",
-        str(error),
-        re.S,
-    )
+    size, layer = r"Size\((\[.*?\])\)", r"(\S+?)(?:\.lora_\w+)?(?:\.\w+)?\.weight"
+    wrong = re.search(f"size mismatch for {layer}:.*?{size}.*?{size}", str(error), re.S)
     if wrong:
         what = f"{path}: {' '.join(wrong.groups())}"
         raise Refused("这个 LoRA 是给别的模型的", "this LoRA is for another model", what) from error
@@ -81,10 +74,8 @@ def _require_same_sizes(path, error):
 
 def deltas(pipe, name="lora"):
     """What a LoRA adds to each layer at scale 1: {"unet.<layer>": matrix (out, in)}."""
-    return {
-        place: _product(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.lora_alpha[name])
-        for place, layer in adapter_layers(pipe, name)
-    }
+    layers = adapter_layers(pipe, name)
+    return {p: _product(m.lora_A[name].weight, m.lora_B[name].weight, m.lora_alpha[name]) for p, m in layers}
 
 
 def export_kohya(pipe, path, name="lora"):
@@ -163,9 +154,8 @@ def state_dict_of(module, name, part):
     from peft.utils import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(module, adapter_name=name)
-    return {
-        _with_prefix(f"{part}.{k}").removeprefix(f"{part}."): v.detach().cpu().contiguous() for k, v in state.items()
-    }
+    own = {_with_prefix(f"{part}.{key}").removeprefix(f"{part}."): weight for key, weight in state.items()}
+    return {key: weight.detach().cpu().contiguous() for key, weight in own.items()}
 
 
 def _file(source):
@@ -176,13 +166,5 @@ def _file(source):
         source = find(str(source), "lora")
     found = [source / name for name in NAMES if (source / name).is_file()] or sorted(source.glob("*.safetensors"))
     if not found:
-        tried = f"{', '.join(NAMES)}, *.safetensors"
-        raise NotFound("没有找到 LoRA", f"no LoRA in {source}; 试过 tried", tried)
+        raise NotFound("没有找到 LoRA", f"no LoRA in {source}; 试过 tried", f"{', '.join(NAMES)}, *.safetensors")
     return found[0]
-
-
-def _prefixed(state):
-    """The weights of an old file of the hub, with the missing `unet.` put before every key; None for any other file."""
-    if any(key.startswith(("unet.", "text_encoder.", "lora_")) for key in state):
-        return None
-    return {f"unet.{key}": value for key, value in state.items()}

@@ -18,19 +18,11 @@ from ..models.verify import read_weights
 from .base import Method
 
 # {} is the new word. Only words that a small vocabulary is likely to have; 照片 may be new to it, and does no harm.
-OBJECT = (
-    "{}",
-    "一只{}",
-    "一个{}",
-    "一张{}的照片",
-    "{}的照片",
-    "{}的特写",
-    "一张{}的图片",
-    "{},高清",
-    "一张好看的{}的照片",
-)
-STYLE = ("{}", "{}风格", "{}风格的画", "一幅{}风格的画", "一张{}风格的图片", "{}风格,高清", "好看的{}风格的画")
+OBJECT = tuple("{} 一只{} 一个{} 一张{}的照片 {}的照片 {}的特写 一张{}的图片 {},高清 一张好看的{}的照片".split())
+STYLE = tuple("{} {}风格 {}风格的画 一幅{}风格的画 一张{}风格的图片 {}风格,高清 好看的{}风格的画".split())
 TEMPLATES = {"object": OBJECT, "style": STYLE}
+OLD_NAMES = {"placeholder_token": "token", "initializer_token": "initializer", "num_vectors": "vectors"}
+OLD_NAMES["learnable_property"] = "learnable"
 FILE = "learned_embeds.safetensors"
 
 
@@ -43,12 +35,7 @@ class TextualInversion(Method):
 
     trains_text, weight_decay = True, 0.0  # decay would pull the word towards the zero vector, which means nothing
 
-    @explicit(
-        placeholder_token="token",
-        initializer_token="initializer",
-        num_vectors="vectors",
-        learnable_property="learnable",
-    )
+    @explicit(**OLD_NAMES)
     def __init__(
         self, pipe: Any, token: str = "<小奶猫>", initializer: str = "猫", vectors: int = 1, learnable: str = "object"
     ):
@@ -140,11 +127,10 @@ def add_token(pipe, token, vectors):
     tokenizer, rows = pipe.tokenizer, _embeddings(pipe)
     names = [token, *(f"{token}_{i}" for i in range(1, len(vectors)))]
     _check_new(tokenizer, token, names)
-    if vectors.shape[1] != rows.weight.shape[1]:
-        found, needed = vectors.shape[1], rows.weight.shape[1]
-        raise Refused(
-            f"词向量是 {found} 维,模型要 {needed} 维", f"the vectors have width {found}, this model needs {needed}"
-        )
+    found, needed = vectors.shape[1], rows.weight.shape[1]
+    if found != needed:
+        en = f"the vectors have width {found}, this model needs {needed}"
+        raise Refused(f"词向量是 {found} 维,模型要 {needed} 维", en)
     tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
     if len(tokenizer) > len(rows.weight):
         pipe.text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -153,23 +139,19 @@ def add_token(pipe, token, vectors):
     rows.data[ids] = vectors.to(rows.device, rows.dtype)
     read = tokenizer(pipe.maybe_convert_prompt(token, tokenizer), add_special_tokens=False)["input_ids"]
     if read != ids:
-        detail = f"{token}: {read} != {ids}"
-        raise PaidiffError("分词器读不出这个新词", "the tokenizer does not read the new word", detail)
+        en = "the tokenizer does not read the new word"
+        raise PaidiffError("分词器读不出这个新词", en, f"{token}: {read} != {ids}")
     return ids
 
 
 def _check_new(tokenizer, token, names):
-    if not token.strip() or token != token.strip() or any(c.isspace() for c in token):
-        raise PaidiffError(
-            "占位词不能是空的,也不能有空格", "the placeholder must not be empty or hold spaces", repr(token)
-        )
+    if not token or any(c.isspace() for c in token):
+        en = "the placeholder must not be empty or hold spaces"
+        raise PaidiffError("占位词不能是空的,也不能有空格", en, repr(token))
     known = [name for name in names if name in tokenizer.get_vocab()]
     if known:
-        raise PaidiffError(
-            f"词表里已经有 {known[0]},换一个占位词,或重新 load 模型",
-            f"{known[0]} is in the vocabulary already",
-            "choose another placeholder, or load the model anew",
-        )
+        zh, en = f"词表里已经有 {known[0]},换一个占位词,或重新 load 模型", f"{known[0]} is in the vocabulary already"
+        raise PaidiffError(zh, en, "choose another placeholder, or load the model anew")
 
 
 def _one_token(tokenizer, word):
@@ -178,14 +160,11 @@ def _one_token(tokenizer, word):
     if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
         return ids[0]
     if tokenizer.unk_token_id in ids or not ids:
-        advice = f"{word!r}; 试试 try 猫, 狗, 花"
-        raise NotFound("词表里没有初始词", "the initializer is not in the vocabulary", advice)
+        en = "the initializer is not in the vocabulary"
+        raise NotFound("词表里没有初始词", en, f"{word!r}; 试试 try 猫, 狗, 花")
     parts = " ".join(tokenizer.convert_ids_to_tokens(ids))
-    raise PaidiffError(
-        f"初始词要正好是一个词元,{word} 有 {len(ids)} 个,用其中一个:{parts}",
-        f"the initializer must be one token, {word} is {len(ids)}; take one of them",
-        parts,
-    )
+    zh = f"初始词要正好是一个词元,{word} 有 {len(ids)} 个,用其中一个:{parts}"
+    raise PaidiffError(zh, f"the initializer must be one token, {word} is {len(ids)}; take one of them", parts)
 
 
 def _embeddings(pipe):

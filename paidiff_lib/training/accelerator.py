@@ -12,8 +12,7 @@ def make_accelerator(precision, pipe):
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    launched = "ACCELERATE_MIXED_PRECISION" in os.environ
-    if precision is None and not launched:
+    if precision is None and "ACCELERATE_MIXED_PRECISION" not in os.environ:
         half = torch.cuda.is_available() and pipe.unet.dtype == torch.float16
         precision = "fp16" if half else "no"
     # One process may train twice; accelerate remembers the first precision and refuses another.
@@ -22,13 +21,19 @@ def make_accelerator(precision, pipe):
         # The device that the rest of the library uses; accelerate by itself would take others, and in a CPU's case alone.
         accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu")
     except ValueError as error:
-        raise PaidiffError(
-            f"这台机器不能用 {precision} 精度", f"this machine cannot compute in {precision}", str(error)
-        ) from error
+        en = f"this machine cannot compute in {precision}"
+        raise PaidiffError(f"这台机器不能用 {precision} 精度", en, str(error)) from error
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         # accelerate takes it and computes nonsense
         raise PaidiffError("CPU 不能用 fp16 精度,用 no 或 bf16", "a CPU cannot compute in fp16: use no or bf16")
     return accelerator
+
+
+def frozen_dtype(accelerator):
+    """What the weights that are not trained are kept in."""
+    import torch
+
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(accelerator.mixed_precision, torch.float32)
 
 
 def gather(accelerator, value):

@@ -5,51 +5,25 @@ for step in train(lora, data, steps=240, learning_rate=3e-3, output="out/run"):
     print(step.index, step.loss)
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import fields
-from functools import wraps
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..data.folder import CaptionFolder, Mixed
+from ..data.folder import CaptionFolder
+from ..data.mixed import Mixed
 from ..display import show, watch
 from ..errors import explicit
 from .config import OLD_NAMES, TrainingConfig
-from .loop import Step, Trainer
+from .loop import Trainer
+from .steps import Steps
 
 if TYPE_CHECKING:
     from ..methods.base import Method
 
 P, R = ParamSpec("P"), TypeVar("R")
-
-
-class Steps:
-    """What `train` returns: an iterator of the steps of a run. It says so if nobody has ever asked it for one."""
-
-    def __init__(self, trainer: Trainer):
-        self.total, self._asked, self._steps = trainer.config.steps, False, trainer.run()
-
-    def __iter__(self) -> "Steps":
-        return self
-
-    def __next__(self) -> Step:
-        self._asked = True
-        return next(self._steps)
-
-    def close(self):
-        """End the run, as leaving the loop does: it is saved where it has an output."""
-        self._asked = True
-        self._steps.close()
-
-    def __del__(self):
-        if not self._asked and not sys.is_finalizing():
-            print(
-                "训练还没有开始:train(...) 要写在 for 里,或改用 fit(...) · "
-                "this training has not begun: train(...) belongs in a for loop; fit(...) runs by itself"
-            )
 
 
 @explicit(**OLD_NAMES)
@@ -102,14 +76,10 @@ def takes_parameters_of(other: Callable[P, Any]) -> Callable[[Callable[..., R]],
     """A decorator: the function has the parameters of another one, for readers, tab completion and type checkers too."""
 
     def decorate(function):
-        @wraps(function)
-        def same(*args, **kwargs):
-            return function(*args, **kwargs)
-
         returns = signature(function).return_annotation
-        same.__signature__ = signature(other).replace(return_annotation=returns)
-        same.__annotations__ = {**other.__annotations__, "return": returns}
-        return same
+        function.__signature__ = signature(other).replace(return_annotation=returns)
+        function.__annotations__ = {**other.__annotations__, "return": returns}
+        return function
 
     return decorate
 

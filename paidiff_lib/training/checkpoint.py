@@ -1,7 +1,7 @@
 """Checkpoints that survive anything: a kill at any moment leaves the newest one that was finished, whole.
 
-A checkpoint is a folder `checkpoint-<step>`. It is written in a staging folder, every file is flushed to the disk, the
-manifest with the sha256 of each file comes last, and one rename puts the folder in its place. Only then is an older one
+A checkpoint is a folder `checkpoint-<step>`. It is written in a staging folder, the manifest with the sha256 of each file
+comes last, everything is flushed to the disk, and one rename puts the folder in its place. Only then is an older one
 deleted. What does not match its manifest is passed over when a run is resumed.
 """
 
@@ -24,8 +24,8 @@ class Store:
 
     def names(self):
         """The checkpoints there are, newest first, verified or not."""
-        found = [p for p in self.folder.glob("checkpoint-*") if p.name[11:].isdigit()]
-        return [p.name for p in sorted(found, key=lambda p: int(p.name[11:]), reverse=True)]
+        found = [p.name for p in self.folder.glob("checkpoint-*") if p.name[11:].isdigit()]
+        return sorted(found, key=lambda name: int(name[11:]), reverse=True)
 
     def newest(self):
         """The newest checkpoint that verifies, as a Path; None if there is none."""
@@ -35,19 +35,15 @@ class Store:
         """The checkpoint `name`, as a Path. Raises PaidiffError if it is not there or damaged."""
         path = self.folder / name
         if not verifies(path):
-            there = ", ".join(self.names()) or "-"
-            raise NotFound(
-                f"没有完好的检查点 {name}", f"no intact checkpoint {name} in {self.folder}; 有 there are", there
-            )
+            en = f"no intact checkpoint {name} in {self.folder}; 有 there are"
+            raise NotFound(f"没有完好的检查点 {name}", en, ", ".join(self.names()) or "-")
         return path
 
     def to_resume(self, resume):
         """The checkpoint that a run goes on from, a Path, or None. resume: see TrainingConfig. Raises PaidiffError."""
         if resume is False and self.names():
-            raise Refused(
-                f"{self.folder} 里已有检查点,换一个文件夹或先移走",
-                f"{self.folder} already holds checkpoints: choose another folder or move them away",
-            )
+            en = f"{self.folder} already holds checkpoints: choose another folder or move them away"
+            raise Refused(f"{self.folder} 里已有检查点,换一个文件夹或先移走", en)
         return self.find(resume) if isinstance(resume, str) else self.newest()
 
     def save(self, step, write):
@@ -64,11 +60,8 @@ class Store:
             replace_folder(staging, target)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
-            raise PaidiffError(
-                "检查点没有存成,上一个还在",
-                "the checkpoint was not saved, the one before it is still there",
-                str(error),
-            ) from error
+            en = "the checkpoint was not saved, the one before it is still there"
+            raise PaidiffError("检查点没有存成,上一个还在", en, str(error)) from error
         if verifies(target):
             self._rotate(target)
         return target
@@ -81,30 +74,14 @@ class Store:
             shutil.rmtree(path)
 
 
-def say_how_to_go_on(index, steps, store):
-    """Print, after step `index` of `steps`, where a run that was stopped is saved. store: None if it is not."""
-    if store:
-        print(
-            f"停在第 {index}/{steps} 步,已存到 {store.folder};再运行一次就接着训练 · "
-            f"stopped at step {index}/{steps}, saved in {store.folder}; run it again to go on"
-        )
-    else:
-        print(
-            f"停在第 {index}/{steps} 步,没有存;给出 output= 才能接着训练 · "
-            f"stopped at step {index}/{steps}, not saved: that needs output="
-        )
-
-
 def seal(folder):
-    """Flush every file of `folder` to the disk, then write the manifest."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    listed = {p.relative_to(folder).as_posix(): digest(p) for p in files}
-    for path in files:
-        flush(path)
+    """Write the manifest of `folder`, then flush everything in it to the disk."""
+    inside = sorted(folder.rglob("*"))
+    files = [path for path in inside if path.is_file()]
+    listed = {path.relative_to(folder).as_posix(): digest(path) for path in files}
     (folder / MANIFEST).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
-    flush(folder / MANIFEST)
-    for inner in [p for p in folder.rglob("*") if p.is_dir()] + [folder]:
-        flush(inner)
+    for path in [*files, folder / MANIFEST, *(path for path in inside if path.is_dir()), folder]:
+        flush(path)
 
 
 def verifies(folder):

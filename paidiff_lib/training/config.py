@@ -9,22 +9,11 @@ from ..errors import PaidiffError, unknown
 
 SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
 PRECISIONS = ("no", "fp16", "bf16")
-OLD_NAMES = {  # in checkpoints and calls from before November 2026
-    "lr": "learning_rate",
-    "batch": "batch_size",
-    "accumulate": "gradient_accumulation_steps",
-    "schedule": "lr_scheduler",
-    "warmup": "warmup_steps",
-    "cycles": "lr_cycles",
-    "power": "lr_power",
-    "min_snr": "snr_gamma",
-    "dropout": "caption_dropout",
-    "clip": "max_grad_norm",
-    "precision": "mixed_precision",
-    "checkpointing": "gradient_checkpointing",
-    "every": "save_every",
-    "prompts": "sample_prompts",
-}
+# In checkpoints and calls from before November 2026.
+OLD_NAMES = {"lr": "learning_rate", "batch": "batch_size", "accumulate": "gradient_accumulation_steps"}
+OLD_NAMES |= {"schedule": "lr_scheduler", "warmup": "warmup_steps", "cycles": "lr_cycles", "power": "lr_power"}
+OLD_NAMES |= {"min_snr": "snr_gamma", "dropout": "caption_dropout", "clip": "max_grad_norm", "every": "save_every"}
+OLD_NAMES |= {"precision": "mixed_precision", "checkpointing": "gradient_checkpointing", "prompts": "sample_prompts"}
 
 
 def setting(default, text, flag=None, **metadata):
@@ -92,9 +81,8 @@ class TrainingConfig:
         for name, least in ((f.name, f.metadata["least"]) for f in fields(self) if "least" in f.metadata):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
-                raise PaidiffError(
-                    f"{name} 要是不小于 {least} 的整数", f"must be a whole number, {least} or more", str(value)
-                )
+                en = f"must be a whole number, {least} or more"
+                raise PaidiffError(f"{name} 要是不小于 {least} 的整数", en, str(value))
         rate = self.learning_rate
         if not (isinstance(rate, Real) and math.isfinite(rate) and rate > 0):
             raise PaidiffError("学习率要大于 0", "the learning rate must be above 0", str(rate))

@@ -1,51 +1,9 @@
 """A data set through the frozen encoders, made once and kept: latents, embeddings, conditions."""
 
-import hashlib
-from pathlib import Path
-
 from ..data.folder import hash_of
 from ..errors import PaidiffError
-from ..files import atomic_file
 from ..models.encode import digest_of, encode_captions, encode_picture, native_size
-
-
-class Cache:
-    """Tensors by key, in memory, or in `folder` where they outlive the process.
-
-    A file is its own sha256 and the tensor: a damaged one is made again.
-    """
-
-    def __init__(self, folder=None):
-        self.folder, self.memory = folder and Path(folder), {}
-
-    def get(self, key, make):
-        """The tensor kept under `key`; `make()` is called if there is none."""
-        kept = self._read(key) if self.folder else self.memory.get(key)
-        if kept is None:
-            kept = make()
-            self._write(key, kept) if self.folder else self.memory.update({key: kept})
-        return kept
-
-    def _path(self, key):
-        return self.folder / key[:2] / f"{key}.tensor"
-
-    def _read(self, key):
-        from safetensors.torch import load
-
-        try:
-            raw = self._path(key).read_bytes()
-        except FileNotFoundError:
-            return None
-        return load(raw[32:])["tensor"] if hashlib.sha256(raw[32:]).digest() == raw[:32] else None
-
-    def _write(self, key, tensor):
-        from safetensors.torch import save
-
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        raw = save({"tensor": tensor.contiguous()})
-        with atomic_file(path) as staging:
-            staging.write_bytes(hashlib.sha256(raw).digest() + raw)
+from .tensor_folder import TensorFolder
 
 
 class LatentCache:
@@ -57,14 +15,14 @@ class LatentCache:
     """
 
     def __init__(self, pipe, data, cache=None, text=True, captions=(), condition=None):
-        self.pipe, self.data, self.cache, self.conditioned = pipe, data, Cache(cache), condition
+        self.pipe, self.data, self.make_condition = pipe, data, condition
+        self.kept = TensorFolder(cache) if cache else {}
         self.size = data.size or native_size(pipe)
-        if self.size % pipe.vae_scale_factor:
-            scale = pipe.vae_scale_factor
+        scale = pipe.vae_scale_factor
+        if self.size % scale:
             raise PaidiffError(f"边长要是 {scale} 的倍数", f"the size must be a multiple of {scale}", str(self.size))
-        # a better decoder leaves the latents as they are
-        halves = filter(None, (pipe.vae.encoder, pipe.vae.quant_conv))
-        self._vae = hash_of(*map(digest_of, halves))
+        # not of the decoder: a better one leaves the latents as they are
+        self._vae = hash_of(*map(digest_of, filter(None, (pipe.vae.encoder, pipe.vae.quant_conv))))
         self._encoder = digest_of(pipe.text_encoder) if text else None
         for index in range(len(data)):
             for variant in data.variants(index):
@@ -84,18 +42,25 @@ class LatentCache:
     def moments(self, index, variant):
         """Mean and std of the latent of a picture, (2, C, h, w) float32 on the CPU: a sample is mean + std * noise."""
         key = hash_of("latent", self.data.digest(index), variant, self.size, self._vae)
-        return self.cache.get(key, lambda: encode_picture(self.pipe, self.data.image(index, self.size, variant)))
+        return self._once(key, lambda: encode_picture(self.pipe, self.data.image(index, self.size, variant)))
 
     def condition(self, index, variant):
         """What steers a picture, (3, H, W) uint8."""
-        key = hash_of("condition", self.data.digest(index), variant, self.size, self.conditioned.__name__)
-        return self.cache.get(key, lambda: _to_bytes(self.conditioned(self.data.image(index, self.size, variant))))
+        key = hash_of("condition", self.data.digest(index), variant, self.size, self.make_condition.__name__)
+        return self._once(key, lambda: _to_bytes(self.make_condition(self.data.image(index, self.size, variant))))
 
     def embedding(self, caption):
         """Hidden states of a caption, (tokens, width) float32 on the CPU."""
         pipe = self.pipe
         key = hash_of("text", caption, self._encoder, pipe.tokenizer.get_added_vocab(), str(pipe.text_encoder.dtype))
-        return self.cache.get(key, lambda: _frozen_embedding(pipe, caption))
+        return self._once(key, lambda: _frozen_embedding(pipe, caption))
+
+    def _once(self, key, make):
+        """The tensor kept under `key`; `make()` is called if there is none."""
+        found = self.kept.get(key)
+        if found is None:
+            found = self.kept[key] = make()
+        return found
 
 
 def _to_bytes(image):

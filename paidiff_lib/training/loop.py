@@ -2,57 +2,39 @@
 
 import math
 import random
-import sys
 import time
-from dataclasses import dataclass
 
 from ..errors import PaidiffError
-from ..models.save import require_finite
-from .accelerator import gather, make_accelerator
-from .checkpoint import Store, say_how_to_go_on
+from .accelerator import frozen_dtype, make_accelerator
+from .checkpoint import Store
 from .latents import LatentCache
 from .noise import loss_weights, noise_scheduler
+from .notices import list_faults, say_how_to_go_on
 from .optimizer import make_optimizer, plan_passes
-from .state import ResumableSampler, RngState, Signals, read_state, require_same_run, write_state
+from .randomness import ResumableSampler, RngState
+from .samples import sample_images, use_average
+from .signals import Signals
+from .state import leave, resume, save
+from .steps import Step
 
 BAD_IN_A_ROW = 20  # steps without a finite gradient before a run gives up
-FAULTS_LISTED = 20  # lines about pictures that were left out
-
-
-@dataclass
-class Step:
-    """What `train` yields after every update."""
-
-    index: int  # 1 is the first
-    loss: float
-    learning_rate: float
-    seconds: float
-    seconds_left: float  # until the end, at the pace so far
-    skipped: int  # updates left out so far, because something was not finite
-    images: list  # samples, where they were asked for
 
 
 class Trainer:
     """A training run: what is trained, on what, and how far it has come."""
 
     def __init__(self, method, data, config, output):
-        import torch
-
         self.method, self.data, self.config, self.pipe = method, data, config, method.pipe
         self.accelerator = make_accelerator(config.mixed_precision, self.pipe)
         self.is_main = self.accelerator.is_main_process
-        if data.skipped and self.is_main:
-            list_faults(data.skipped)
-        precisions = {"fp16": torch.float16, "bf16": torch.bfloat16}
-        self.dtype = precisions.get(self.accelerator.mixed_precision, torch.float32)
-        self.noise_scheduler = noise_scheduler(self.pipe)
+        data.skipped and self.is_main and list_faults(data.skipped)
+        self.dtype, self.noise_scheduler = frozen_dtype(self.accelerator), noise_scheduler(self.pipe)
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
         self.trained = list(self.parameters.values())
-        self.layers = [layer for network in method.networks() for layer in network.modules()]
-        if config.gradient_checkpointing:
-            for network in method.networks():
-                network.enable_gradient_checkpointing()
+        self.layers = [layer for part in method.parts().values() for layer in part.modules()]
+        for part in method.parts().values() if config.gradient_checkpointing else ():
+            part.enable_gradient_checkpointing()
         self.latent_cache = LatentCache(self.pipe, data, config.cache, not method.trains_text, [""], method.condition)
         plain, self.lr_scheduler, self.average = make_optimizer(config, self.trained, method.weight_decay)
         # The schedule drives the plain one, once an update: accelerate's wrapper would advance it once a process.
@@ -62,10 +44,9 @@ class Trainer:
         self.sampler = ResumableSampler(len(data), config.seed)
         self.random, self.signals = RngState(config.seed + self.accelerator.process_index), Signals()
         self.index = self.bad = self.skipped = 0
+        self.sample_every = config.sample_every if config.sample_prompts and self.is_main else 0
         self.store = output and Store(output, config.keep)
-        self.resume()
-
-    # --- the objective ------------------------------------------------------------------------------------------
+        resume(self)
 
     def loss(self, examples):
         """Add noise to the pictures' latents, let the model predict it, compare: Ho et al. 2020, equation 14. A scalar.
@@ -115,8 +96,6 @@ class Trainer:
         images = torch.stack([self.latent_cache.condition(*example) for example in examples])
         return images.to(self.accelerator.device, self.dtype) / 255
 
-    # --- the loop -----------------------------------------------------------------------------------------------
-
     def run(self):
         """Yield a Step after every update; save on the way, at the end, and when it is interrupted."""
         self.method.running = self  # a loop that was left behind must not save what another has trained since
@@ -126,22 +105,23 @@ class Trainer:
         while not self.finished:
             with self.random, self.signals:
                 step = self.step()
-                stopped = self.anywhere(self.signals.caught)
+                self.signals.caught and self.accelerator.set_trigger()
+                stopped = self.accelerator.check_trigger()  # in any process
                 if stopped or self.finished or self.index % self.config.save_every == 0:
-                    self.save()
+                    save(self)
             if self.finished:
                 self.finish()
                 stopped = self.signals.caught  # perhaps during the save: there is no next step to end after
             if stopped:
-                self.is_main and say_how_to_go_on(self.index, self.config.steps, self.store)
+                say_how_to_go_on(self)
                 self.signals.reraise()
-            pace = (time.perf_counter() - began) / (self.index - first)
-            step.seconds_left = pace * (self.config.steps - self.index)
+            step.seconds_left = (time.perf_counter() - began) / (self.index - first) * (self.config.steps - self.index)
             try:
-                step.images = self.sample_images()
+                if self.sample_every and self.index % self.sample_every == 0:
+                    step.images = sample_images(self)
                 yield step
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
-                self.leave()
+                leave(self)
                 raise
 
     @property
@@ -182,91 +162,19 @@ class Trainer:
             self.method.after_step()
             self.average and self.average.step(self.trained)
         if self.bad >= BAD_IN_A_ROW:
-            raise PaidiffError(
-                f"连续 {self.bad} 步的梯度不是有限数,停了,权重没有被写坏;试试更小的学习率",
-                f"{self.bad} steps in a row gave no finite gradient; stopped, the weights are unharmed; "
-                f"try a smaller learning rate than {self.config.learning_rate}",
-            )
+            zh = f"连续 {self.bad} 步的梯度不是有限数,停了,权重没有被写坏;试试更小的学习率"
+            en = f"{self.bad} steps in a row gave no finite gradient; stopped, the weights are unharmed; try a smaller"
+            raise PaidiffError(zh, f"{en} learning rate than {self.config.learning_rate}")
 
     def set_mode(self, training):
         """Dropout layers work while training only. As train() does it, which takes a twentieth of a small model's step."""
         for layer in self.layers:
             vars(layer)["training"] = training
 
-    def sample_images(self):
-        """The sample pictures of this step, if it has any: drawn with the running mean, where there is one."""
-        config = self.config
-        if not (
-            config.sample_every and config.sample_prompts and self.index % config.sample_every == 0 and self.is_main
-        ):
-            return []
-        average = None if self.finished else self.average
-        if average:
-            average.store(self.trained)
-            self.use_average()
-        try:
-            return self.method.sample(config.sample_prompts, config.seed, self.data)
-        finally:
-            if average:
-                average.restore(self.trained)
-                self.method.after_step()
-
-    def use_average(self):
-        self.average.copy_to(self.trained)
-        self.method.after_step()
-
     def finish(self):
         """What is left at the end: the running mean in the weights' place, and no optimizer."""
         if self.average:
-            self.use_average()
+            use_average(self)
         self.optimizer = self.average = None  # three times the size of what was trained, and of no more use
-        if self.config.gradient_checkpointing:
-            for network in self.method.networks():
-                network.disable_gradient_checkpointing()
-
-    # --- stopping, saving, going on -----------------------------------------------------------------------------
-
-    def anywhere(self, flag):
-        """True in every process if `flag` is true in any."""
-        import torch
-
-        return self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum").item() > 0
-
-    def leave(self):
-        """The caller left the loop, with `break` or an exception of its own."""
-        if self.finished or self.method.running is not self or sys.is_finalizing():
-            return
-        if self.accelerator.num_processes == 1:  # the others may be anywhere
-            with self.random:
-                self.save()
-        self.is_main and say_how_to_go_on(self.index, self.config.steps, self.store)
-
-    def identity(self):
-        """What a run must agree on with the run that it continues."""
-        return {
-            "settings": self.config.identity(),
-            "method": self.method.settings(),
-            "data": self.data.fingerprint,
-            "processes": self.accelerator.num_processes,
-        }
-
-    def save(self):
-        if not self.store:
-            return
-        random_states = gather(self.accelerator, self.random.now())
-        if self.is_main:
-            require_finite(self.parameters)
-            self.store.save(self.index, lambda folder: write_state(self, folder, random_states))
-        self.accelerator.wait_for_everyone()
-
-    def resume(self):
-        found = self.store and self.store.to_resume(self.config.resume)
-        if found:
-            require_same_run(found, self.identity())
-            read_state(self, found)
-
-
-def list_faults(faults):
-    print(f"跳过 {len(faults)} 处有问题的 · left out {len(faults)} at fault:")
-    rest = "\n    …" if len(faults) > FAULTS_LISTED else ""
-    print("\n".join(f"    {fault}" for fault in faults[:FAULTS_LISTED]) + rest)
+        for part in self.method.parts().values() if self.config.gradient_checkpointing else ():
+            part.disable_gradient_checkpointing()

@@ -1,111 +1,51 @@
-"""What a training run has to remember: the order of the pictures, chance, a signal that came; and all of it in a folder."""
+"""All that a training run has to remember, in a checkpoint: written, compared, read back."""
 
 import json
-import random
-import signal
-import threading
+import sys
 
 from ..errors import Refused
+from ..models.save import require_finite
+from .accelerator import gather
 from .config import OLD_NAMES
+from .notices import say_how_to_go_on
 
 
-class ResumableSampler:
-    """The order of the pictures: a permutation, a place in it, and a new permutation when it is used up."""
-
-    def __init__(self, count, seed):
-        self.count, self.seed, self.epoch, self.position, self.permutation = count, seed, -1, 0, []
-
-    def take(self, count):
-        """The next `count` indices."""
-        return [self._next() for _ in range(count)]
-
-    def _next(self):
-        import torch
-
-        if self.position == len(self.permutation):
-            self.epoch, self.position = self.epoch + 1, 0
-            chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            self.permutation = torch.randperm(self.count, generator=chance).tolist()
-        self.position += 1
-        return self.permutation[self.position - 1]
+def save(trainer):
+    """Make a checkpoint of a run, if it has a place for them. Raises PaidiffError."""
+    if trainer.store:
+        random_states = gather(trainer.accelerator, trainer.random.now())
+        if trainer.is_main:
+            require_finite(trainer.parameters)
+            trainer.store.save(trainer.index, lambda folder: _write(trainer, folder, random_states))
+        trainer.accelerator.wait_for_everyone()
 
 
-class RngState:
-    """Every random number generator, as a run's own: inside `with` it goes on where it stopped.
-
-    What a notebook draws between two steps changes nothing in the run, and the run nothing in the notebook.
-    """
-
-    def __init__(self, seed):
-        from accelerate.utils import set_seed
-
-        self.inside = None
-        with self:
-            set_seed(seed)
-
-    def __enter__(self):
-        self._outside = self.now()
-        if self.inside:
-            self._set(self.inside)
-
-    def __exit__(self, *_):
-        self.inside = self.now()
-        self._set(self._outside)
-
-    @staticmethod
-    def now():
-        import numpy
-        import torch
-
-        name, keys, *rest = numpy.random.get_state()
-        return {
-            "python": random.getstate(),
-            "numpy": (name, keys.tolist(), *rest),
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-
-    @staticmethod
-    def _set(states):
-        import numpy
-        import torch
-
-        random.setstate(states["python"])
-        numpy.random.set_state(states["numpy"])
-        torch.set_rng_state(states["torch"])
-        if len(states["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(states["cuda"])
+def resume(trainer):
+    """Put a run where its newest checkpoint left it, or the one that its settings name. Raises PaidiffError."""
+    found = trainer.store and trainer.store.to_resume(trainer.config.resume)
+    if found:
+        _require_same_run(found, identity(trainer))
+        _read(trainer, found)
 
 
-class Signals:
-    """Inside `with`, the first Ctrl-C or SIGTERM is only noted, in `caught`; a second one acts at once.
-
-    One object serves a whole run, so that what comes during a save is still known after the next step.
-    """
-
-    def __init__(self):
-        self.caught, self._before = 0, {}
-
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame):
-        self.caught = number
-        signal.signal(number, self._before[number])
-
-    def reraise(self):
-        """What the signal would have done: KeyboardInterrupt, or the end of the program."""
-        raise SystemExit(128 + signal.SIGTERM) if self.caught == signal.SIGTERM else KeyboardInterrupt
+def leave(trainer):
+    """Save a run whose caller left the loop, with `break` or an exception of its own."""
+    if trainer.finished or trainer.method.running is not trainer or sys.is_finalizing():
+        return
+    if trainer.accelerator.num_processes == 1:  # the others may be anywhere
+        with trainer.random:
+            save(trainer)
+    say_how_to_go_on(trainer)
 
 
-def write_state(trainer, folder, random_states):
+def identity(trainer):
+    """What a run must agree on with the run that it continues."""
+    settings, method = trainer.config.identity(), trainer.method.settings()
+    data, processes = trainer.data.fingerprint, trainer.accelerator.num_processes
+    return {"settings": settings, "method": method, "data": data, "processes": processes}
+
+
+def _write(trainer, folder, random_states):
     """Write everything that a run goes on from into `folder`. random_states: of every process."""
     import torch
     from safetensors.torch import save_file
@@ -124,13 +64,13 @@ def write_state(trainer, folder, random_states):
         "random": random_states,
     }
     torch.save(state, folder / "state.pt")
-    identity = json.dumps(trainer.identity(), ensure_ascii=False, indent=1)
-    (folder / "run.json").write_text(identity, encoding="utf-8")
+    of_run = json.dumps(identity(trainer), ensure_ascii=False, indent=1)
+    (folder / "run.json").write_text(of_run, encoding="utf-8")
     trainer.method.save(folder)
 
 
-def read_state(trainer, folder):
-    """Put a run where write_state left it."""
+def _read(trainer, folder):
+    """Put a run where _write left it."""
     import torch
     from safetensors.torch import load_file
 
@@ -151,18 +91,16 @@ def read_state(trainer, folder):
     trainer.method.after_step()
 
 
-def require_same_run(folder, identity):
+def _require_same_run(folder, identity):
     """Raise Refused, which names what differs, if the checkpoint in `folder` is not of a run with this identity."""
     before = _flat(json.loads((folder / "run.json").read_text(encoding="utf-8")))
     now = _flat(json.loads(json.dumps(identity)))
     differ = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if differ:
         changes = ", ".join(f"{name}: {str(before.get(name))[:20]} -> {str(now.get(name))[:20]}" for name in differ)
-        raise Refused(
-            f"{folder} 是另一次训练的,接不上",
-            "is of another run and cannot be continued",
-            f"{changes}; 换一个 output 文件夹,或改回来 · choose another output folder, or change it back",
-        )
+        advice = "换一个 output 文件夹,或改回来 · choose another output folder, or change it back"
+        en = "is of another run and cannot be continued"
+        raise Refused(f"{folder} 是另一次训练的,接不上", en, f"{changes}; {advice}")
 
 
 def _flat(identity):

@@ -1,0 +1,22 @@
+"""What a training run prints to the one who started it."""
+
+FAULTS_LISTED = 20  # lines about pictures that were left out
+
+
+def list_faults(faults):
+    """Print which pictures were left out, and why."""
+    print(f"跳过 {len(faults)} 处有问题的 · left out {len(faults)} at fault:")
+    rest = "\n    …" if len(faults) > FAULTS_LISTED else ""
+    print("\n".join(f"    {fault}" for fault in faults[:FAULTS_LISTED]) + rest)
+
+
+def say_how_to_go_on(trainer):
+    """Print where a run that was stopped is saved, if it is."""
+    if trainer.store:
+        folder = trainer.store.folder
+        zh, en = f"已存到 {folder};再运行一次就接着训练", f"saved in {folder}; run it again to go on"
+    else:
+        zh, en = "没有存;给出 output= 才能接着训练", "not saved: that needs output="
+    place = f"{trainer.index}/{trainer.config.steps}"
+    if trainer.is_main:
+        print(f"停在第 {place} 步,{zh} · stopped at step {place}, {en}")
