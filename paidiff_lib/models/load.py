@@ -10,18 +10,13 @@ from typing import Any
 from ..environment import DEFAULTS
 from ..errors import NotFound, Refused, explicit, first_line, unknown
 from ..files import data_folder
-from .download import cached, download, home, online
 from .registry import CHECKER_GB, FAMILY, names, short_name
-from .verify import LORA_NAMES, check, has_checker
+from .verify import check, has_checker, has_mark
 
 MINI = "models/paidiff-mini-zh"  # below the data folder
 EXPORT_MARK = "export.json"  # what a folder of `paidiff export` is known by
 CONTROLS = ("canny", "depth")  # published beside the real family; the small model has the first
-
 KINDS = {"base": ("模型", "model"), "controlnet": (" ControlNet", "ControlNet"), "lora": (" LoRA", "LoRA")}
-# What a folder of each kind is known by.
-MARKS = {"base": ["model_index.json"], "controlnet": ["config.json"], "lora": LORA_NAMES}
-
 TASKS = {
     "text2img": "StableDiffusionPipeline",
     "img2img": "StableDiffusionImg2ImgPipeline",
@@ -88,12 +83,13 @@ def find(name, kind="base", safety_checker=False):
     In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. safety_checker: it must be there too.
     kind: "base", "controlnet" or "lora". Raises NotFound, which lists what was tried.
     """
-    folder = at_hand(name, kind, safety_checker)
-    if folder is not None:
+    if (folder := at_hand(name, kind, safety_checker)) is not None:
         return folder
     model = FAMILY.get(short_name(name))
     if model is None or model.kind != kind:
         raise _no_such(name, kind)
+    from .download import download, home, online
+
     if online():
         return download(model, safety_checker)
     gigabytes = model.gigabytes + (CHECKER_GB if safety_checker else 0)
@@ -108,13 +104,17 @@ def find(name, kind="base", safety_checker=False):
 def at_hand(name, kind="base", safety_checker=False):
     """The folder of a model that is on this machine, else None. Never uses the network."""
     folder = Path(name).expanduser()
-    if any((folder / mark).is_file() for mark in MARKS[kind]):
+    if has_mark(folder, kind):
         return folder
     if name == "mini" and kind == "base":
         mini = data_folder() / MINI
-        return mini if (mini / "model_index.json").is_file() else None
+        return mini if has_mark(mini, kind) else None
     model = FAMILY.get(short_name(name))
-    return cached(model, safety_checker) if model and model.kind == kind else None
+    if model is None or model.kind != kind:
+        return None
+    from .download import cached
+
+    return cached(model, safety_checker)
 
 
 def is_export(folder):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 PAI_NOTICE = "apache-2.0 + 模型页上的 on its page: AIGC模型开源特别条款"
 TAIYI_NOTICE = "creativeml-openrail-m"  # from memory, not read on the hub: the model's page decides
+MARK = "skeleton.json"  # says that the weights are random, for whoever would judge its pictures
 CHECKER_GB = 1.22  # the safety checker of every base model
 
 
@@ -53,6 +54,3 @@ def short_name(name):
 def names(kind):
     """The short names of one kind, in the table's order."""
     return [short for short, model in FAMILY.items() if model.kind == kind]
-
-
-MARK = "skeleton.json"  # says that the weights are random, for whoever would judge its pictures
