@@ -91,9 +91,8 @@ def _too_many(tokenizer, prompt):
     if not _known_words(tokenizer.name_or_path):
         return ()
     counts = re.findall(r"(?:[四五六七八九十百千万]+|\d+)[只匹头条朵个棵辆艘架把位片颗座杯]", prompt)
-    return _named(
-        "这个小模型只会画一、两、三个", "this small model draws one, two (两) or three (三) only", counts, "、"
-    )
+    en = "this small model draws one, two (两) or three (三) only"
+    return _named("这个小模型只会画一、两、三个", en, counts, "、")
 
 
 @lru_cache

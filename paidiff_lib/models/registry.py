@@ -51,6 +51,12 @@ def short_name(name):
     return next((short for short, model in FAMILY.items() if name in (short, model.repo, model.modelscope)), None)
 
 
+def published(name, kind):
+    """The Model of that kind that has one of these names; None if there is none."""
+    model = FAMILY.get(short_name(name))
+    return model if model and model.kind == kind else None
+
+
 def names(kind):
     """The short names of one kind, in the table's order."""
     return [short for short, model in FAMILY.items() if model.kind == kind]

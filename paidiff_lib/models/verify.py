@@ -116,9 +116,8 @@ def require_torch(path):
 
     version = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
     if version < TORCH:
-        floor = ".".join(map(str, TORCH))
-        reason = f"torch {torch.__version__} 读 .bin 不安全,要 {floor} 以上,或用 safetensors"
-        raise Refused(reason, f"not safe for a .bin, update torch to {floor} or take safetensors", str(path))
+        zh = f"torch {torch.__version__} 读 .bin 不安全,要 %d.%d 以上,或用 safetensors" % TORCH
+        raise Refused(zh, "not safe for a .bin, update torch to %d.%d or take safetensors" % TORCH, str(path))
 
 
 def read_weights(path):
