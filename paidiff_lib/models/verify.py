@@ -33,8 +33,8 @@ def missing(folder, kind="base", safety_checker=False):
     if not has_mark(folder, kind):
         return MARKS[kind][0]
     if kind == "base":
-        lacks = {part: _lacks(folder / part, part in WEIGHTY) for part in components(folder, safety_checker)}
-        return next((f"{part}/{lack}" for part, lack in lacks.items() if lack), None)
+        lacks = ((part, _lacks(folder / part, part in WEIGHTY)) for part in components(folder, safety_checker))
+        return next((f"{part}/{lack}" for part, lack in lacks if lack), None)
     return _lacks(folder, weighty=True) if kind == "controlnet" else None
 
 
