@@ -10,7 +10,7 @@ inpainting, with LoRAs and ControlNets. What diffusers offers for this is made f
 """
 
 import json
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import PaidiffError, Refused, first_line, require_int, unknown
@@ -26,11 +26,8 @@ def solver(pipe, name="dpm"):
     if name not in SOLVERS:
         raise unknown("采样器", "solver", name, SOLVERS)
     kind, settings = SOLVERS[name]
-    before, pipe.scheduler = pipe.scheduler, sampler(pipe.scheduler, kind, **settings)
-    try:
+    with _instead("scheduler", {pipe: sampler(pipe.scheduler, kind, **settings)}):
         yield
-    finally:
-        pipe.scheduler = before
 
 
 @contextmanager
@@ -85,10 +82,8 @@ def caching(pipe, every=2, depth=1):
 
         return run
 
-    with ExitStack() as stack:
-        for block in [*unet.down_blocks[depth:], unet.mid_block, *unet.up_blocks[:-depth]]:
-            stack.enter_context(_patched(block, deep(block, block.forward)))
-        stack.enter_context(_patched(unet, whole(unet.forward)))
+    blocks = [*unet.down_blocks[depth:], unet.mid_block, *unet.up_blocks[:-depth]]
+    with _instead("forward", {unet: whole(unet.forward), **{block: deep(block, block.forward) for block in blocks}}):
         yield
 
 
@@ -129,9 +124,8 @@ def compiled(pipe):
     reason, unet = _no_compiler(), pipe.unet
     if reason:
         print(f"这里不能编译,照常画 · cannot compile here, nothing changed: {reason}")
-    with ExitStack() as stack:
-        for block in [] if reason else [*unet.down_blocks, unet.mid_block, *unet.up_blocks]:
-            stack.enter_context(_patched(block, torch.compile(block.forward)))
+    blocks = [] if reason else [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
+    with _instead("forward", {block: torch.compile(block.forward) for block in blocks}):
         yield
 
 
@@ -144,15 +138,14 @@ def few_step(pipe, folder):
     """
     from .methods.adapters import scales, set_scales
 
-    before, active = pipe.scheduler, scales(pipe)
-    with _weights_back(pipe.unet):
+    active = scales(pipe)
+    with _weights_back(pipe.unet), _instead("scheduler", {pipe: pipe.scheduler}):
         settings = load_few_step(pipe, folder, "few_step")
         if not active:  # as part of the weights it costs nothing; beside other LoRAs it cannot be that
             pipe.fuse_lora(adapter_names=["few_step"], safe_fusing=True)
         try:
             yield settings
         finally:
-            pipe.scheduler = before
             if active:
                 pipe.delete_adapters("few_step")
                 set_scales(pipe, active)
@@ -225,9 +218,8 @@ def _branch_left_out(pipe, wanted, kept=False):
 
         return run
 
-    with ExitStack() as stack:
-        for module in filter(None, (pipe.unet, getattr(pipe, "controlnet", None))):
-            stack.enter_context(_patched(module, halved(module, module.forward)))
+    modules = filter(None, (pipe.unet, getattr(pipe, "controlnet", None)))
+    with _instead("forward", {module: halved(module, module.forward) for module in modules}):
         yield
 
 
@@ -248,16 +240,16 @@ def _twice(value, difference):
 
 
 @contextmanager
-def _patched(module, forward):
-    before = vars(module).get("forward")
-    module.forward = forward
+def _instead(name, values):
+    """Another attribute `name` for a while. values: {module or pipeline: what it has then}."""
+    before = {owner: vars(owner).get(name) for owner in values}
+    for owner, value in values.items():
+        setattr(owner, name, value)
     try:
         yield
     finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
+        for owner, value in before.items():
+            delattr(owner, name) if value is None else setattr(owner, name, value)
 
 
 @contextmanager

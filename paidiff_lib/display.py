@@ -91,14 +91,14 @@ def grid(images: Images, titles: Titles = None, columns: int | None = None) -> I
     if titles and len(titles) != len(images):
         many, few = len(images), len(titles)
         raise PaidiffError(f"{many} 张图,{few} 个标题", f"{many} pictures but {few} titles")
-    columns = columns or _columns(len(images))
+    even = math.ceil(len(images) / math.ceil(len(images) / 6))  # rows of at most six: 8 pictures are two rows of 4
+    columns = min(columns or even, len(images))
     width, height = (max(sizes) for sizes in zip(*(image.size for image in images)))
-    scale = 2 if (width + GAP) * min(columns, len(images)) <= WIDE // 2 else 1
+    scale = 2 if (width + GAP) * columns <= WIDE // 2 else 1
     width, height = width * scale, height * scale
     labels = [_wrap(title, width) for title in titles]
     head = LINE * max((len(lines) for lines in labels), default=0)
     rows = math.ceil(len(images) / columns)
-    columns = min(columns, len(images))
     sheet = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + head + GAP) + GAP), "white")
     pen = ImageDraw.Draw(sheet)
     for i, image in enumerate(images):
@@ -160,12 +160,6 @@ def _edges(array):
     small = grey[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     steps = np.concatenate([np.abs(np.diff(small, axis=axis)).ravel() for axis in (0, 1)])
     return np.maximum(steps - 12, 0).mean() * 4 if steps.size else 0.0
-
-
-def _columns(count):
-    """Rows of at most six, as even as they come: 8 pictures are two rows of 4."""
-    rows = math.ceil(count / 6)
-    return math.ceil(count / rows)
 
 
 def _wrap(text, width):

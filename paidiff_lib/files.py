@@ -113,10 +113,8 @@ def new_folder(folder, size):
         with _staging_folder(folder) as staging:
             free = shutil.disk_usage(staging).free
             if free < size * 1.02:
-                raise Refused(
-                    f"磁盘放不下:要 {size / 1e9:.1f} GB,只有 {free / 1e9:.1f} GB",
-                    f"the disk is too full: {size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free",
-                )
+                want, left = f"{size / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
+                raise Refused(f"磁盘放不下:要 {want},只有 {left}", f"the disk is too full: {want} needed, {left} free")
             yield staging
             os.replace(staging, folder)
     except (OSError, RuntimeError) as error:  # torch says RuntimeError where a file cannot be written

@@ -73,14 +73,9 @@ def run_diffusers_batch(pipe, prompts, negative_prompts, seeds, steps, guidance,
     """One call of a stock pipeline. Every image has its own generator, so that it depends on no neighbour."""
     if size is not None:
         kwargs["width"], kwargs["height"] = size
-    return pipe(
-        prompts,
-        negative_prompt=negative_prompts,
-        generator=[noise_of(seed) for seed in seeds],
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        **kwargs,
-    ).images
+    generators = [noise_of(seed) for seed in seeds]
+    settings = {"num_inference_steps": steps, "guidance_scale": guidance}
+    return pipe(prompts, negative_prompt=negative_prompts, generator=generators, **settings, **kwargs).images
 
 
 def batch_size(pipe, size=None):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from .data.images import square
 from .errors import PaidiffError, explicit
-from .generate import STEPS, check_settings, guidance_of, noise_of
+from .generate import STEPS, check_settings, noise_of, sample
 from .models.encode import encode_picture, native_size
 
 
@@ -55,14 +55,6 @@ def inpaint(
         outside = pipe.scheduler.add_noise(known[None], noise[None], later) if len(later) else known[None]
         return {"latents": free * state["latents"] + (1 - free) * outside}
 
-    drawn = pipe(
-        prompt,
-        image=image,
-        strength=strength,
-        negative_prompt=negative_prompt,
-        generator=noise_of(seed),
-        num_inference_steps=steps,
-        guidance_scale=guidance_of(pipe) if guidance is None else guidance,
-        callback_on_step_end=put_back,
-    ).images[0]
-    return Image.composite(drawn, image, mask)
+    kwargs = {"images": image, "strength": strength, "callback_on_step_end": put_back}
+    drawn = sample(pipe, [prompt], seed, steps, guidance, negative_prompt, **kwargs)
+    return Image.composite(drawn[0], image, mask)

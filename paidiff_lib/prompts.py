@@ -25,8 +25,11 @@ def check_prompt(pipe_or_tokenizer: Any, prompt: str) -> list[str]:
     tokenizer = getattr(pipe_or_tokenizer, "tokenizer", pipe_or_tokenizer)
     if not prompt or not prompt.strip():
         return ["提示词是空的,模型会随便画 · the prompt is empty: the model draws whatever it likes"]
-    finders = (too_long, unknown_characters, _english_words, _never_learnt, _too_many)
-    return [hint for finder in finders for hint in finder(tokenizer, prompt)]
+    hints = [*too_long(tokenizer, prompt), *unknown_characters(tokenizer, prompt)]
+    for added in tokenizer.get_added_vocab():  # a learnt <my-cat> is no English word
+        prompt = prompt.replace(added, " ")
+    finders = (_english_words, _never_learnt, _too_many)
+    return hints + [hint for finder in finders for hint in finder(tokenizer, prompt)]
 
 
 def tokens(tokenizer: Any, prompt: str) -> list[str]:
@@ -54,10 +57,8 @@ def too_long(tokenizer, prompt):
 
 def unknown_characters(tokenizer, prompt):
     lost = [text for i, text, _ in _pieces(tokenizer, prompt) if i == tokenizer.unk_token_id]
-    unknown = dict.fromkeys(part for text in lost for part in _unknown_parts(tokenizer, text))
-    if unknown:
-        listed = _short(" ".join(unknown))
-        yield f"词表里没有这些字,模型看不见:{listed} · not in the vocabulary, the model cannot see: {listed}"
+    unknown = [part for text in lost for part in _unknown_parts(tokenizer, text)]
+    return _named("词表里没有这些字,模型看不见", "not in the vocabulary, the model cannot see", unknown)
 
 
 def _unknown_parts(tokenizer, text):
@@ -68,39 +69,30 @@ def _unknown_parts(tokenizer, text):
 
 def _english_words(tokenizer, prompt):
     """A vocabulary that spells a word letter by letter has never learnt it as a word."""
-    for added in tokenizer.get_added_vocab():  # a learnt <my-cat> is no English word
-        prompt = prompt.replace(added, " ")
-    words = dict.fromkeys(re.findall(r"[A-Za-z]{2,}", prompt))
+    words = re.findall(r"[A-Za-z]{2,}", prompt)
     spelled = [w for w in words if all(len(text) == 1 for _, text, _ in _pieces(tokenizer, w))]
-    if spelled:
-        listed = _short(" ".join(spelled))
-        yield f"这个模型只懂中文,不认识:{listed} · this model reads Chinese only and does not know: {listed}"
+    return _named("这个模型只懂中文,不认识", "this model reads Chinese only and does not know", spelled)
 
 
 def _never_learnt(tokenizer, prompt):
     words = _known_words(tokenizer.name_or_path)
     if not words:
-        return
-    for added in tokenizer.get_added_vocab():
-        prompt = prompt.replace(added, " ")
+        return ()
     # longest first, so that 小狗 goes as one word and leaves nothing of itself behind
     known = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
     rest = re.sub(known, " ", prompt)
     rest = "".join(c if "\u4e00" <= c <= "\u9fff" and c not in FUNCTION_CHARS else " " for c in rest)
-    unknown = dict.fromkeys(word for word in rest.split() if len(word) > 1)
-    if unknown:
-        listed = _short("、".join(unknown))
-        yield f"这个小模型没学过:{listed} · this small model never learnt: {listed}"
+    unknown = [word for word in rest.split() if len(word) > 1]
+    return _named("这个小模型没学过", "this small model never learnt", unknown, "、")
 
 
 def _too_many(tokenizer, prompt):
     """The world's scenes hold one, two (两) or three (三) of a thing, written in hanzi."""
     if not _known_words(tokenizer.name_or_path):
-        return
-    counts = dict.fromkeys(re.findall(r"(?:[四五六七八九十百千万]+|\d+)[只匹头条朵个棵辆艘架把位片颗座杯]", prompt))
-    if counts:
-        listed = _short("、".join(counts))
-        yield f"这个小模型只会画一、两、三个:{listed} · this small model draws one, two (两) or three (三) only: {listed}"
+        return ()
+    counts = re.findall(r"(?:[四五六七八九十百千万]+|\d+)[只匹头条朵个棵辆艘架把位片颗座杯]", prompt)
+    en = "this small model draws one, two (两) or three (三) only"
+    return _named("这个小模型只会画一、两、三个", en, counts, "、")
 
 
 @lru_cache
@@ -115,6 +107,12 @@ def _known_words(tokenizer_folder):
             kinds = json.loads(path.read_text(encoding="utf-8"))
             return frozenset(w for kind in kinds.values() for name, also in kind.items() for w in (name, *also) if w)
     return frozenset()
+
+
+def _named(zh, en, words, between=" "):
+    """The hint that names these words, each once; none where there are no words."""
+    listed = _short(between.join(dict.fromkeys(words)))
+    return [f"{zh}:{listed} · {en}: {listed}"] if words else []
 
 
 def _short(text, length=24):

@@ -88,8 +88,8 @@ FACTS = {  # hub id: (kind, native size), the list the course was asked for
 
 
 def test_the_whole_family_is_in_the_table():
-    assert {model.repo: (model.kind, model.size) for model in zoo.FAMILY.values()} == FACTS
-    for short, model in zoo.FAMILY.items():
+    assert {model.repo: (model.kind, model.size) for model in family.FAMILY.values()} == FACTS
+    for short, model in family.FAMILY.items():
         assert family.short_name(short) == family.short_name(model.repo) == short
         assert model.gigabytes > 0 and model.notice
 

@@ -53,7 +53,6 @@ HINTS = {
 }
 TINY = 64  # pixels of the shorter side: half of what the smallest model draws
 LONG = 3  # times as long as wide: the middle square is a third of the picture
-SHOWN = 48  # pictures on the contact sheet
 THUMB = 128
 
 
@@ -81,15 +80,12 @@ class Report:
     folder: str
     pictures: int
     good: int
-    findings: list  # faults first
+    faults: list
+    hints: list
 
     @property
-    def faults(self):
-        return [finding for finding in self.findings if finding.fault]
-
-    @property
-    def hints(self):
-        return [finding for finding in self.findings if not finding.fault]
+    def findings(self):
+        return self.faults + self.hints
 
     def counts(self):
         """{kind: how many}, in the order of FAULTS and HINTS."""
@@ -110,11 +106,10 @@ class Report:
         """A rich table, one row a finding."""
         table = Table("", "哪里 · where", "怎么了 · what", box=None, pad_edge=False)
         for finding in self.findings:
-            mark = Text("✗", "red") if finding.fault else Text("·")
-            table.add_row(mark, Text(finding.where), Text(finding.text))
+            table.add_row(Text("✗", "red") if finding.fault else Text("·"), Text(finding.where), Text(finding.text))
         return table
 
-    def sheet(self, limit=SHOWN):
+    def sheet(self, limit=48):
         """The first `limit` findings as one PIL picture; a grey cross where there is no picture to be shown."""
         chosen = self.findings[:limit]
         if not chosen:
@@ -144,10 +139,9 @@ def audit(folder: str | Path, model: str | Path | None = None, captions: bool = 
     for entry in tqdm(listed + shortened, disable=None, leave=False, unit="picture"):  # no bar outside a terminal
         inspector.inspect(entry)
     inspector.compare()
-    bad = {id(finding.entry) for finding in inspector.findings if finding.fault}
-    good = sum(id(entry) not in bad for entry in listed)
-    findings = sorted(inspector.findings, key=lambda finding: not finding.fault)
-    return Report(one_line(folder), len(listed) + len(faults), good, findings)
+    found, doubtful = ([f for f in inspector.findings if f.fault is fault] for fault in (True, False))
+    good = len(listed) - len({id(entry) for entry in listed} & {id(finding.entry) for finding in found})
+    return Report(one_line(folder), len(listed) + len(faults), good, found, doubtful)
 
 
 class Inspector:
@@ -155,8 +149,7 @@ class Inspector:
 
     def __init__(self, tokenizer):
         self.tokenizer, self.findings = tokenizer, []
-        self.first = {}  # {sha256 of a file: the first entry with it}
-        self.thumbnails, self.seen = [], []
+        self.first, self.thumbnails = {}, []  # {sha256 of a file: the first entry with it}, and a thumbnail of each
 
     def find(self, kind, where, text, entry=None):
         self.findings.append(Finding(kind, one_line(where), one_line(text), entry))
@@ -168,25 +161,21 @@ class Inspector:
             picture, kind, several = decode(raw, entry.name)
         except Fault as fault:
             return self.find(fault.kind, fault.where, fault.text, entry)
-        for hint, text in (*_picture_hints(entry, picture, kind, several), *self._caption_hints(entry.text)):
+        hints = [*_picture_hints(entry, picture, kind, several), *_caption_hints(self.tokenizer, entry.text or "")]
+        for hint, text in hints:
             self.find(hint, entry.name, text, entry)
         first = self.first.setdefault(hashlib.sha256(raw).digest(), entry)
         if first is entry:
             self.thumbnails.append(thumbnail(picture))
-            self.seen.append(entry)
         elif first.name != entry.name:
             self.find("copy", entry.name, f"内容完全一样 · exactly the same picture as {first.name}", entry)
 
     def compare(self):
         """Find near duplicates among the pictures seen; exact ones are known already."""
-        for entry, far, index in zip(self.seen, *nearest_before(self.thumbnails)):
+        seen = list(self.first.values())
+        for entry, far, index in zip(seen, *nearest_before(self.thumbnails)):
             if far < NEAR:
-                self.find("near", entry.name, f"几乎一样 · nearly the same picture as {self.seen[index].name}", entry)
-
-    def _caption_hints(self, caption):
-        for kind, finder in (("long_caption", too_long), ("unknown", unknown_characters)):
-            for text in finder(self.tokenizer, caption) if caption else ():
-                yield kind, text
+                self.find("near", entry.name, f"几乎一样 · nearly the same picture as {seen[index].name}", entry)
 
 
 def _picture_hints(entry, picture, kind, several):
@@ -201,6 +190,11 @@ def _picture_hints(entry, picture, kind, several):
         yield "tiny", f"太小,要放大 · tiny, would be scaled up: {size}"
     if max(picture.size) > LONG * min(picture.size):
         yield "aspect", f"太长,要裁掉大半 · extreme aspect, most of it is cut off: {size}"
+
+
+def _caption_hints(tokenizer, caption):
+    yield from (("long_caption", text) for text in too_long(tokenizer, caption))
+    yield from (("unknown", text) for text in unknown_characters(tokenizer, caption))
 
 
 def _tokenizer(model):

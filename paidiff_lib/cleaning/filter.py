@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +34,15 @@ from ..data.layouts import FilePicture, entries
 from ..errors import DataError, Fault, Refused, explicit
 from ..files import atomic_file
 from .near_duplicates import SIDE, nearest_before, thumbnail
+from .quality_model import curator
 from .rule import Rule
+from .scorers import Embedded, RealClip, SafetyChecker
 
 SCORED = ("clip", "blur", "noise", "watermark", "nsfw", "width", "height")  # in the file; the others follow from these
 NAMES = (*SCORED, "aesthetic", "near")
 BATCH = 64  # always so many at once, the last one filled up: a score must not depend on where a run was stopped
 LARGE = 512  # pixels of the shorter side that the scorers are given at most: bounds the memory
 THUMBNAIL = "glance"  # its key in the file
-THREADS = 2  # that decode the next batch while this one is looked at
 
 
 @dataclass
@@ -64,8 +66,8 @@ class Curated:
         """Write the manifest of what is kept beside the pictures, with the scores; returns its path."""
         with atomic_file(self.folder / name) as staging, open(staging, "w", encoding="utf-8") as file:
             for i in np.flatnonzero(self.kept):
-                found = {key: values[i] for key, values in self.scores.items() if np.isfinite(values[i])}
-                numbers = {key: round(float(value), 4) for key, value in found.items()}
+                scores = {name: float(values[i]) for name, values in self.scores.items()}
+                numbers = {name: round(value, 4) for name, value in scores.items() if np.isfinite(value)}
                 row = {"file_name": self.items[i].name, "text": self.items[i].text, **numbers}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         return self.folder / name
@@ -81,7 +83,7 @@ def curate(
     folders of a real Chinese CLIP and of the real safety checker.
     """
     folder, faults = Path(folder).expanduser(), []
-    rule = Rule(keep or _own_rule(), NAMES)  # before the work: a typing error should not cost hours
+    rule = Rule(keep or curator()[1]["keep"], NAMES)  # before the work: a typing error should not cost hours
     items = list(entries(folder, True, faults.append))
     folder = folder.parent if folder.is_file() else folder
     if not items:
@@ -89,7 +91,8 @@ def curate(
     if not all(isinstance(item, FilePicture) for item in items):
         raise DataError("TSV 里的图没有文件名,不能筛选", "pictures in a TSV have no file to point to", str(folder))
     try:
-        scores = score(items, folder / "scores.jsonl", _scorers(clip, nsfw), faults)
+        scorers = [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]
+        scores = score(items, folder / "scores.jsonl", scorers, faults)
     except OSError as error:
         raise Refused("写不了分数", "cannot write the scores", f"{folder}: {error.strerror}") from error
     readable = np.isfinite(scores["width"])
@@ -104,9 +107,10 @@ def score(items, path, scorers, faults):
 
     A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`.
     """
-    with open(path, "a+b") as file, ThreadPoolExecutor(THREADS) as pool:
+    with open(path, "a+b") as file, ThreadPoolExecutor(2) as pool:
         known = Known(file, items, scorers)
-        for part in tqdm(_batches(known.missing(), items, pool), disable=None, unit="batch", leave=False):
+        missing = [i for i in range(len(items)) if np.isnan(known.table[i, -1]) and i not in known.faults]
+        for part in tqdm(_batches(missing, items, pool), disable=None, unit="batch", leave=False):
             rows = _score_batch(part, items, scorers)
             for i, row in rows.items():
                 known.take(i, row)
@@ -137,9 +141,6 @@ class Known:
             self.table[i] = [row[name] for name in SCORED]
             self.thumbnails[i] = np.frombuffer(base64.b64decode(row[THUMBNAIL]), np.int8)
 
-    def missing(self):
-        return [i for i in range(len(self.keys)) if np.isnan(self.table[i, -1]) and i not in self.faults]
-
     def columns(self):
         columns = dict(zip(SCORED, self.table.T))
         near, readable = np.full(len(self.keys), np.nan, np.float32), np.isfinite(columns["width"])
@@ -158,10 +159,8 @@ def _rows(file):
     """The whole lines of a score file; half a line is passed over."""
     file.seek(0)
     for line in file:
-        try:
+        with suppress(ValueError):
             yield json.loads(line)
-        except ValueError:
-            continue
 
 
 def _batches(missing, items, pool):
@@ -194,21 +193,7 @@ def _score_batch(part, items, scorers):
     if good:
         full = [good[k % len(good)] for k in range(BATCH)]
         pictures, captions = [picture for _, picture, _ in full], [items[i].text for i, _, _ in full]
-        numbers = {}
-        for scorer in scorers:
-            numbers |= scorer(pictures, captions)
+        numbers = {name: values for scorer in scorers for name, values in scorer(pictures, captions).items()}
         for k, (i, _, seen) in enumerate(good):
             rows[i] = {name: round(float(values[k]), 4) for name, values in numbers.items()} | seen
     return rows
-
-
-def _own_rule():
-    from .quality_model import curator
-
-    return curator()[1]["keep"]
-
-
-def _scorers(clip, nsfw):
-    from .scorers import Embedded, RealClip, SafetyChecker
-
-    return [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]

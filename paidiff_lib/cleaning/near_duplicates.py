@@ -37,8 +37,7 @@ def nearest_before(thumbnails):
             dots = thumbnails[rows].astype(np.float32) @ thumbnails[columns].astype(np.float32).T
             far = lengths[rows, None] + lengths[None, columns] - 2 * dots
             far[np.arange(columns.start, columns.stop) >= np.arange(rows.start, rows.stop)[:, None]] = np.inf
-            index = far.argmin(1)
-            value = far[np.arange(len(far)), index]
+            value, index = far.min(1), far.argmin(1)
             closer = value < best[rows]
             best[rows][closer], where[rows][closer] = value[closer], index[closer] + left
     return np.sqrt(np.maximum(best, 0) / thumbnails.shape[1]), where

@@ -51,19 +51,17 @@ class SafetyChecker:
     """The safety checker of Stable Diffusion: nsfw is how far the nearest concept is over its limit, above 0 is unsafe."""
 
     def __init__(self, name):
-        from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+        from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker, cosine_distance
         from transformers import CLIPImageProcessor
 
         self.model, self.processor = _load(StableDiffusionSafetyChecker, name), _load(CLIPImageProcessor, name)
-        self.identity = f"nsfw {name}"
+        self.identity, self.cosine = f"nsfw {name}", cosine_distance
 
     @torch.no_grad()
     def __call__(self, pictures, captions):
-        from diffusers.pipelines.stable_diffusion.safety_checker import cosine_distance
-
         pixels = self.processor(pictures, return_tensors="pt").pixel_values.to(self.model.device, self.model.dtype)
         seen = self.model.visual_projection(self.model.vision_model(pixels)[1])
-        over = lambda kind: cosine_distance(seen, getattr(self.model, kind)) - getattr(self.model, f"{kind}_weights")
+        over = lambda kind: self.cosine(seen, getattr(self.model, kind)) - getattr(self.model, f"{kind}_weights")
         special = 0.01 * (over("special_care_embeds") > 0).any(1, keepdim=True)  # then the checker is stricter
         return {"nsfw": (over("concept_embeds") + special).amax(1).float().cpu().numpy()}
 

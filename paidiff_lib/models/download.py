@@ -145,16 +145,14 @@ def _target(model):
 
 
 def _modelscope(endpoint, repo):
+    place = f"{endpoint}/api/v1/models/{repo}/repo"
+
     def files():
-        answer = _get_json(f"{endpoint}/api/v1/models/{repo}/repo/files?Revision=master&Recursive=true")
-        listed = answer["Data"]["Files"]
+        listed = _get_json(f"{place}/files?Revision=master&Recursive=true")["Data"]["Files"]
         return {f["Path"]: File(int(f["Size"]), f.get("Sha256") or None) for f in listed if f.get("Type") != "tree"}
 
-    return Source(
-        f"ModelScope {_host(endpoint)}",
-        files,
-        lambda path: f"{endpoint}/api/v1/models/{repo}/repo?Revision=master&FilePath={quote(path, safe='')}",
-    )
+    url = lambda path: f"{place}?Revision=master&FilePath={quote(path, safe='')}"
+    return Source(f"ModelScope {_host(endpoint)}", files, url)
 
 
 def _hub(endpoint, repo):
@@ -188,11 +186,10 @@ def _download_from(source, model, target, safety_checker):
     with tqdm(total=left, unit="B", unit_scale=True, desc=target.name, leave=False) as bar:
         for path in sorted(set(files) - here):
             _fetch(source.url(path), staging / path, files[path], bar)
-    lack = None if target.exists() else missing(staging, model.kind, safety_checker)
-    if lack:
-        raise NotDelivered(f"不完整 · not whole: {lack}")
     if target.exists():
         add_files(staging, target, sorted(files))
+    elif lack := missing(staging, model.kind, safety_checker):
+        raise NotDelivered(f"不完整 · not whole: {lack}")
     else:
         replace_folder(staging, target)
     for other in target.parent.glob(f".{target.name}.*.part"):

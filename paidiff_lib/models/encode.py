@@ -16,9 +16,8 @@ def encode_picture(pipe, picture):
 
     vae, dtype = pipe.vae, next(pipe.vae.parameters()).dtype
     x = torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
-    cast = (
-        vae.to if dtype != torch.float32 else lambda _: vae
-    )  # to() takes a fifth of the time even if there is nothing to do
+    # to() takes a fifth of the time even if there is nothing to do
+    cast = vae.to if dtype != torch.float32 else lambda _: vae
     try:
         with torch.no_grad():
             moments = cast(torch.float32).encode(x.to(vae.device)).latent_dist

@@ -10,18 +10,13 @@ from typing import Any
 from ..environment import DEFAULTS
 from ..errors import NotFound, Refused, explicit, first_line, unknown
 from ..files import data_folder
-from .download import cached, download, home, online
-from .registry import CHECKER_GB, FAMILY, names, short_name
-from .verify import LORA_NAMES, check, has_checker
+from .registry import CHECKER_GB, names, published, short_name
+from .verify import check, has_checker, has_mark
 
 MINI = "models/paidiff-mini-zh"  # below the data folder
 EXPORT_MARK = "export.json"  # what a folder of `paidiff export` is known by
 CONTROLS = ("canny", "depth")  # published beside the real family; the small model has the first
-
 KINDS = {"base": ("模型", "model"), "controlnet": (" ControlNet", "ControlNet"), "lora": (" LoRA", "LoRA")}
-# What a folder of each kind is known by.
-MARKS = {"base": ["model_index.json"], "controlnet": ["config.json"], "lora": LORA_NAMES}
-
 TASKS = {
     "text2img": "StableDiffusionPipeline",
     "img2img": "StableDiffusionImg2ImgPipeline",
@@ -88,33 +83,34 @@ def find(name, kind="base", safety_checker=False):
     In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. safety_checker: it must be there too.
     kind: "base", "controlnet" or "lora". Raises NotFound, which lists what was tried.
     """
-    folder = at_hand(name, kind, safety_checker)
-    if folder is not None:
+    if (folder := at_hand(name, kind, safety_checker)) is not None:
         return folder
-    model = FAMILY.get(short_name(name))
-    if model is None or model.kind != kind:
+    model = published(name, kind)
+    if model is None:
         raise _no_such(name, kind)
+    from .download import download, home, online
+
     if online():
         return download(model, safety_checker)
     gigabytes = model.gigabytes + (CHECKER_GB if safety_checker else 0)
-    raise NotFound(
-        f"没有找到模型 {name}",
-        f"no model {name} ({model.repo})",
-        f"试过 tried: 本地文件夹 a local folder, 缓存 the caches (也在 also {home()}); "
-        f"加 HF_HUB_OFFLINE=0 才会下载 to download, 约 about {gigabytes:.1f} GB",
-    )
+    tried = f"试过 tried: 本地文件夹 a local folder, 缓存 the caches (也在 also {home()})"
+    advice = f"加 HF_HUB_OFFLINE=0 才会下载 to download, 约 about {gigabytes:.1f} GB"
+    raise NotFound(f"没有找到模型 {name}", f"no model {name} ({model.repo})", f"{tried}; {advice}")
 
 
 def at_hand(name, kind="base", safety_checker=False):
     """The folder of a model that is on this machine, else None. Never uses the network."""
     folder = Path(name).expanduser()
-    if any((folder / mark).is_file() for mark in MARKS[kind]):
+    if has_mark(folder, kind):
         return folder
     if name == "mini" and kind == "base":
         mini = data_folder() / MINI
-        return mini if (mini / "model_index.json").is_file() else None
-    model = FAMILY.get(short_name(name))
-    return cached(model, safety_checker) if model and model.kind == kind else None
+        return mini if has_mark(mini, kind) else None
+    if model := published(name, kind):
+        from .download import cached
+
+        return cached(model, safety_checker)
+    return None
 
 
 def is_export(folder):
@@ -154,14 +150,11 @@ def opening(zh, en, what):
 
 
 def _no_such(name, kind):
-    chinese, english = KINDS[kind]
+    zh, en = KINDS[kind]
     places = [str(Path(name).expanduser()), *([str(data_folder() / MINI)] if name == "mini" else [])]
     known = ", ".join((["mini"] if kind == "base" else []) + names(kind))
-    return NotFound(
-        f"没有找到{chinese} {name}",
-        f"no {english} {name}",
-        f"试过 tried: {', '.join(places)}; 已知的名字 known names: {known}, 或一个文件夹 or a folder",
-    )
+    detail = f"试过 tried: {', '.join(places)}; 已知的名字 known names: {known}, 或一个文件夹 or a folder"
+    return NotFound(f"没有找到{zh} {name}", f"no {en} {name}", detail)
 
 
 def _find_control(control, name):
@@ -177,12 +170,12 @@ def _find_control(control, name):
 
 def _checker(folder, wanted):
     """What to tell diffusers about the safety checker, and the user, where the model was published with one."""
-    published = has_checker(folder)
-    if wanted and not published:
+    has_one = has_checker(folder)
+    if wanted and not has_one:
         raise NotFound("这个模型没有安全检查器", "this model has no safety checker", str(folder))
     if wanted:
         return {}
-    if published:
+    if has_one:
         print("没有装载安全检查器,要就写 · safety checker not loaded; to have it: load(..., safety_checker=True)")
     return {"safety_checker": None, "requires_safety_checker": False}
 

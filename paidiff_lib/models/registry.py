@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 PAI_NOTICE = "apache-2.0 + 模型页上的 on its page: AIGC模型开源特别条款"
 TAIYI_NOTICE = "creativeml-openrail-m"  # from memory, not read on the hub: the model's page decides
+MARK = "skeleton.json"  # says that the weights are random, for whoever would judge its pictures
 CHECKER_GB = 1.22  # the safety checker of every base model
 
 
@@ -50,9 +51,12 @@ def short_name(name):
     return next((short for short, model in FAMILY.items() if name in (short, model.repo, model.modelscope)), None)
 
 
+def published(name, kind):
+    """The Model of that kind that has one of these names; None if there is none."""
+    model = FAMILY.get(short_name(name))
+    return model if model and model.kind == kind else None
+
+
 def names(kind):
     """The short names of one kind, in the table's order."""
     return [short for short, model in FAMILY.items() if model.kind == kind]
-
-
-MARK = "skeleton.json"  # says that the weights are random, for whoever would judge its pictures

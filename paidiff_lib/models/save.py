@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..errors import Refused
 from ..files import atomic_folder
+from .registry import MARK
 
-BESIDE = ("vocab.txt",)  # transformers 5 leaves it out, transformers 4 reads it
-NOTES = ("words.json", "skeleton.json")  # what the small model has learnt, for check_prompt; that weights are random
+BESIDE = "vocab.txt"  # transformers 5 leaves it out, transformers 4 reads it
+NOTES = ("words.json", MARK)  # what the small model has learnt, for check_prompt; that weights are random
 
 
 def save_pipeline(pipe, folder):
@@ -18,9 +19,8 @@ def save_pipeline(pipe, folder):
         pipe.save_pretrained(staging)
         add_prefix(staging / "text_encoder/model.safetensors")
         open_single(staging / "text_encoder/config.json")
-        for name in BESIDE:
-            if (source / name).is_file():
-                shutil.copy(source / name, staging / "tokenizer")
+        if (source / BESIDE).is_file():
+            shutil.copy(source / BESIDE, staging / "tokenizer")
         for name in NOTES:
             note = next((p for p in (source / name, source.parent / name) if p.is_file()), None)
             if note:

@@ -19,6 +19,7 @@ WEIGHTY = ("unet", "vae", "text_encoder", CHECKER)  # the components that hold w
 STEMS = "diffusion_pytorch_model|pytorch_model|model|pytorch_lora_weights"
 WEIGHT = re.compile(rf"({STEMS})(-\d+-of-\d+)?\.(safetensors|bin)")
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "pytorch_model.bin")
+MARKS = {"base": ["model_index.json"], "controlnet": ["config.json"], "lora": LORA_NAMES}  # what a folder is known by
 OUTSIDE = "模型要读文件夹外面的东西,不打开", "refused, it leads out of the folder"
 OWN_CODE = "模型要用自带的代码,不打开", "refused, it wants code of its own"
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -29,17 +30,17 @@ def missing(folder, kind="base", safety_checker=False):
 
     kind: "base" (a pipeline), "controlnet" or "lora". Raises Refused if model_index.json is no good.
     """
-    if kind == "lora":
-        return None if any((folder / name).is_file() for name in LORA_NAMES) else LORA_NAMES[0]
-    if kind == "controlnet":
-        return _lacks(folder, weighty=True, config="config.json")
-    if not (folder / "model_index.json").is_file():
-        return "model_index.json"
-    for part in components(folder, safety_checker):
-        lack = _lacks(folder / part, part in WEIGHTY)
-        if lack:
-            return f"{part}/{lack}"
-    return None
+    if not has_mark(folder, kind):
+        return MARKS[kind][0]
+    if kind == "base":
+        lacks = ((part, _lacks(folder / part, part in WEIGHTY)) for part in components(folder, safety_checker))
+        return next((f"{part}/{lack}" for part, lack in lacks if lack), None)
+    return _lacks(folder, weighty=True) if kind == "controlnet" else None
+
+
+def has_mark(folder, kind):
+    """True if a folder has the file that such a model is known by."""
+    return any((folder / name).is_file() for name in MARKS[kind])
 
 
 def components(folder, safety_checker=False):
@@ -103,9 +104,8 @@ def require_readable(path):
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, AttributeError, KeyError) as error:
         raise Refused("文件被截断或损坏", "cut short or damaged", f"{path}: {first_line(error)}") from error
     except Exception as error:  # pickle has no common error; torch's own for code in it is pickle.UnpicklingError
-        name = re.search(r"GLOBAL [\w.]+|$", str(error))[
-            0
-        ]  # the rest of torch's message advises to open it all the same
+        # the rest of torch's message advises to open it all the same
+        name = re.search(r"GLOBAL [\w.]+|$", str(error))[0]
         reason = "文件里有代码,不打开;请用 safetensors", "refused, it holds code, use safetensors"
         raise Refused(*reason, f"{path}: {name or '?'}") from error
 
@@ -116,9 +116,8 @@ def require_torch(path):
 
     version = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
     if version < TORCH:
-        floor = ".".join(map(str, TORCH))
-        reason = f"torch {torch.__version__} 读 .bin 不安全,要 {floor} 以上,或用 safetensors"
-        raise Refused(reason, f"not safe for a .bin, update torch to {floor} or take safetensors", str(path))
+        zh = f"torch {torch.__version__} 读 .bin 不安全,要 %d.%d 以上,或用 safetensors" % TORCH
+        raise Refused(zh, "not safe for a .bin, update torch to %d.%d or take safetensors" % TORCH, str(path))
 
 
 def read_weights(path):
@@ -132,11 +131,9 @@ def read_weights(path):
     return torch.load(path, weights_only=True, map_location="cpu")
 
 
-def _lacks(part, weighty, config=None):
+def _lacks(part, weighty):
     if not part.is_dir() or not any(part.iterdir()):
         return "*"
-    if config and not (part / config).is_file():
-        return config
     if weighty and not _weights(part):
         return "*.safetensors"
     return next((name for name in _shards(part) if not (part / name).is_file()), None)
