@@ -54,12 +54,13 @@ def settings_in(image):
     return found | {"LoRA": [(re.split(r"[/\\]", info["lora"])[-1], "1")] if info.get("lora") else []}
 
 
-def png(image, text):
-    """A PIL image -> the bytes of a PNG file that carries its settings."""
+def png(image, **texts):
+    """A PIL image -> the bytes of a PNG file that carries its settings. texts: {key: text}; the WebUI's is `parameters`."""
     from PIL.PngImagePlugin import PngInfo
 
     data, info = io.BytesIO(), PngInfo()
-    info.add_itxt("parameters", text)
+    for key, text in texts.items():
+        info.add_itxt(key, str(text))
     image.save(data, "PNG", pnginfo=info)
     return data.getvalue()
 

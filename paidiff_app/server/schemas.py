@@ -146,33 +146,17 @@ def decode_picture(text, size):
 
 def encode_picture(picture, text):
     """A PIL picture -> PNG in base64, with its settings as the WebUI writes them."""
-    return base64.b64encode(png(picture, text)).decode()
+    return base64.b64encode(png(picture, parameters=text)).decode()
 
 
 def info(job, texts):
     """The answer's `info`: what the WebUI says, and the hints about the prompt that `paidiff draw` prints."""
     request, count = job.request, job.request.n
     seeds = [request.seed + index for index in range(count)]
-    answer = {
-        "prompt": request.prompt,
-        "all_prompts": [request.prompt] * count,
-        "negative_prompt": request.negative_prompt,
-        "all_negative_prompts": [request.negative_prompt] * count,
-        "seed": request.seed,
-        "all_seeds": seeds,
-        "subseed": request.seed,
-        "all_subseeds": seeds,
-        "subseed_strength": 0,
-        "width": request.size[0],
-        "height": request.size[1],
-        "sampler_name": request.sampler,
-        "cfg_scale": request.guidance,
-        "steps": request.steps,
-        "batch_size": count,
-        "denoising_strength": request.strength,
-        "sd_model_name": request.model,
-        "index_of_first_image": 0,
-        "infotexts": texts,
-        "hints": job.hints,
-    }
-    return json.dumps(answer, ensure_ascii=False)
+    first = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    answer = first | {f"all_{name}s": [text] * count for name, text in first.items()}
+    answer |= {"seed": request.seed, "all_seeds": seeds, "subseed": request.seed, "all_subseeds": seeds}
+    answer |= {"subseed_strength": 0, "width": request.size[0], "height": request.size[1], "batch_size": count}
+    answer |= {"sampler_name": request.sampler, "cfg_scale": request.guidance, "steps": request.steps}
+    answer |= {"denoising_strength": request.strength, "sd_model_name": request.model, "index_of_first_image": 0}
+    return json.dumps(answer | {"infotexts": texts, "hints": job.hints}, ensure_ascii=False)

@@ -70,7 +70,7 @@ class Handlers:
                         yield {"easel": as_easel(frame)}
                     continue
                 path = Path(folder) / f"paidiff-{frame.seed}{'-stopped' if frame.stopped else ''}.png"
-                path.write_bytes(png(frame.image, frame.text))
+                path.write_bytes(png(frame.image, parameters=frame.text))
                 shown.append((str(path), f"{'停在 stopped · ' if frame.stopped else ''}seed {frame.seed}"))
                 gallery = gr.Gallery(shown, selected_index=0 if request.n == 1 else None)
                 yield {"easel": as_easel(frame), "gallery": gallery} | (
