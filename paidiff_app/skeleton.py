@@ -184,9 +184,8 @@ def _old_vae(state):
 
 def _old_text(state):
     """`text_model.` before every key, and the numbers of the places, which transformers no longer keeps."""
-    return {f"text_model.{key}": value for key, value in state.items()} | {
-        "text_model.embeddings.position_ids": _count(LIMIT)
-    }
+    state = {f"text_model.{key}": value for key, value in state.items()}
+    return state | {"text_model.embeddings.position_ids": _count(LIMIT)}
 
 
 def _old_vision(state):
