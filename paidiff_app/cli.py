@@ -32,6 +32,7 @@ GUIDANCE_HELP = "引导强度 · guidance scale; 3 for mini, 5 for the published
 LORAS_HELP = "放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings"
 Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")]
+Manifest = Annotated[str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")]
 Host = Annotated[str, typer.Option(help="在哪里监听 · where to listen")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")]
 
@@ -136,9 +137,7 @@ def audit(
 def curate(
     folder: Folder,
     keep: Annotated[str | None, typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", help="新清单叫什么 · the new manifest's name")
-    ] = "kept.jsonl",
+    output: Manifest = "kept.jsonl",
     clip: Annotated[str | None, typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
     nsfw: Annotated[str | None, typer.Option(help="真的安全检查器,名字或文件夹 · the real safety checker")] = None,
 ):

@@ -7,10 +7,9 @@ import re
 PAIR = re.compile(r'\s*([\w /-]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 LORA = re.compile(r"\s*<lora:([^:>]+):([-+.\d]+)>")
 NEGATIVE = "Negative prompt: "
-OF_THE_COMMAND = {  # what `paidiff draw` writes, and the WebUI's names for it
-    **{"prompt": "Prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps"},
-    **{"guidance": "CFG scale", "size": "Size", "model": "Model"},
-}
+# What `paidiff draw` writes, and the WebUI's names for it.
+OF_THE_COMMAND = {"prompt": "Prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps"}
+OF_THE_COMMAND |= {"guidance": "CFG scale", "size": "Size", "model": "Model"}
 
 
 def infotext(request, seed, extra=None):
@@ -30,11 +29,11 @@ def parse(text):
 
     Every value but LoRA's is text. Empty if these are no such lines.
     """
-    lines = text.strip().split("\n")
-    last = lines.pop() if len(PAIR.findall(lines[-1])) >= 3 else None
-    if last is None:
+    *lines, last = text.strip().split("\n")
+    pairs = PAIR.findall(last)
+    if len(pairs) < 3:
         return {}
-    found = {key.strip(): _unquoted(value) for key, value in PAIR.findall(last)}
+    found = {key.strip(): _unquoted(value) for key, value in pairs}
     start = next((i for i, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
     prompt = "\n".join(lines[:start])
     found["Negative prompt"] = "\n".join(lines[start:]).removeprefix(NEGATIVE)

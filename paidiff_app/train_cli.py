@@ -76,9 +76,8 @@ class Flags(TrainingFlags, DataFlags):
         return self.train_batch_size * self.gradient_accumulation_steps * int(os.environ.get("WORLD_SIZE", "1"))
 
     def data(self, captions=True):
-        return CaptionFolder(
-            self.train_data_dir, self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
-        )
+        settings = self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
+        return CaptionFolder(self.train_data_dir, *settings)
 
     def complete(self, pipe, data):
         """`data`, with what the model itself adds to it."""

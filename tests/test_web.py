@@ -146,7 +146,7 @@ def test_no_paint_and_bad_paint_are_one_line(client, picture, paint, said):
 @pytest.mark.parametrize(
     "wanted, said",
     [
-        ({"width": 100}, "试试 96x64 或 104x64"),
+        ({"width": 100}, "试试 try 96x64 或 or 104x64"),
         ({"width": 2000}, "宽和高最多 256"),
         ({"prompt": " "}, "提示词是空的"),
         ({"prompt": "猫" * 40}, "模型只看前 14 个"),

@@ -13,6 +13,8 @@ import shutil
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from paidiff_lib import __version__
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.files import new_folder, replace_folder
@@ -144,8 +146,6 @@ def _write_words(pipe, folder):
 
 def _compare(pipe, exported):
     """The largest difference of a pixel, in grey levels, over two pictures at once and one of another shape."""
-    import numpy as np
-
     side, largest = exported.note["size"], 0
     for prompts, size in (([PROMPT, ""], None), ([PROMPT], (side + 8, side - 8))):
         seeds, guidance = list(range(len(prompts))), guidance_of(pipe)

@@ -70,27 +70,22 @@ class Guard:
 
     async def _whole(self, receive, taken):
         """The whole body, or (status, line)."""
+        body, message = bytearray(), {"more_body": True}
         try:
-            return await asyncio.wait_for(self._read(receive, taken), BODY_SECONDS)
+            async with asyncio.timeout(BODY_SECONDS):
+                while message.get("more_body"):  # not after a disconnect: nobody is left to be answered
+                    message = await receive()
+                    part = message.get("body", b"")
+                    body += part
+                    taken[0] += len(part)
+                    self.held += len(part)
+                    if taken[0] > MAX_BODY:
+                        return TOO_LARGE
+                    if self.held > ALL_BODIES:
+                        return 503, "服务太忙,等一会儿再试 · the service is busy, try again later"
         except TimeoutError:
             return 408, f"{BODY_SECONDS} 秒内没有发完 · the body did not arrive in {BODY_SECONDS} s"
-
-    async def _read(self, receive, taken):
-        parts = []
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return b"".join(parts)  # nobody is left to be answered
-            part = message.get("body", b"")
-            parts.append(part)
-            taken[0] += len(part)
-            self.held += len(part)
-            if taken[0] > MAX_BODY:
-                return TOO_LARGE
-            if self.held > ALL_BODIES:
-                return 503, "服务太忙,等一会儿再试 · the service is busy, try again later"
-            if not message.get("more_body"):
-                return b"".join(parts)
+        return bytes(body)
 
     def _counted(self, send):
         async def counted(message):
@@ -124,8 +119,8 @@ class ImpatientProtocol(H11Protocol):
 
 def refuse(status, line, headers=None):
     """The answer to whoever is refused: an ASGI application. line: why."""
-    more = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status, {})
-    return JSONResponse({"detail": " ".join(line.split())}, status, {**(headers or {}), **more})
+    extra = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status, {})
+    return JSONResponse({"detail": " ".join(line.split())}, status, {**(headers or {}), **extra})
 
 
 _LATE_BODY = refuse(408, f"{HEAD_SECONDS} 秒内没有问什么 · no request within {HEAD_SECONDS} s").body
