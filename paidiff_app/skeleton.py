@@ -18,23 +18,10 @@ from paidiff_lib.files import new_folder
 from paidiff_lib.models.registry import FAMILY, MARK, short_name
 
 WORDS, LIMIT = 21128, 32  # as the published vocabulary; tokens of a prompt, [CLS] and [SEP] included
-FULL = {
-    "unet": (320, 640, 1280, 1280),
-    "vae": (128, 256, 512, 512),
-    "layers": 2,
-    "width": 768,
-    "depth": 12,
-    "rank": 128,
-}
-TINY = {"unet": (32, 32, 64, 64), "vae": (32, 32, 32, 32), "layers": 1, "width": 32, "depth": 2, "rank": 4}
-VISION = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "patch_size",
-    "projection_dim",
-)
+SHAPE = ("unet", "vae", "layers", "width", "depth", "rank")
+FULL = dict(zip(SHAPE, ((320, 640, 1280, 1280), (128, 256, 512, 512), 2, 768, 12, 128)))
+TINY = dict(zip(SHAPE, ((32, 32, 64, 64), (32, 32, 32, 32), 1, 32, 2, 4)))
+VISION = "hidden_size intermediate_size num_hidden_layers num_attention_heads patch_size projection_dim".split()
 FULL["vision"] = dict(zip(VISION, (1024, 4096, 24, 16, 14, 768)))
 TINY["vision"] = dict(zip(VISION, (32, 64, 1, 4, 14, 16)))
 SCHEDULER = {

@@ -11,7 +11,7 @@ import secrets
 from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from paidiff_lib.errors import PaidiffError, Refused
 from paidiff_lib.generate import STEPS
@@ -43,10 +43,8 @@ class Refusal(BaseModel):
     detail: str
 
 
-class Txt2Img(BaseModel):
+class Txt2Img(BaseModel, allow_inf_nan=False):
     """A request in the WebUI's shape. Other fields are allowed and have no effect."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     prompt: Prompt = ""
     negative_prompt: Prompt | None = ""
@@ -77,10 +75,8 @@ class Img2Img(Txt2Img):
     mask: None = Field(None, description="inpainting is not offered here")
 
 
-class Platform(BaseModel):
+class Platform(BaseModel, allow_inf_nan=False):
     """A request in the shape of the platform's own text-to-image service."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]
     num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = STEPS
@@ -129,10 +125,9 @@ def first_seed(seed):
 
 def check_size(size, side):
     """Raise PaidiffError on a (width, height) that a model of that side cannot draw in a minute."""
-    most = min(MAX_SIDE, MAX_SCALE * side)
+    most, given = min(MAX_SIDE, MAX_SCALE * side), f"{size[0]}x{size[1]}"
     if max(size) > most:
-        zh, en = f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model"
-        raise PaidiffError(zh, en, f"{size[0]}x{size[1]}")
+        raise PaidiffError(f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model", given)
 
 
 def decode_picture(text, size):
