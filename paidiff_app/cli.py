@@ -22,20 +22,17 @@ from paidiff_lib.models.registry import short_name
 
 from . import open_model
 from .doctor import examine
+from .infotext import png
 from .install import install_command
 
-app = typer.Typer(
-    help="中文文生图 · Chinese text-to-image diffusion",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-
-
+HELP = "中文文生图 · Chinese text-to-image diffusion"
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 MODEL_HELP = "模型名或文件夹 · model name or folder"
 GUIDANCE_HELP = "引导强度 · guidance scale; 3 for mini, 5 for the published"
+LORAS_HELP = "放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings"
 Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")]
+Manifest = Annotated[str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")]
 Host = Annotated[str, typer.Option(help="在哪里监听 · where to listen")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")]
 
@@ -72,15 +69,12 @@ def draw(
         typer.echo(hint, err=True)
     before = time.perf_counter()
     image = sample(pipe, [prompt], seed, steps, guidance, negative or None, shape)[0]
-    sampling = time.perf_counter() - before
+    seconds = time.perf_counter() - before
     settings = {"prompt": prompt, "negative_prompt": negative, "seed": seed, "steps": steps, "guidance": guidance}
     settings |= {"size": f"{image.width}x{image.height}", "model": name, "lora": lora or ""}
-    _write_png(image, output, settings | {"software": f"paidiff {__version__}"})
-    whole = time.perf_counter() - started
-    typer.echo(
-        f"{output} · {settings['size']} · seed {seed} · {steps} steps · guidance {guidance:g} · "
-        f"采样 sampling {sampling:.1f} s · 全程 altogether {whole:.1f} s"
-    )
+    _write_png(image, output, **settings, software=f"paidiff {__version__}")
+    took = f"采样 sampling {seconds:.1f} s · 全程 altogether {time.perf_counter() - started:.1f} s"
+    typer.echo(f"{output} · {settings['size']} · seed {seed} · {steps} steps · guidance {guidance:g} · {took}")
 
 
 @app.command()
@@ -96,9 +90,8 @@ def export(
 
     check_target(output)
     found = write(load(name), output, name, lora)
-    typer.echo(
-        f"{output} · 和原来最多差 at most {found}/255 off · 用它画 draw with it: paidiff draw … --model {output}"
-    )
+    draws = f"用它画 draw with it: paidiff draw … --model {output}"
+    typer.echo(f"{output} · 和原来最多差 at most {found}/255 off · {draws}")
 
 
 @app.command()
@@ -111,10 +104,8 @@ def skeleton(
     """写一个文件布局和真模型一样、权重随机的模型 · write a model with random weights, laid out as a published one"""
     from .skeleton import known, write
 
-    size = write(name, output, tiny, seed)
-    typer.echo(
-        f"{output} · {known(name)} · {size / 1e6:,.1f} MB · 权重是随机的,只会画噪声 random weights: it draws noise"
-    )
+    size = f"{write(name, output, tiny, seed) / 1e6:,.1f} MB"
+    typer.echo(f"{output} · {known(name)} · {size} · 权重是随机的,只会画噪声 random weights: it draws noise")
 
 
 @app.command()
@@ -137,7 +128,7 @@ def audit(
         _print(report)
         typer.echo(report.summary())
     if sheet and report.findings:
-        _write_png(report.sheet(), sheet, {})
+        _write_png(report.sheet(), sheet)
     if report.faults:
         raise typer.Exit(1)
 
@@ -146,9 +137,7 @@ def audit(
 def curate(
     folder: Folder,
     keep: Annotated[str | None, typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")
-    ] = "kept.jsonl",
+    output: Manifest = "kept.jsonl",
     clip: Annotated[str | None, typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
     nsfw: Annotated[str | None, typer.Option(help="真的安全检查器,名字或文件夹 · the real safety checker")] = None,
 ):
@@ -194,20 +183,13 @@ def web(
     host: Host = "127.0.0.1",
     port: Port = 7861,
     model: Model = None,
-    loras: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings")
-    ] = None,
+    loras: Annotated[Path | None, typer.Option(metavar="DIR", help=LORAS_HELP)] = None,
     token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
 ):
     """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
     with _extra("web"):
         from .web.app import run
     run(host, port, model, loras, token, say=typer.echo)
-
-
-@app.callback()
-def _commands():
-    """中文文生图 · Chinese text-to-image diffusion"""
 
 
 def main():
@@ -273,16 +255,11 @@ def _check_writable(path):
         raise PaidiffError(f"不能写到 {path.parent}", "cannot write there", error.strerror) from error
 
 
-def _write_png(image, path, settings):
+def _write_png(image, path, **settings):
     """Write the whole picture or nothing. The settings go in as text."""
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    for key, value in settings.items():
-        info.add_itxt(key, str(value))
     try:
         with atomic_file(path) as staging:
-            image.save(staging, "PNG", pnginfo=info)
+            staging.write_bytes(png(image, **settings))
     except OSError as error:
         raise PaidiffError(f"写不了 {path}", "cannot write it", error.strerror) from error
 

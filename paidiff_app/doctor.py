@@ -134,7 +134,5 @@ def _model_advice(name):
 
 
 def _network():
-    state = (
-        "允许下载 · downloads allowed" if online() else "离线 · offline (HF_HUB_OFFLINE=0 允许下载 allows downloads)"
-    )
-    return Finding(f"网络 · network: {state}")
+    offline = "离线 · offline (HF_HUB_OFFLINE=0 允许下载 allows downloads)"
+    return Finding(f"网络 · network: {'允许下载 · downloads allowed' if online() else offline}")

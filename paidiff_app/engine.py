@@ -136,9 +136,9 @@ class Engine:
     """
 
     def __init__(self, model=None, loras=None, fixed=False, name=None, queue_size=None, on_batch=lambda *_: None):
-        self._models = Models(model, loras, fixed, name)
-        self.models, self.folder, self.queue_size, self.on_batch = self._models.names, loras, queue_size, on_batch
-        self.loras, self.embeddings = self._models.loras, self._models.embeddings
+        self._models = models = Models(model, loras, fixed, name)
+        self.models, self.loras, self.embeddings = models.names, models.loras, models.embeddings
+        self.folder, self.queue_size, self.on_batch = loras, queue_size, on_batch
         self._lock, self._closed = threading.RLock(), False
         self._waiting, self._batch = [], []  # of (job, index of one of its images)
         self._step, self._steps, self._begun = 0, 0, 0.0
@@ -172,8 +172,7 @@ class Engine:
             if self._closed:
                 raise Rejected(503, "服务正在关闭", "the service is closing")
             if self.queue_size is not None and len(self._waiting) + job.request.n > self.queue_size:
-                en = f"the queue of {self.queue_size} is full, try again later"
-                raise Rejected(503, "排队满了,等一会儿再试", en)
+                raise Rejected(503, "排队满了,等一会儿再试", f"the queue of {self.queue_size} is full, try again later")
             if job.id and self._named(job.id):
                 raise Rejected(409, "同名的任务还没画完", "a task of this name is under way")
             for index in range(job.request.n):
@@ -225,12 +224,10 @@ class Engine:
         """(being drawn?, step, steps, images before it) of a job of that name, or None."""
         with self._lock:
             jobs = self._named(name)
-            if not jobs:
-                return None
             if any(job in jobs for job, _ in self._batch):
                 return True, self._step, self._steps, 0
-            before = next(i for i, (job, _) in enumerate(self._waiting) if job in jobs)
-            return False, 0, next(iter(jobs)).request.steps, before
+            places = (i for i, (job, _) in enumerate(self._waiting) if job in jobs)
+            return next(((False, 0, self._waiting[i][0].request.steps, i) for i in places), None)
 
     def _named(self, name):
         everyone = [*self._waiting, *self._batch]
@@ -244,10 +241,8 @@ class Engine:
             if batch and not batch[0][0].over():
                 self._draw(batch)
                 self.on_batch(len(batch), time.monotonic() - begun)
-        except Stopped:
-            pass
         except Exception as raised:
-            error = raised
+            error = None if isinstance(raised, Stopped) else raised
         self._end(error)
 
     def _take(self):
@@ -285,13 +280,13 @@ class Engine:
         for index in range(request.n):
             if job.over():
                 return
-            watch = Watch(job, index, request, self._after_step)
+            watch, extra = Watch(job, index, request, self._after_step), _extra(request)
             try:
-                image = _sample(pipe, scheduler, request, [(job, index)], watch.after_step)[0]
-                watch.tell(request.steps, image, infotext(request, watch.frame.seed, _extra(request)))
+                image, step = _sample(pipe, scheduler, request, [(job, index)], watch.after_step)[0], request.steps
             except Stopped:
-                text = infotext(request, watch.frame.seed, _extra(request) | {"Stopped at": watch.step})
-                watch.tell(watch.step, watch.preview, text, stopped=True)
+                image, step, extra = watch.preview, watch.step, extra | {"Stopped at": watch.step}
+            text = infotext(request, watch.frame.seed, extra)
+            watch.tell(step, image, text, stopped="Stopped at" in extra)
 
     def _end(self, error):
         """Answer the jobs of this batch: all of them on an error, else those of which nothing is left to draw."""
@@ -342,13 +337,11 @@ def check(request):
         raise PaidiffError("先放一张图", "a picture is needed first")
     if request.task == "inpaint" and (request.mask is None or not request.mask.convert("L").getbbox()):
         raise PaidiffError("先在图上涂出要重画的地方", "paint over the part that is to be redrawn first")
-    if request.task != "controlnet" and request.strength is not None:
-        if not 0 < request.strength <= 1:
-            raise PaidiffError(
-                "强度要大于 0、不超过 1", "the strength must be above 0, at most 1", str(request.strength)
-            )
-        if int(request.steps * request.strength) < 1:
-            raise PaidiffError("步数 x 强度至少要是 1", "steps x strength must be 1 or more")
+    strength = None if request.task == "controlnet" else request.strength
+    if strength is not None and not 0 < strength <= 1:
+        raise PaidiffError("强度要大于 0、不超过 1", "the strength must be above 0, at most 1", str(strength))
+    if strength is not None and int(request.steps * strength) < 1:
+        raise PaidiffError("步数 x 强度至少要是 1", "steps x strength must be 1 or more")
 
 
 def open_image(raw, max_pixels=MAX_PIXELS):
@@ -360,12 +353,7 @@ def open_image(raw, max_pixels=MAX_PIXELS):
         raise Refused("图片读不出来", f"not a picture of {', '.join(FORMATS)}") from error
     if pixels > max_pixels:
         raise Refused(f"图片太大,最多 {max_pixels} 像素", f"the picture has {pixels} pixels, at most {max_pixels}")
-    try:
-        return read_picture(raw, "picture")
-    except PaidiffError:
-        raise
-    except Exception as error:
-        raise Refused("图片读不出来", "cannot read the picture") from error
+    return read_picture(raw, "picture")  # turns whatever a decoder raises into a PaidiffError
 
 
 def fit_image(image, size):

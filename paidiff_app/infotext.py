@@ -7,10 +7,9 @@ import re
 PAIR = re.compile(r'\s*([\w /-]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 LORA = re.compile(r"\s*<lora:([^:>]+):([-+.\d]+)>")
 NEGATIVE = "Negative prompt: "
-OF_THE_COMMAND = {  # what `paidiff draw` writes, and the WebUI's names for it
-    **{"prompt": "Prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps"},
-    **{"guidance": "CFG scale", "size": "Size", "model": "Model"},
-}
+# What `paidiff draw` writes, and the WebUI's names for it.
+OF_THE_COMMAND = {"prompt": "Prompt", "negative_prompt": "Negative prompt", "seed": "Seed", "steps": "Steps"}
+OF_THE_COMMAND |= {"guidance": "CFG scale", "size": "Size", "model": "Model"}
 
 
 def infotext(request, seed, extra=None):
@@ -30,11 +29,11 @@ def parse(text):
 
     Every value but LoRA's is text. Empty if these are no such lines.
     """
-    lines = text.strip().split("\n")
-    last = lines.pop() if len(PAIR.findall(lines[-1])) >= 3 else None
-    if last is None:
+    *lines, last = text.strip().split("\n")
+    pairs = PAIR.findall(last)
+    if len(pairs) < 3:
         return {}
-    found = {key.strip(): _unquoted(value) for key, value in PAIR.findall(last)}
+    found = {key.strip(): _unquoted(value) for key, value in pairs}
     start = next((i for i, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
     prompt = "\n".join(lines[:start])
     found["Negative prompt"] = "\n".join(lines[start:]).removeprefix(NEGATIVE)
@@ -54,12 +53,13 @@ def settings_in(image):
     return found | {"LoRA": [(re.split(r"[/\\]", info["lora"])[-1], "1")] if info.get("lora") else []}
 
 
-def png(image, text):
-    """A PIL image -> the bytes of a PNG file that carries its settings."""
+def png(image, **texts):
+    """A PIL image -> the bytes of a PNG file that carries its settings. texts: {key: text}; the WebUI's is `parameters`."""
     from PIL.PngImagePlugin import PngInfo
 
     data, info = io.BytesIO(), PngInfo()
-    info.add_itxt("parameters", text)
+    for key, text in texts.items():
+        info.add_itxt(key, str(text))
     image.save(data, "PNG", pnginfo=info)
     return data.getvalue()
 

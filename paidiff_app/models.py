@@ -13,17 +13,13 @@ from paidiff_lib.methods.adapters import adapter_names, scales, set_scales
 from paidiff_lib.methods.lora_files import NAMES, load_lora
 from paidiff_lib.methods.textual_inversion import load_embedding, read_embedding
 from paidiff_lib.models.encode import native_size
-from paidiff_lib.models.load import _check_controls, at_hand, find, load, load_control, model_name
+from paidiff_lib.models.load import TASKS, _check_controls, at_hand, find, load, load_control, model_name
 from paidiff_lib.models.registry import names
 
 STRENGTH = {"img2img": 0.75, "inpaint": 1.0}  # unless the request says otherwise
 EMBEDDINGS = ("learned_embeds.safetensors", "learned_embeds.bin")
 ADAPTER = "engine"  # of the LoRA in the pipeline: one at a time, so that a file that was trained anew is read anew
-PIPELINES = {
-    "img2img": "StableDiffusionImg2ImgPipeline",
-    "inpaint": "StableDiffusionImg2ImgPipeline",  # see inpainting.py
-    "controlnet": "StableDiffusionControlNetPipeline",
-}
+PIPELINES = TASKS | {"inpaint": TASKS["img2img"]}  # see inpainting.py
 
 
 class Models:
@@ -85,13 +81,10 @@ class Models:
         """The request with everything that was left to the model. Inpainting cuts to the model's own square."""
         side, guidance = self.suits[self._name]
         strength = STRENGTH.get(request.task)
-        return replace(
-            request,
-            model=self._name,
-            guidance=guidance if request.guidance is None else request.guidance,
-            size=(side, side) if request.task == "inpaint" else request.size or (side, side),
-            strength=strength if None in (strength, request.strength) else request.strength,
-        )
+        size = (side, side) if request.task == "inpaint" else request.size or (side, side)
+        guidance = guidance if request.guidance is None else request.guidance
+        strength = strength if None in (strength, request.strength) else request.strength
+        return replace(request, model=self._name, guidance=guidance, size=size, strength=strength)
 
     def _forget(self):
         self._pipe = self._name = self._loaded_lora = self._control = None
@@ -118,7 +111,7 @@ class Models:
         if stamp != self._loaded_lora:
             if self._loaded_lora:
                 self._pipe.delete_adapters(ADAPTER)
-                self._loaded_lora = None
+            self._loaded_lora = None  # also if loading fails
             load_lora(self._pipe, stamp[0], ADAPTER)
             self._loaded_lora = stamp
         _switch(self._pipe, {ADAPTER: scale})
@@ -126,8 +119,8 @@ class Models:
     def _find(self, kind, name):
         there = shelf(self.folder)[kind]
         if name not in there:
-            listed = ", ".join(there) or "-"
-            raise NotFound(f"文件夹里没有 {one_line(name)}", "not in the folder", f"有 there are: {listed}")
+            listed = f"有 there are: {', '.join(there) or '-'}"
+            raise NotFound(f"文件夹里没有 {one_line(name)}", "not in the folder", listed)
         return there[name]
 
     def _pipeline(self, task):
@@ -141,8 +134,7 @@ class Models:
             net = self._control or load_control("canny", self._sources[self._name]).to(self._pipe.device)
             extra["controlnet"] = self._control = net
         pipe = getattr(diffusers, PIPELINES[task])(**self._pipe.components, **extra)
-        if task == "controlnet":
-            _check_controls(pipe)
+        _check_controls(pipe)
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
@@ -167,8 +159,6 @@ def _weights(path):
     """The file of weights that a subfolder or a file of the shelf stands for, or None."""
     if path.is_file():
         return path if path.suffix in (".safetensors", ".bin", ".pt") else None
-    if not path.is_dir():
-        return None
     found = [path / name for name in (*EMBEDDINGS, *NAMES) if (path / name).is_file()]
     return next(iter(found or sorted(path.glob("*.safetensors"))), None)
 

@@ -18,22 +18,12 @@ from paidiff_lib.files import new_folder
 from paidiff_lib.models.registry import FAMILY, MARK, short_name
 
 WORDS, LIMIT = 21128, 32  # as the published vocabulary; tokens of a prompt, [CLS] and [SEP] included
-FULL = {
-    **{"unet": (320, 640, 1280, 1280), "vae": (128, 256, 512, 512)},
-    **{"layers": 2, "width": 768, "depth": 12, "rank": 128},
-    "vision": {
-        **{"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
-        **{"num_attention_heads": 16, "patch_size": 14, "projection_dim": 768},
-    },
-}
-TINY = {
-    **{"unet": (32, 32, 64, 64), "vae": (32, 32, 32, 32)},
-    **{"layers": 1, "width": 32, "depth": 2, "rank": 4},
-    "vision": {
-        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1},
-        **{"num_attention_heads": 4, "patch_size": 14, "projection_dim": 16},
-    },
-}
+SHAPE = ("unet", "vae", "layers", "width", "depth", "rank")
+FULL = dict(zip(SHAPE, ((320, 640, 1280, 1280), (128, 256, 512, 512), 2, 768, 12, 128)))
+TINY = dict(zip(SHAPE, ((32, 32, 64, 64), (32, 32, 32, 32), 1, 32, 2, 4)))
+VISION = "hidden_size intermediate_size num_hidden_layers num_attention_heads patch_size projection_dim".split()
+FULL["vision"] = dict(zip(VISION, (1024, 4096, 24, 16, 14, 768)))
+TINY["vision"] = dict(zip(VISION, (32, 64, 1, 4, 14, 16)))
 SCHEDULER = {
     "_class_name": "DPMSolverMultistepScheduler",
     **{"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000},
@@ -68,7 +58,7 @@ def write(name, folder, tiny=False, seed=0):
 def known(name):
     """The short name of a PAI-Diffusion model, from that or from its hub id. Raises PaidiffError."""
     short = short_name(name)
-    names = [known for known, model in FAMILY.items() if "pai-diffusion" in model.repo]  # Taiyi's layout is another
+    names = [name for name, model in FAMILY.items() if "pai-diffusion" in model.repo]  # Taiyi's layout is another
     if short not in names:
         raise unknown("模型", "model", name, names)
     return short
@@ -149,21 +139,19 @@ def _unet_sizes(shape):
 def _vae(shape, side):
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
-        **{"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4},
-        **{"block_out_channels": shape["vae"], "layers_per_block": shape["layers"]},
-        **{"latent_channels": 4, "sample_size": side},
-    )
+    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    blocks |= {"block_out_channels": shape["vae"], "layers_per_block": shape["layers"]}
+    return AutoencoderKL(**blocks, latent_channels=4, sample_size=side)
 
 
 def _text_encoder(shape, side):
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    width = shape["width"]
-    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": shape["depth"]}
+    width, depth = shape["width"], shape["depth"]
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width}
+    sizes |= {"num_hidden_layers": depth, "num_attention_heads": depth}
     ids = {"bos_token_id": 101, "eos_token_id": 102, "pad_token_id": 0}
-    heads = {"num_attention_heads": shape["depth"]}
-    return CLIPTextModel(CLIPTextConfig(vocab_size=WORDS, max_position_embeddings=LIMIT, **sizes, **heads, **ids))
+    return CLIPTextModel(CLIPTextConfig(vocab_size=WORDS, max_position_embeddings=LIMIT, **sizes, **ids))
 
 
 def _safety_checker(shape, side):
@@ -184,9 +172,8 @@ def _old_vae(state):
 
 def _old_text(state):
     """`text_model.` before every key, and the numbers of the places, which transformers no longer keeps."""
-    return {f"text_model.{key}": value for key, value in state.items()} | {
-        "text_model.embeddings.position_ids": _count(LIMIT)
-    }
+    state = {f"text_model.{key}": value for key, value in state.items()}
+    return state | {"text_model.embeddings.position_ids": _count(LIMIT)}
 
 
 def _old_vision(state):

@@ -76,9 +76,8 @@ class Flags(TrainingFlags, DataFlags):
         return self.train_batch_size * self.gradient_accumulation_steps * int(os.environ.get("WORLD_SIZE", "1"))
 
     def data(self, captions=True):
-        return CaptionFolder(
-            self.train_data_dir, self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
-        )
+        settings = self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
+        return CaptionFolder(self.train_data_dir, *settings)
 
     def complete(self, pipe, data):
         """`data`, with what the model itself adds to it."""
@@ -89,7 +88,6 @@ def main(flags_class, make, save, captions=True, arguments=None):
     """Read the flags, train `make(pipe, flags)`, `save(method, folder)`; ends the program.
 
     arguments: of the command line; None takes the program's own.
-
     Exit codes: 0 done, 1 refused (one line, no traceback), 2 wrong usage, 130 or 143 interrupted, after saving.
     """
     set_defaults()
@@ -147,8 +145,7 @@ def reporter(flags):
 
     if not PartialState().is_main_process:
         return lambda step: None
-    board = _board(flags)
-    bar = tqdm(total=flags.max_train_steps, unit="step")
+    board, bar = _board(flags), tqdm(total=flags.max_train_steps, unit="step")
 
     def report(step):
         bar.initial = bar.initial or step.index - 1

@@ -7,9 +7,9 @@ paidiff_app.playground("mini", loras="../out")        # and those in a folder
 
 import dataclasses
 import html
-import io
 import threading
 
+import ipywidgets as w
 from PIL import Image
 
 from paidiff_lib.errors import PaidiffError
@@ -19,39 +19,14 @@ from .engine import Engine, GenerationRequest, open_image
 from .infotext import png
 from .labels import DRAW, LABELS, NONE, STOP, TASKS, embedding_choices
 
-PLAIN = (
-    "这里没有 ipywidgets,用一行也能画 · no ipywidgets here; one line draws as well:\n"
-    '  picture = paidiff.draw(pipe, "雪地里的两只企鹅", seed=1, steps=20)\n'
-    "装上它就有界面 · for the fields: {install}"
-)
 SIDE = "180px"  # of a picture in the history
 KEPT = 60  # pictures in the history
 MAX_STEPS, MAX_PICTURES = 100, 8
+FILES = ".png,.jpg,.jpeg,.webp"
 STYLE = {"description_width": "92px"}
 # Fields that are a setting of a request by the same name; the model first: it sets size and guidance.
 SAME = ("model", "prompt", "negative_prompt", "task", "lora_scale", "embeddings", "seed", "steps", "guidance")
 SAME += ("control_scale",)
-
-
-def playground(model=None, loras=None):
-    """Show the playground in a notebook and return it; without ipywidgets print how to draw, and return None.
-
-    model: a name, a folder, or a pipeline. loras: a folder of LoRAs and Textual Inversions. Raises PaidiffError.
-    """
-    try:
-        import ipywidgets  # noqa: F401
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        get_ipython = lambda: None
-    if get_ipython() is None:
-        from .install import install_command
-
-        print(PLAIN.format(install=install_command("notebooks")))
-        return None
-    shown = Playground(model, loras)
-    display(shown.view)
-    return shown
 
 
 class Playground:
@@ -73,8 +48,6 @@ class Playground:
         self._show_task()
 
     def _make_fields(self, side, guidance):
-        import ipywidgets as w
-
         embeddings = embedding_choices(self.engine)
         self.prompt = _field(w.Textarea, "prompt", "雪地里的两只企鹅", rows=2)
         self.negative_prompt = _field(w.Text, "negative_prompt", "")
@@ -91,28 +64,22 @@ class Playground:
         self.n = _field(w.BoundedIntText, "n", 1, min=1, max=MAX_PICTURES)
         tasks = {label: task for task, (_, label) in TASKS.items() if label}
         self.task = _field(w.Dropdown, "task", "text2img", options=tasks)
-        self.upload = w.FileUpload(
-            accept=".png,.jpg,.jpeg,.webp", description=LABELS["image"][1], layout=w.Layout(width="98%", min_width="0")
-        )
+        self.upload = w.FileUpload(accept=FILES, description=LABELS["image"][1], layout=_layout())
         self.strength = _field(w.FloatSlider, "strength", 0.75, min=0.05, max=1, step=0.05)
         self.control_scale = _field(w.FloatSlider, "control_scale", 1.0, min=0, max=2, step=0.05)
 
     def _make_easel(self):
         """What a drawing is started with and seen in."""
-        import ipywidgets as w
-
         half, wide = {"layout": w.Layout(width="48%")}, w.Layout(width="98%")
         self.draw = w.Button(description=DRAW, button_style="success", **half)
         self.stop = w.Button(description=STOP, button_style="danger", disabled=True, **half)
         self.bar = w.IntProgress(value=0, max=1, layout=wide)
         self.line = w.HTML(layout=wide)
-        blank = _file(Image.new("RGB", (8, 8), "#eeeeee"))
+        blank = png(Image.new("RGB", (8, 8), "#eeeeee"))
         self.easel = w.Image(value=blank, format="png", layout=w.Layout(width="256px", align_self="center"))
         self.shelf = w.HBox(layout=w.Layout(flex_flow="row wrap"))
 
     def _lay_out(self):
-        import ipywidgets as w
-
         self._brought = w.VBox([self.upload, self.strength, self.control_scale])
         left = [self.prompt, self.negative_prompt, self.task, self._brought, self.model, self.lora, self.lora_scale]
         left += [self.embeddings] if self.embeddings.options else []
@@ -180,15 +147,13 @@ class Playground:
         which = f"第 {frame.index + 1} / {frame.n} 张"
         self._say(f"{which} · {what} {frame.step} / {frame.steps} · seed {frame.seed}", frame.hints)
         if frame.image is not None:
-            self.easel.value = _file(frame.image)
+            self.easel.value = png(frame.image.convert("RGB"))
 
     def _keep(self, frame, request, raw):
         """Put a picture into the history, under it a button that takes its settings back."""
-        import ipywidgets as w
-
         index, narrow = len(self.history), w.Layout(width=SIDE)
         self.history.append((frame.image, frame.text, dataclasses.replace(request, seed=frame.seed, n=1), raw))
-        image = w.Image(value=png(frame.image, frame.text), format="png", layout=narrow)
+        image = w.Image(value=png(frame.image, parameters=frame.text), format="png", layout=narrow)
         lines = html.escape(frame.text).replace("\n", "<br>")
         text = w.HTML(f'<div style="width: {SIDE}; line-height: 1.3; font-size: 12px">{lines}</div>')
         back = w.Button(description=LABELS["dropped"][1], layout=narrow)
@@ -221,13 +186,8 @@ class Playground:
 
 def _field(kind, name, value, **settings):
     """A widget with the label of `name`. A layout for each: who hides one would hide all that share it."""
-    import ipywidgets as w
-
-    layout = w.Layout(width="98%", min_width="0")
-    return kind(value=value, description=LABELS[name][1], style=STYLE, layout=layout, **settings)
+    return kind(value=value, description=LABELS[name][1], style=STYLE, layout=_layout(), **settings)
 
 
-def _file(image):
-    data = io.BytesIO()
-    image.convert("RGB").save(data, "PNG")
-    return data.getvalue()
+def _layout():
+    return w.Layout(width="98%", min_width="0")

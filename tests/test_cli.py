@@ -72,6 +72,7 @@ REFUSED = [
 
 # `paidiff`, which fails as soon as something imports torch: that takes seconds
 LIGHTLY = """
+import sys
 for name in ("torch", "diffusers", "transformers"):
     sys.modules[name] = None
 sys.argv = ["paidiff", *{arguments!r}]

@@ -146,7 +146,7 @@ def test_no_paint_and_bad_paint_are_one_line(client, picture, paint, said):
 @pytest.mark.parametrize(
     "wanted, said",
     [
-        ({"width": 100}, "试试 96x64 或 104x64"),
+        ({"width": 100}, "试试 try 96x64 或 or 104x64"),
         ({"width": 2000}, "宽和高最多 256"),
         ({"prompt": " "}, "提示词是空的"),
         ({"prompt": "猫" * 40}, "模型只看前 14 个"),
@@ -186,7 +186,7 @@ def test_infotext_reads_back_what_it_wrote_and_what_serve_wrote():
     )
     assert (found["Model"], found["Size"], found["Sampler"]) == ('odd, "name": x', "64x72", "Euler a")
     assert parse("只有一句话") == {} == parse("")
-    assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), text))))["Seed"] == "7"
+    assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), parameters=text))))["Seed"] == "7"
 
 
 def test_two_people_at_once_get_each_their_own(client, url, tiny, engine):

@@ -13,6 +13,8 @@ import shutil
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from paidiff_lib import __version__
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.files import new_folder, replace_folder
@@ -31,9 +33,7 @@ SOLVER = "DPMSolverMultistepScheduler"
 OFF = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas")
 OFF += ("rescale_betas_zero_snr", "thresholding", "trained_betas", "euler_at_final")
 KNOWN = {
-    "solver_order": (2,),
-    "solver_type": ("midpoint",),
-    "algorithm_type": ("dpmsolver++",),
+    **{"solver_order": (2,), "solver_type": ("midpoint",), "algorithm_type": ("dpmsolver++",)},
     "final_sigmas_type": ("zero",),
     "prediction_type": ("epsilon", "v_prediction"),
     "beta_schedule": ("linear", "scaled_linear"),
@@ -139,16 +139,13 @@ def _trace(graph, module, inputs, free, path):
 def _write_words(pipe, folder):
     pipe.tokenizer.save_pretrained(folder / "tokenizer")
     source = Path(pipe.tokenizer.name_or_path)
-    for place in (source / "words.json", source.parent / "words.json"):
-        if place.is_file():
-            shutil.copy(place, folder)
-            return
+    places = [place / "words.json" for place in (source, source.parent) if (place / "words.json").is_file()]
+    for place in places[:1]:
+        shutil.copy(place, folder)
 
 
 def _compare(pipe, exported):
     """The largest difference of a pixel, in grey levels, over two pictures at once and one of another shape."""
-    import numpy as np
-
     side, largest = exported.note["size"], 0
     for prompts, size in (([PROMPT, ""], None), ([PROMPT], (side + 8, side - 8))):
         seeds, guidance = list(range(len(prompts))), guidance_of(pipe)

@@ -44,9 +44,8 @@ class OnnxPipeline:
             self.guidance, self.images_at_once = self.note["guidance"], self.note["at_once"]
             self.scheduler = self.note["scheduler"]
             self.tokenizer = Tokenizer(folder, self.note["tokens"])
-            self.text_encoder, self.unet, self.decoder = (
-                _session(onnxruntime, folder / f"{part}.onnx") for part in PARTS
-            )
+            sessions = [_session(onnxruntime, folder / f"{part}.onnx") for part in PARTS]
+            self.text_encoder, self.unet, self.decoder = sessions
         except Exception as error:  # the runtime's own errors are of a dozen kinds
             what = f"cannot read the exported model {folder}"
             raise Refused("导出的模型读不出来", what, first_line(error)) from error
@@ -68,10 +67,8 @@ class OnnxPipeline:
             return without + np.float32(guidance) * (along - without)
 
         latents = solve(self.scheduler, model, latents, steps)
-        pictures = np.concatenate(
-            [_run(self.decoder, part) for part in np.split(latents, len(latents))]
-        )  # little memory
-        return [Image.fromarray(picture) for picture in (pictures * 255).round().astype(np.uint8)]
+        pictures = [_run(self.decoder, one)[0] for one in np.split(latents, len(latents))]  # little memory
+        return [Image.fromarray((picture * 255).round().astype(np.uint8)) for picture in pictures]
 
 
 class Tokenizer:

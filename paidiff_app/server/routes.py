@@ -7,7 +7,7 @@ from dataclasses import replace
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -20,6 +20,7 @@ from ..engine import GenerationRequest, Job, Rejected
 from ..infotext import infotext
 from . import schemas
 from .schemas import Drawn, Img2Img, Platform, PlatformDrawn, Refusal, State, TaskState, Txt2Img
+from .security import refuse
 
 STATUSES = {
     400: "not JSON",
@@ -37,6 +38,7 @@ ABOUT = (
     "中文文生图 · Chinese text-to-image. 出错时 `detail` 是一行说明 · when refused, `detail` is one line that says why."
 )
 EMPTY = ("loras", "upscalers", "sd-vae", "hypernetworks", "prompt-styles", "face-restorers")  # asked for at start
+NO_TASK = 404, "没有这个任务,或者已经画完", "no such task, or it is done"
 DECODERS = 2  # pictures unpacked at once: each takes 12 MB or more
 
 webui = APIRouter(prefix="/sdapi/v1", tags=["WebUI"])
@@ -45,25 +47,13 @@ own = APIRouter(tags=["paidiff"])
 
 def make_app(engine, metrics):
     """The FastAPI application before an Engine, without the Guard."""
-    app = FastAPI(
-        title="paidiff serve",
-        version=__version__,
-        description=ABOUT,
-        docs_url=None,  # both pages would load scripts from the network
-        redoc_url=None,
-        responses={status: {"model": Refusal, "description": text} for status, text in STATUSES.items()},
-    )
-    app.state.engine, app.state.metrics = engine, metrics
-    app.state.decoders = CapacityLimiter(DECODERS)
+    responses = {status: {"model": Refusal, "description": text} for status, text in STATUSES.items()}
+    pages = {"docs_url": None, "redoc_url": None}  # both would load scripts from the network
+    app = FastAPI(title="paidiff serve", version=__version__, description=ABOUT, responses=responses, **pages)
+    app.state.engine, app.state.metrics, app.state.decoders = engine, metrics, CapacityLimiter(DECODERS)
     app.include_router(webui)
     app.include_router(own)
-    for kind, answer in (
-        (Rejected, lambda request, error: _refuse(error.status, str(error))),
-        (PaidiffError, lambda request, error: _refuse(422, str(error))),
-        (RequestValidationError, lambda request, error: _refuse(422, _first_fault(error))),
-        (HTTPException, lambda request, error: _refuse(error.status_code, _plain(error), _allowed(request, error))),
-        (Exception, lambda request, error: _refuse(500, "服务出错了,看它的日志 · an error, see the service's log")),
-    ):
+    for kind, answer in ANSWERS.items():
         app.add_exception_handler(kind, answer)
     return app
 
@@ -136,11 +126,8 @@ async def sd_models(request: Request) -> list[dict]:
 
 @webui.get("/options")
 async def options(request: Request) -> dict:
-    return {
-        "sd_model_checkpoint": request.app.state.engine.models[0],
-        "sd_checkpoint_hash": "",
-        "samples_format": "png",
-    }
+    name = request.app.state.engine.models[0]
+    return {"sd_model_checkpoint": name, "sd_checkpoint_hash": "", "samples_format": "png"}
 
 
 @webui.post("/options")
@@ -188,7 +175,7 @@ async def task(name: schemas.Task, request: Request) -> TaskState:
     """画到哪里了 · how far a task is"""
     found = request.app.state.engine.task(name)
     if not found:
-        raise Rejected(404, "没有这个任务,或者已经画完", "no such task, or it is done")
+        raise Rejected(*NO_TASK)
     drawing, step, steps, before = found
     return TaskState(state="drawing" if drawing else "waiting", step=step, steps=steps, before=before)
 
@@ -197,7 +184,7 @@ async def task(name: schemas.Task, request: Request) -> TaskState:
 async def cancel(name: schemas.Task, request: Request) -> dict:
     """取消一个任务 · cancel a task"""
     if not request.app.state.engine.cancel_task(name):
-        raise Rejected(404, "没有这个任务,或者已经画完", "no such task, or it is done")
+        raise Rejected(*NO_TASK)
     return {}
 
 
@@ -222,29 +209,19 @@ async def metrics(request: Request) -> str:
 
 def _wanted(wanted, engine, strength=None):
     """A WebUI request -> a GenerationRequest. Raises Rejected on what the schema cannot say."""
-    count = (wanted.batch_size or 1) * (wanted.n_iter or 1)
+    count, most = (wanted.batch_size or 1) * (wanted.n_iter or 1), schemas.MAX_PICTURES
     steps = wanted.steps or schemas.STEPS
-    if count > schemas.MAX_PICTURES:
-        raise Rejected(
-            422, f"一次最多 {schemas.MAX_PICTURES} 张", f"at most {schemas.MAX_PICTURES} pictures", str(count)
-        )
+    if count > most:
+        raise Rejected(422, f"一次最多 {most} 张", f"at most {most} pictures", str(count))
     if strength is not None and int(steps * strength) < 1:
         raise Rejected(422, "steps x denoising_strength 要至少是 1", "must be 1 or more")
     side, guidance = engine.suits()
     size = (wanted.width or side, wanted.height or side)
     schemas.check_size(size, side)
-    return GenerationRequest(
-        wanted.prompt,
-        wanted.negative_prompt or "",
-        model=engine.models[0],
-        sampler=wanted.sampler_name or None,
-        seed=schemas.first_seed(wanted.seed),
-        steps=steps,
-        guidance=guidance if wanted.cfg_scale is None else wanted.cfg_scale,
-        size=size,
-        n=count,
-        strength=strength,
-    )
+    guidance = guidance if wanted.cfg_scale is None else wanted.cfg_scale
+    settings = {"model": engine.models[0], "sampler": wanted.sampler_name or None, "strength": strength}
+    settings |= {"steps": steps, "guidance": guidance, "size": size, "seed": schemas.first_seed(wanted.seed)}
+    return GenerationRequest(wanted.prompt, wanted.negative_prompt or "", n=count, **settings)
 
 
 async def _webui_answer(wanted, asked, request):
@@ -293,11 +270,6 @@ def _encode(job):
     return [schemas.encode_picture(image, text) for image, text in zip(job.images, texts)], texts
 
 
-def _refuse(status, line, headers=None):
-    headers = dict(headers or {}) | ({"retry-after": "5"} if status == 503 else {})
-    return JSONResponse({"detail": " ".join(line.split())}, status, headers)
-
-
 def _allowed(request, error):
     """The headers of an error; on 405 with every method of the address, Starlette names only one route's."""
     if error.status_code != 405:
@@ -317,3 +289,12 @@ def _plain(error):
     known = {400: "请求不是 JSON · the body is not JSON", 404: "没有这个地址 · no such address"}
     known[405] = "这个地址不能这样用 · wrong method for this address"
     return known.get(error.status_code, f"请求不对 · bad request: {error.detail}")
+
+
+ANSWERS = {
+    Rejected: lambda request, error: refuse(error.status, str(error)),
+    PaidiffError: lambda request, error: refuse(422, str(error)),
+    RequestValidationError: lambda request, error: refuse(422, _first_fault(error)),
+    HTTPException: lambda request, error: refuse(error.status_code, _plain(error), _allowed(request, error)),
+    Exception: lambda request, error: refuse(500, "服务出错了,看它的日志 · an error, see the service's log"),
+}

@@ -15,10 +15,8 @@ from .security import Guard, ImpatientProtocol, is_loopback
 CONNECTIONS = 256
 LAST_SECONDS = 10  # to answer what is under way when the service is told to stop
 TOKEN_LENGTH = 16
-UVICORN = {
-    **{"ws": "none", "log_level": "warning", "access_log": False, "server_header": False, "proxy_headers": False},
-    "timeout_graceful_shutdown": LAST_SECONDS,
-}
+UVICORN = {"ws": "none", "log_level": "warning", "access_log": False, "server_header": False, "proxy_headers": False}
+UVICORN["timeout_graceful_shutdown"] = LAST_SECONDS
 
 
 def run(host="127.0.0.1", port=7860, model=None, lora=None, token=None, queue=64, say=print):

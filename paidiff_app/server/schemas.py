@@ -11,7 +11,7 @@ import secrets
 from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from paidiff_lib.errors import PaidiffError, Refused
 from paidiff_lib.generate import STEPS
@@ -43,10 +43,8 @@ class Refusal(BaseModel):
     detail: str
 
 
-class Txt2Img(BaseModel):
+class Txt2Img(BaseModel, allow_inf_nan=False):
     """A request in the WebUI's shape. Other fields are allowed and have no effect."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     prompt: Prompt = ""
     negative_prompt: Prompt | None = ""
@@ -77,10 +75,8 @@ class Img2Img(Txt2Img):
     mask: None = Field(None, description="inpainting is not offered here")
 
 
-class Platform(BaseModel):
+class Platform(BaseModel, allow_inf_nan=False):
     """A request in the shape of the platform's own text-to-image service."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]
     num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = STEPS
@@ -129,10 +125,9 @@ def first_seed(seed):
 
 def check_size(size, side):
     """Raise PaidiffError on a (width, height) that a model of that side cannot draw in a minute."""
-    most = min(MAX_SIDE, MAX_SCALE * side)
+    most, given = min(MAX_SIDE, MAX_SCALE * side), f"{size[0]}x{size[1]}"
     if max(size) > most:
-        zh, en = f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model"
-        raise PaidiffError(zh, en, f"{size[0]}x{size[1]}")
+        raise PaidiffError(f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model", given)
 
 
 def decode_picture(text, size):
@@ -146,33 +141,17 @@ def decode_picture(text, size):
 
 def encode_picture(picture, text):
     """A PIL picture -> PNG in base64, with its settings as the WebUI writes them."""
-    return base64.b64encode(png(picture, text)).decode()
+    return base64.b64encode(png(picture, parameters=text)).decode()
 
 
 def info(job, texts):
     """The answer's `info`: what the WebUI says, and the hints about the prompt that `paidiff draw` prints."""
     request, count = job.request, job.request.n
     seeds = [request.seed + index for index in range(count)]
-    answer = {
-        "prompt": request.prompt,
-        "all_prompts": [request.prompt] * count,
-        "negative_prompt": request.negative_prompt,
-        "all_negative_prompts": [request.negative_prompt] * count,
-        "seed": request.seed,
-        "all_seeds": seeds,
-        "subseed": request.seed,
-        "all_subseeds": seeds,
-        "subseed_strength": 0,
-        "width": request.size[0],
-        "height": request.size[1],
-        "sampler_name": request.sampler,
-        "cfg_scale": request.guidance,
-        "steps": request.steps,
-        "batch_size": count,
-        "denoising_strength": request.strength,
-        "sd_model_name": request.model,
-        "index_of_first_image": 0,
-        "infotexts": texts,
-        "hints": job.hints,
-    }
-    return json.dumps(answer, ensure_ascii=False)
+    first = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    answer = first | {f"all_{name}s": [text] * count for name, text in first.items()}
+    answer |= {"seed": request.seed, "all_seeds": seeds, "subseed": request.seed, "all_subseeds": seeds}
+    answer |= {"subseed_strength": 0, "width": request.size[0], "height": request.size[1], "batch_size": count}
+    answer |= {"sampler_name": request.sampler, "cfg_scale": request.guidance, "steps": request.steps}
+    answer |= {"denoising_strength": request.strength, "sd_model_name": request.model, "index_of_first_image": 0}
+    return json.dumps(answer | {"infotexts": texts, "hints": job.hints}, ensure_ascii=False)

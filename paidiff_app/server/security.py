@@ -5,8 +5,9 @@ import base64
 import binascii
 import hmac
 import ipaddress
-import json
 
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .schemas import MAX_BODY
@@ -15,6 +16,7 @@ BODY_SECONDS = 30  # for the whole body: a picture over a slow line takes ten
 HEAD_SECONDS = 10  # for a request's first lines, and for a connection that says nothing
 ALL_BODIES = 8 * MAX_BODY  # bytes of all the requests under way together
 OPEN = ("/health",)  # what a platform's probe asks without a token
+TOO_LARGE = 413, f"请求太大,最多 {MAX_BODY} 字节 · the body is too large, at most {MAX_BODY} bytes"
 
 
 class Guard:
@@ -32,14 +34,14 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         send = self._counted(send)
-        refusal = self.refusal_of_strangers(scope) or self._too_long(_headers(scope))
+        refusal = self.refusal_of_strangers(scope) or self._too_long(Headers(scope=scope))
         if refusal:
-            return await answer(send, *refusal)
+            return await refuse(*refusal)(scope, receive, send)
         taken = [0]  # how many bytes this request holds
         try:
             body = await self._whole(receive, taken)
             if isinstance(body, tuple):
-                return await answer(send, *body)
+                return await refuse(*body)(scope, receive, send)
             # Every body here is JSON; the platform's own examples send it without saying so.
             said = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
             scope = {**scope, "headers": [*said, (b"content-type", b"application/json")]}
@@ -49,7 +51,7 @@ class Guard:
 
     def refusal_of_strangers(self, scope):
         """(status, line) for someone who may not ask, else None."""
-        path, headers = scope["path"], _headers(scope)
+        path, headers = scope["path"], Headers(scope=scope)
         if self.token:
             sent = _token(headers.get("authorization", ""))
             if path not in OPEN and not hmac.compare_digest(sent, self.token.encode()):
@@ -64,33 +66,26 @@ class Guard:
 
     def _too_long(self, headers):
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length[:20]) > MAX_BODY:
-            return 413, f"请求太大,最多 {MAX_BODY} 字节 · the body is too large, at most {MAX_BODY} bytes"
-        return None
+        return TOO_LARGE if length.isdecimal() and int(length[:20]) > MAX_BODY else None
 
     async def _whole(self, receive, taken):
         """The whole body, or (status, line)."""
+        body, message = bytearray(), {"more_body": True}
         try:
-            return await asyncio.wait_for(self._read(receive, taken), BODY_SECONDS)
+            async with asyncio.timeout(BODY_SECONDS):
+                while message.get("more_body"):  # not after a disconnect: nobody is left to be answered
+                    message = await receive()
+                    part = message.get("body", b"")
+                    body += part
+                    taken[0] += len(part)
+                    self.held += len(part)
+                    if taken[0] > MAX_BODY:
+                        return TOO_LARGE
+                    if self.held > ALL_BODIES:
+                        return 503, "服务太忙,等一会儿再试 · the service is busy, try again later"
         except TimeoutError:
             return 408, f"{BODY_SECONDS} 秒内没有发完 · the body did not arrive in {BODY_SECONDS} s"
-
-    async def _read(self, receive, taken):
-        parts = []
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return b"".join(parts)  # nobody is left to be answered
-            part = message.get("body", b"")
-            parts.append(part)
-            taken[0] += len(part)
-            self.held += len(part)
-            if taken[0] > MAX_BODY:
-                return 413, f"请求太大,最多 {MAX_BODY} 字节 · the body is too large, at most {MAX_BODY} bytes"
-            if self.held > ALL_BODIES:
-                return 503, "服务太忙,等一会儿再试 · the service is busy, try again later"
-            if not message.get("more_body"):
-                return b"".join(parts)
+        return bytes(body)
 
     def _counted(self, send):
         async def counted(message):
@@ -122,28 +117,17 @@ class ImpatientProtocol(H11Protocol):
         self.loop.call_later(HEAD_SECONDS, self._look, now)
 
 
-def _headers(scope):
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+def refuse(status, line, headers=None):
+    """The answer to whoever is refused: an ASGI application. line: why."""
+    extra = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status, {})
+    return JSONResponse({"detail": " ".join(line.split())}, status, {**(headers or {}), **extra})
 
 
-def _body(line):
-    return json.dumps({"detail": line}, ensure_ascii=False).encode()
-
-
-_LATE_BODY = _body(f"{HEAD_SECONDS} 秒内没有问什么 · no request within {HEAD_SECONDS} s")
+_LATE_BODY = refuse(408, f"{HEAD_SECONDS} 秒内没有问什么 · no request within {HEAD_SECONDS} s").body
 _LATE = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
     b"content-length: %d\r\n\r\n%s" % (len(_LATE_BODY), _LATE_BODY)
 )
-
-
-async def answer(send, status, line):
-    body = _body(line)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += [(b"www-authenticate", b"Bearer")] if status == 401 else []
-    headers += [(b"retry-after", b"5")] if status == 503 else []
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _replay(body, receive):

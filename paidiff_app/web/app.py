@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from ..engine import Engine
 from ..server.run import UVICORN, address, check, listen
-from ..server.security import Guard, answer
+from ..server.security import Guard, refuse
 from .page import make_page
 
 USER = "paidiff"  # who logs in; the password is the token
@@ -40,19 +40,13 @@ def make_server(app):
 
 def make_app(engine, token=None):
     """The page as an ASGI application, at "/"."""
-    page, looks = make_page(engine)
-    app = gr.mount_gradio_app(
-        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-        page.queue(max_size=QUEUE),
-        path="/",
-        auth=(lambda user, password: secrets.compare_digest(password.encode(), token.encode())) if token else None,
-        auth_message=f"用户 user: {USER} · 密码 password: 令牌 the token",
-        max_file_size=UPLOAD,
-        ssr_mode=False,
-        footer_links=[],
-        show_error=False,
-        **looks,
-    )
+    page, settings = make_page(engine)
+    settings |= {"max_file_size": UPLOAD, "ssr_mode": False, "footer_links": [], "show_error": False}
+    if token:
+        settings["auth"] = lambda user, password: secrets.compare_digest(password.encode(), token.encode())
+        settings["auth_message"] = f"用户 user: {USER} · 密码 password: 令牌 the token"
+    bare = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = gr.mount_gradio_app(bare, page.queue(max_size=QUEUE), path="/", **settings)
     return app if token else LocalOnly(app)
 
 
@@ -60,8 +54,5 @@ class LocalOnly(Guard):
     """Without a token only this machine's own pages may ask. Of Guard's questions only this: uploads are no JSON."""
 
     async def __call__(self, scope, receive, send):
-        if scope["type"] == "http":
-            refusal = self.refusal_of_strangers(scope)
-            if refusal:
-                return await answer(send, *refusal)
-        await self.app(scope, receive, send)
+        refusal = self.refusal_of_strangers(scope) if scope["type"] == "http" else None
+        await (refuse(*refusal) if refusal else self.app)(scope, receive, send)

@@ -9,7 +9,6 @@ import logging
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -70,12 +69,11 @@ class Handlers:
                         yield {"easel": as_easel(frame)}
                     continue
                 path = Path(folder) / f"paidiff-{frame.seed}{'-stopped' if frame.stopped else ''}.png"
-                path.write_bytes(png(frame.image, frame.text))
+                path.write_bytes(png(frame.image, parameters=frame.text))
                 shown.append((str(path), f"{'停在 stopped · ' if frame.stopped else ''}seed {frame.seed}"))
                 gallery = gr.Gallery(shown, selected_index=0 if request.n == 1 else None)
-                yield {"easel": as_easel(frame), "gallery": gallery} | (
-                    {"infotext": frame.text} if len(shown) == 1 else {}
-                )
+                text = {"infotext": frame.text} if len(shown) == 1 else {}
+                yield {"easel": as_easel(frame), "gallery": gallery, **text}
             seconds = time.monotonic() - begun
             whole = len(shown) == request.n and not frame.stopped
             what = "画好了 · done:" if whole else "停了,留下 · stopped, kept"
@@ -91,18 +89,12 @@ class Handlers:
             raise PaidiffError(f"提示词最多 {MAX_PROMPT} 字", f"a prompt has at most {MAX_PROMPT} characters")
         if values["seed"] is not None and values["seed"] > MAX_SEED:
             raise PaidiffError(f"种子最大 {MAX_SEED}", f"a seed is at most {MAX_SEED}")
-        request = GenerationRequest(
-            **{name: values[name] for name in ("prompt", "negative_prompt", "model", "lora_scale", "guidance")},
-            task=task,
-            lora=None if values["lora"] in (None, NONE) else values["lora"],
-            embeddings=tuple(values["embeddings"] or ()),
-            sampler=None if values["sampler"] in (None, ANY) else values["sampler"],
-            seed=first_seed(values["seed"]),
-            steps=int(values["steps"]),
-            size=size,
-            n=int(values["n"]),
-        )
-        return request if task == "text2img" else replace(request, **_brought(task, values))
+        settings = {name: values[name] for name in ("prompt", "negative_prompt", "model", "lora_scale", "guidance")}
+        settings |= {name: int(values[name]) for name in ("steps", "n")}
+        settings |= {name: None for name in ("lora", "sampler") if values[name] in (None, NONE, ANY)}
+        settings = {"lora": values["lora"], "sampler": values["sampler"]} | settings | _brought(task, values)
+        embeddings, seed = tuple(values["embeddings"] or ()), first_seed(values["seed"])
+        return GenerationRequest(task=task, seed=seed, size=size, embeddings=embeddings, **settings)
 
     def choose(self, chosen: gr.SelectData):
         """The settings of the picture that was clicked, from its file."""
@@ -125,8 +117,8 @@ class Handlers:
             side, guidance = self.engine.suits(values["model"])
         except PaidiffError as error:
             return {"easel": as_wrong(str(error))}
-        line = as_line(f"{values['model']} · {side}x{side}")
-        return {"guidance": guidance, "width": side, "height": side, "easel": line}
+        said = as_line(f"{values['model']} · {side}x{side}")
+        return {"guidance": guidance, "width": side, "height": side, "easel": said}
 
     def edges(self, values, session):
         """What a ControlNet will see of a picture."""
@@ -181,6 +173,8 @@ class Handlers:
 
 def _brought(task, values):
     """What a task begins with, and how strongly it is followed."""
+    if task == "text2img":
+        return {}
     sent = values[f"{task}_image"]
     image = open_image(sent) if sent else None
     if task == "controlnet":

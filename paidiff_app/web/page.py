@@ -20,8 +20,11 @@ STYLE = Path(__file__).with_name("style.css")
 DAY = 86400
 FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "sans-serif"]
 EMPTY = "图会画在这里 · pictures appear here"
+HEAD = "# paidiff · 中文文生图\n提示词写中文,点 **画** · Write a prompt in Chinese, press **Draw**"
+GALLERY = "画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it"
+WRITTEN = ("prompt", "negative_prompt")
 # What every drawing is asked with, in the order of the API, and what a task adds to it.
-SHARED = ("prompt", "negative_prompt", "model", "lora", "lora_scale", "embeddings", "sampler")
+SHARED = (*WRITTEN, "model", "lora", "lora_scale", "embeddings", "sampler")
 SHARED += ("seed", "steps", "guidance", "width", "height", "n")
 OWN = {
     "text2img": (),
@@ -39,12 +42,10 @@ def make_page(engine):
     looks = {"title": "paidiff · 中文文生图", "analytics_enabled": False, "fill_width": True}
     with gr.Blocks(delete_cache=(DAY, DAY), **looks) as page:
         form = Form(engine)
-        gr.Markdown(
-            "# paidiff · 中文文生图\n提示词写中文,点 **画** · Write a prompt in Chinese, press **Draw**", elem_id="head"
-        )
+        gr.Markdown(HEAD, elem_id="head")
         with gr.Row(elem_id="top"):
             with gr.Column(elem_id="ask"):
-                form.show("prompt", "negative_prompt")
+                form.show(*WRITTEN)
                 _tabs(form)
             with gr.Column(elem_id="see"):
                 form.show("stop", *SHOWN)  # the button above the picture: it must not move away while one is drawn
@@ -55,9 +56,7 @@ def make_page(engine):
                 form.show("model", "lora", "lora_scale", "embeddings", "again")
             with gr.Column(min_width=280):
                 form.show("dropped", "report")
-        with gr.Accordion(
-            "画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it", elem_id="prompts"
-        ):
+        with gr.Accordion(GALLERY, elem_id="prompts"):
             form.show("gallery_prompts")
         _connect(page, form, Handlers(engine))
     theme = gr.themes.Default(primary_hue="teal", font=FONTS, font_mono=["ui-monospace", "monospace"])
@@ -197,22 +196,12 @@ def _connect(page, form, handlers):
     form["stop"].click(handlers.stop, None, None, queue=False, **QUIET)
     page.unload(handlers.stop)
     form["gallery"].select(handlers.choose, None, form["infotext"], queue=False, **QUIET)
-    form["gallery_prompts"].click(
-        lambda index: (form.prompts[index]["prompt"], form.prompts[index]["negative_prompt"]),
-        form["gallery_prompts"],
-        form.some(("prompt", "negative_prompt")),
-        queue=False,
-        **QUIET,
-    )
+    chosen, take = form["gallery_prompts"], lambda index: [form.prompts[index][name] for name in WRITTEN]
+    chosen.click(take, chosen, form.some(WRITTEN), queue=False, **QUIET)
     for event in (form["again"].click, page.load):
         on(event, handlers.look_again, ("lora", "embeddings"), ("lora", "embeddings"), queue=False, **QUIET)
     on(form["model"].input, handlers.suit, ("model",), ("guidance", "width", "height", "easel"), **QUIET)
-    on(
-        form["controlnet_image"].change,
-        handlers.edges,
-        ("controlnet_image", "width", "height"),
-        ("edges", "easel"),
-        **QUIET,
-    )
+    traced, change = ("controlnet_image", "width", "height"), form["controlnet_image"].change
+    on(change, handlers.edges, traced, ("edges", "easel"), **QUIET)
     restored = (*SHARED, "tabs", "img2img_strength", "inpaint_strength", "control_scale", "report")
     on(form["dropped"].upload, handlers.restore, ("dropped",), restored, api_name="settings", show_progress="hidden")
