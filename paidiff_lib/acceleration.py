@@ -13,7 +13,8 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import PaidiffError, Refused, first_line, require_int, unknown
+from .arguments import require_int
+from .errors import PaidiffError, Refused, first_line, unknown
 from .schedulers import sampler
 
 SOLVERS = {"ddim": ("DDIM", {"timestep_spacing": "leading"}), "dpm": ("DPM++ 2M", {"algorithm_type": "dpmsolver++"})}

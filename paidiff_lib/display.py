@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .errors import PaidiffError, explicit
+from .arguments import explicit
+from .errors import PaidiffError
 from .files import ASSETS
 
 Images = Image.Image | Sequence[Image.Image]

@@ -7,7 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from .errors import PaidiffError, explicit, require_int
+from .arguments import explicit, require_int
+from .errors import PaidiffError
 from .memory import is_small, pictures_at_once
 from .models.encode import native_size
 from .prompts import check_prompt

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from conftest import refused
 
-from paidiff_lib.errors import explicit, first_line, require_int, unknown
+from paidiff_lib.arguments import explicit, require_int
+from paidiff_lib.errors import first_line, unknown
 
 
 @explicit(lr="learning_rate")

@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from ..arguments import explicit
 from ..data.images import decode, read_picture
 from ..data.layouts import FilePicture, entries
 from ..display import grid
-from ..errors import DataError, Fault, Refused, explicit, one_line
+from ..errors import DataError, Fault, Refused, one_line
 from ..models.load import find, model_name
 from ..prompts import too_long, unknown_characters
 from .near_duplicates import NEAR, nearest_before, thumbnail

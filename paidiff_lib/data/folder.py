@@ -9,7 +9,8 @@ import json
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import DataError, Fault, explicit
+from ..arguments import explicit
+from ..errors import DataError, Fault
 from .images import read_picture, square
 from .layouts import entries
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PaidiffError, explicit
+from ..arguments import explicit
+from ..errors import PaidiffError
 from ..files import atomic_folder
 from ..generate import STEPS, check_settings, sample
 from ..metrics import canny

@@ -12,9 +12,10 @@ All weights are trained on a handful of pictures, so the model would soon draw t
 from pathlib import Path
 from typing import Any
 
+from ..arguments import explicit
 from ..data.folder import CaptionFolder
 from ..data.mixed import Mixed
-from ..errors import Refused, explicit
+from ..errors import Refused
 from ..files import atomic_folder
 from ..generate import BATCH, sample
 

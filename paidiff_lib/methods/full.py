@@ -7,7 +7,7 @@ tuning.save_model("out/food")        # a whole model that plain diffusers opens
 
 from typing import Any
 
-from ..errors import explicit
+from ..arguments import explicit
 from ..files import atomic_folder
 from ..models.save import add_prefix, open_single, require_finite, save_pipeline
 from .base import Method

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import NotFound, PaidiffError, explicit
+from ..arguments import explicit
+from ..errors import NotFound, PaidiffError
 from ..files import atomic_folder
 from ..models.save import require_finite
 from .adapters import require_new, scales, set_scales

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import NotFound, PaidiffError, Refused, explicit, first_line
+from ..arguments import explicit
+from ..errors import NotFound, PaidiffError, Refused, first_line
 from ..files import atomic_folder
 from ..models.load import find
 from ..models.registry import short_name

@@ -11,7 +11,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from ..errors import NotFound, PaidiffError, Refused, explicit, first_line, require_int, unknown
+from ..arguments import explicit, require_int
+from ..errors import NotFound, PaidiffError, Refused, first_line, unknown
 from ..files import atomic_folder
 from ..models.save import require_finite, save_pipeline
 from ..models.verify import read_weights

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..arguments import explicit
 from ..environment import DEFAULTS
-from ..errors import NotFound, Refused, explicit, first_line, unknown
+from ..errors import NotFound, Refused, first_line, unknown
 from ..files import data_folder
 from .registry import CHECKER_GB, names, published, short_name
 from .verify import check, has_checker, has_mark

@@ -12,10 +12,10 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from ..arguments import explicit
 from ..data.folder import CaptionFolder
 from ..data.mixed import Mixed
 from ..display import show, watch
-from ..errors import explicit
 from .config import OLD_NAMES, TrainingConfig
 from .loop import Trainer
 from .steps import Steps
