@@ -6,7 +6,7 @@ from functools import wraps
 from inspect import signature
 from operator import index
 from reprlib import repr as short_repr
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .errors import PaidiffError, one_line
 
@@ -20,7 +20,7 @@ def explicit(**old_names: str) -> Callable[[Function], Function]:
     The function keeps its signature. Raises PaidiffError when it is called so, before anything else happens.
     """
 
-    def decorate(function):
+    def decorate(function: Any) -> Any:
         names = [name for name in signature(function).parameters if name != "self"]
         title = function.__qualname__.removesuffix(".__init__")
 

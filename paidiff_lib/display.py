@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -50,7 +51,8 @@ def watch(steps: Iterable, total: int) -> Iterator:
         return
     from IPython.display import display
 
-    line, updated, index = display({"text/plain": ""}, raw=True, display_id=True), 0.0, 0
+    line: Any = display({"text/plain": ""}, raw=True, display_id=True)
+    updated, index = 0.0, 0
     for step in steps:
         index = step.index
         if time.perf_counter() - updated > 0.5:

@@ -35,7 +35,7 @@ def _data_places():
     yield Path(__file__).resolve().parents[1] / "data"
     here = Path.cwd()  # where a stranger may have written, and where Python looks for modules: not we
     wheel = PathFinder.find_spec(PACKAGE, [place for place in sys.path if place and Path(place).resolve() != here])
-    yield from (Path(place) / "data" for place in (wheel.submodule_search_locations if wheel else ()))
+    yield from (Path(place) / "data" for place in (wheel and wheel.submodule_search_locations or ()))
     yield Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "paidiff/data"
 
 

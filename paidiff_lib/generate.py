@@ -50,7 +50,16 @@ def draw(
 
 
 def sample(
-    pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=None, size=None, n=1, images=None, **kwargs
+    pipe,
+    prompts,
+    seed: Any = 0,
+    steps=STEPS,
+    guidance=None,
+    negative_prompt=None,
+    size=None,
+    n=1,
+    images=None,
+    **kwargs,
 ):
     """As draw, for a list of prompts, without checks and hints. Returns a list of PIL images.
 
@@ -105,7 +114,7 @@ def check_settings(seed=0, steps=STEPS, guidance=None, size=None, n=1):
     require_int(seed, 0, LAST_SEED, "种子", "the seed")
     require_int(steps, 1, 1000, "步数", "steps")
     require_int(n, 1, 1000, "张数", "n")
-    if guidance is not None and not (isinstance(guidance, Real) and 0 <= guidance <= 50):
+    if guidance is not None and not (isinstance(guidance, Real) and 0 <= float(guidance) <= 50):
         raise PaidiffError("引导强度要在 0 到 50 之间", "guidance must be from 0 to 50", str(guidance))
     if size is not None:
         _check_size(size)

@@ -39,8 +39,8 @@ def sharpness(image: Image.Image) -> float:
 
 def distance(a: Image.Image, b: Image.Image) -> float:
     """Root mean square difference of two pictures, in grey levels 0..255."""
-    a, b = (np.asarray(p.convert("RGB"), np.float32) for p in (a, b))
-    return float(np.sqrt(((a - b) ** 2).mean()))
+    left, right = (np.asarray(image.convert("RGB"), np.float32) for image in (a, b))
+    return float(np.sqrt(((left - right) ** 2).mean()))
 
 
 def interval(values, seed=0, draws=2000):

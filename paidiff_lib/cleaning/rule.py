@@ -41,7 +41,7 @@ def _value(node, columns):
     match node:
         case ast.Name(id=name) if name in columns:
             return columns[name]
-        case ast.Constant(value=number) if type(number) in (int, float):
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return float(number)
         case ast.BoolOp(op=op, values=parts):
             return TRUTHS[type(op)].reduce(_values(parts, columns, truth=True))

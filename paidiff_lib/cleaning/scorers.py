@@ -1,6 +1,7 @@
 """What gives a picture its numbers: the embedded curator, and by name a real CLIP and the real safety checker."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ class RealClip:
     def __init__(self, name):
         from transformers import AutoModel, AutoProcessor
 
-        self.model, self.processor = _load(AutoModel, name), _load(AutoProcessor, name)
+        self.model: Any = _load(AutoModel, name)
+        self.processor: Any = _load(AutoProcessor, name)
         self.identity = f"clip {name}"
 
     @torch.no_grad()

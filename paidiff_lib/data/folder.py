@@ -8,6 +8,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..arguments import explicit
 from ..errors import DataError, Fault
@@ -48,7 +49,7 @@ class CaptionFolder:
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
         refuse = self.skipped.append if skip_faults else self._refuse
-        self.items = list(entries(self.folder, captions is True, refuse))
+        self.items: list[Any] = list(entries(self.folder, captions is True, refuse))
         if skip_faults:
             self.items = [item for item in self.items if self._open(item, refuse)]
         if not self.items:
@@ -82,7 +83,8 @@ class CaptionFolder:
 
     @cached_property
     def _squares(self):
-        sizes = [self._open(item, self._refuse).size for item in self.items]
+        opened: list[Any] = [self._open(item, self._refuse) for item in self.items]
+        sizes = [image.size for image in opened]
         return {index for index, (width, height) in enumerate(sizes) if width == height}
 
     def image(self, index, size, variant=(0.5, False)):

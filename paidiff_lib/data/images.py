@@ -25,18 +25,20 @@ def decode(raw, name="picture"):
 
     if not raw:
         raise Fault("empty", name, "文件是空的,零字节 · the file is empty, zero bytes")
+    most = Image.MAX_IMAGE_PIXELS or math.inf
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(raw)) as opened:
-            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):  # Pillow alone only warns here
+            if opened.width * opened.height > most:  # Pillow alone only warns here
                 raise Image.DecompressionBombError
             if opened.format in VECTORS:  # Pillow would start an outside program for these
                 raise ValueError(f"{opened.format} is drawn by a program")
             several = getattr(opened, "is_animated", False) and opened.format != "MPO"  # a phone's depth map
             opened.load()
-            return _to_rgb(ImageOps.exif_transpose(opened)), opened.format.replace("MPO", "JPEG"), several
+            return _to_rgb(ImageOps.exif_transpose(opened)), str(opened.format).replace("MPO", "JPEG"), several
     except Image.DecompressionBombError as error:
-        limit = f"{Image.MAX_IMAGE_PIXELS / 1e6:.0f} M"
-        raise Fault("bomb", name, f"图片读不出来,像素太多 · cannot read the picture, over {limit} pixels") from error
+        raise Fault(
+            "bomb", name, f"图片读不出来,像素太多 · cannot read the picture, over {most / 1e6:.0f} M pixels"
+        ) from error
     except Exception as error:  # on damaged files Pillow raises nearly anything
         reason = first_line(error).split("<")[0].strip() or type(error).__name__  # not "<_io.BytesIO object at 0x...>"
         kind = "truncated" if any(word in reason.lower() for word in TRUNCATED) else "unreadable"

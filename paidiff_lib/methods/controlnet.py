@@ -93,7 +93,7 @@ def _blank(unet, seed):
         for layer in net.controlnet_cond_embedding.modules():
             if isinstance(layer, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                torch.nn.init.zeros_(layer.bias)
+                layer.bias is not None and torch.nn.init.zeros_(layer.bias)
     return net
 
 

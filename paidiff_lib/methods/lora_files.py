@@ -106,7 +106,8 @@ def imported_deltas(path):
     """The deltas of a kohya file as diffusers reads it, {layer in diffusers' naming: matrix (out, in)}."""
     from diffusers import StableDiffusionPipeline
 
-    state, alphas = StableDiffusionPipeline.lora_state_dict(str(path.parent), weight_name=path.name)
+    read: Any = StableDiffusionPipeline.lora_state_dict
+    state, alphas = read(str(path.parent), weight_name=path.name)
     found = {}
     for key in [key for key in state if key.endswith("down.weight")]:
         alpha = alphas[key.split(".lora.")[0] + ".alpha"]

@@ -175,7 +175,7 @@ def _embeddings(pipe):
 def read_embedding(path):
     """(name or None, vectors (n, width)) of a file. Raises PaidiffError."""
     try:
-        state = read_weights(path)
+        state: Any = read_weights(path)
         if "string_to_param" in state:  # the WebUI's
             name, vectors = state.get("name"), state["string_to_param"]["*"]
         else:

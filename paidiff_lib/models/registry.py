@@ -53,7 +53,7 @@ def short_name(name):
 
 def published(name, kind):
     """The Model of that kind that has one of these names; None if there is none."""
-    model = FAMILY.get(short_name(name))
+    model = FAMILY.get(short_name(name) or "")
     return model if model and model.kind == kind else None
 
 

@@ -105,9 +105,9 @@ def require_readable(path):
         raise Refused("文件被截断或损坏", "cut short or damaged", f"{path}: {first_line(error)}") from error
     except Exception as error:  # pickle has no common error; torch's own for code in it is pickle.UnpicklingError
         # the rest of torch's message advises to open it all the same
-        name = re.search(r"GLOBAL [\w.]+|$", str(error))[0]
+        name = next(iter(re.findall(r"GLOBAL [\w.]+", str(error))), "?")
         reason = "文件里有代码,不打开;请用 safetensors", "refused, it holds code, use safetensors"
-        raise Refused(*reason, f"{path}: {name or '?'}") from error
+        raise Refused(*reason, f"{path}: {name}") from error
 
 
 def require_torch(path):
@@ -147,7 +147,7 @@ def _require_stock(folder, safety_checker):
     stock = {
         "diffusers": dir(diffusers),
         # not dir(), which takes half a second; and what published folders call CLIPImageProcessor: diffusers knows
-        "transformers": {*transformers.__all__, "CLIPFeatureExtractor"},
+        "transformers": {*vars(transformers)["__all__"], "CLIPFeatureExtractor"},
         "stable_diffusion": ["StableDiffusionSafetyChecker"],  # how every Stable Diffusion names its checker
     }
     pipeline = {"_class_name": ["diffusers", _json(folder / "model_index.json").get("_class_name")]}

@@ -5,12 +5,12 @@ for step in train(lora, data, steps=240, learning_rate=3e-3, output="out/run"):
     print(step.index, step.loss)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..arguments import explicit
 from ..data.folder import CaptionFolder
@@ -22,8 +22,6 @@ from .steps import Steps
 
 if TYPE_CHECKING:
     from ..methods.base import Method
-
-P, R = ParamSpec("P"), TypeVar("R")
 
 
 @explicit(**OLD_NAMES)
@@ -72,7 +70,7 @@ def train(
     return Steps(Trainer(method, data, config, output))
 
 
-def takes_parameters_of(other: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+def takes_parameters_of(other: Any) -> Any:
     """A decorator: the function has the parameters of another one, for readers, tab completion and type checkers too."""
 
     def decorate(function):

@@ -1,5 +1,7 @@
 """A data set through the frozen encoders, made once and kept: latents, embeddings, conditions."""
 
+from typing import Any
+
 from ..data.folder import hash_of
 from ..errors import PaidiffError
 from ..models.encode import digest_of, encode_captions, encode_picture, native_size
@@ -14,7 +16,7 @@ class LatentCache:
     Everything is made on the way in, one picture at a time, so that a value never depends on its neighbours.
     """
 
-    def __init__(self, pipe, data, cache=None, text=True, captions=(), condition=None):
+    def __init__(self, pipe, data, cache=None, text=True, captions=(), condition: Any = None):
         self.pipe, self.data, self.make_condition = pipe, data, condition
         self.kept = TensorFolder(cache) if cache else {}
         self.size = data.size or native_size(pipe)

@@ -3,6 +3,7 @@
 import math
 import random
 import time
+from typing import Any
 
 from ..errors import PaidiffError
 from .accelerator import frozen_dtype, make_accelerator
@@ -25,7 +26,7 @@ class Trainer:
 
     def __init__(self, method, data, config, output):
         self.method, self.data, self.config, self.pipe = method, data, config, method.pipe
-        self.accelerator = make_accelerator(config.mixed_precision, self.pipe)
+        self.accelerator: Any = make_accelerator(config.mixed_precision, self.pipe)
         self.is_main = self.accelerator.is_main_process
         data.skipped and self.is_main and list_faults(data.skipped)
         self.dtype, self.noise_scheduler = frozen_dtype(self.accelerator), noise_scheduler(self.pipe)
@@ -38,7 +39,7 @@ class Trainer:
         self.latent_cache = LatentCache(self.pipe, data, config.cache, not method.trains_text, [""], method.condition)
         plain, self.lr_scheduler, self.average = make_optimizer(config, self.trained, method.weight_decay)
         # The schedule drives the plain one, once an update: accelerate's wrapper would advance it once a process.
-        self.optimizer = self.accelerator.prepare_optimizer(plain)
+        self.optimizer: Any = self.accelerator.prepare_optimizer(plain)
         cells = (self.latent_cache.size // self.pipe.vae_scale_factor) ** 2
         self.pass_size, self.passes = plan_passes(config.batch_size, config.gradient_accumulation_steps, cells)
         self.sampler = ResumableSampler(len(data), config.seed)
@@ -130,7 +131,7 @@ class Trainer:
 
     def step(self):
         """One update of the weights, from all its batches, in as few passes as there is memory for."""
-        began, learning_rate = time.perf_counter(), self.lr_scheduler.get_last_lr()[0]
+        began, learning_rate = time.perf_counter(), float(self.lr_scheduler.get_last_lr()[0])
         self.set_mode(training=True)
         losses = []
         for _ in range(self.passes):

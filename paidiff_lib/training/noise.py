@@ -1,5 +1,7 @@
 """How noise is added to latents in training, and how much each amount of it counts."""
 
+from typing import Any
+
 from ..errors import Refused
 
 
@@ -7,7 +9,7 @@ def noise_scheduler(pipe):
     """How noise is added in training, after what the pipeline draws with. Raises PaidiffError."""
     from diffusers import DDPMScheduler
 
-    scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
+    scheduler: Any = DDPMScheduler.from_config(pipe.scheduler.config)
     kind = scheduler.config.prediction_type
     if kind not in ("epsilon", "v_prediction"):
         raise Refused("不会训练这种预测目标", f"cannot train a model that predicts {kind}", "epsilon, v_prediction")

@@ -1,6 +1,7 @@
 """Chance in a training run: the order of the pictures, and the state of every random number generator."""
 
 import random
+from typing import Any
 
 
 class ResumableSampler:
@@ -51,7 +52,8 @@ class RngState:
         import numpy
         import torch
 
-        name, keys, *rest = numpy.random.get_state()
+        state: Any = numpy.random.get_state()
+        name, keys, *rest = state
         return {
             "python": random.getstate(),
             "numpy": (name, keys.tolist(), *rest),
