@@ -54,7 +54,7 @@ def load(
         import diffusers
 
         pipe = getattr(diffusers, TASKS[task]).from_pretrained(folder, **_settings(safe_only), **parts)
-    _check_controls(pipe)
+    check_controls(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device())
 
@@ -181,7 +181,7 @@ def _checker(folder, wanted):
     return {"safety_checker": None, "requires_safety_checker": False}
 
 
-def _check_controls(pipe):
+def check_controls(pipe):
     """Raise Refused if a ControlNet was made for another model."""
     nets = getattr(pipe, "controlnet", None)
     for net in getattr(nets, "nets", [nets] if nets else []):
