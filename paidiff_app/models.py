@@ -13,7 +13,7 @@ from paidiff_lib.methods.adapters import adapter_names, scales, set_scales
 from paidiff_lib.methods.lora_files import NAMES, load_lora
 from paidiff_lib.methods.textual_inversion import load_embedding, read_embedding
 from paidiff_lib.models.encode import native_size
-from paidiff_lib.models.load import TASKS, check_controls, at_hand, find, load, load_control, model_name
+from paidiff_lib.models.load import TASKS, at_hand, check_controls, find, load, load_control, model_name
 from paidiff_lib.models.registry import names
 
 STRENGTH = {"img2img": 0.75, "inpaint": 1.0}  # unless the request says otherwise

@@ -33,9 +33,9 @@ LAYERS = [
     ("on top", ["acceleration", "cleaning"]),
     ("the names", ["__init__"]),
 ]
-CAPS = {  # lines of Python. The plan said 3,700 and 3,000: explicit parameters and typed errors cost lines
+CAPS = {  # lines of Python. The plan said 3,700, 700 and 3,000: explicit parameters and typed errors cost lines
     "paidiff_lib without cleaning": 4450,
-    "paidiff_lib/cleaning": 700,
+    "paidiff_lib/cleaning": 710,
     "paidiff_app": 3570,
     "paidiff_world": 2600,
     "paidiff_course": 150,

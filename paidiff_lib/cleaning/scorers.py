@@ -36,8 +36,7 @@ class RealClip:
     def __init__(self, name):
         from transformers import AutoModel, AutoProcessor
 
-        self.model: Any = _load(AutoModel, name)
-        self.processor: Any = _load(AutoProcessor, name)
+        self.model, self.processor = _load(AutoModel, name), _load(AutoProcessor, name)
         self.identity = f"clip {name}"
 
     @torch.no_grad()
@@ -68,7 +67,7 @@ class SafetyChecker:
         return {"nsfw": (over("concept_embeds") + special).amax(1).float().cpu().numpy()}
 
 
-def _load(kind, name):
+def _load(kind, name) -> Any:
     from huggingface_hub import snapshot_download
 
     with opening("没有找到", "cannot load", name):
