@@ -50,16 +50,7 @@ def draw(
 
 
 def sample(
-    pipe,
-    prompts,
-    seed: Any = 0,
-    steps=STEPS,
-    guidance=None,
-    negative_prompt=None,
-    size=None,
-    n=1,
-    images=None,
-    **kwargs,
+    pipe, prompts, seed=0, steps=STEPS, guidance=None, negative_prompt=None, size=None, n=1, images=None, **kwargs
 ):
     """As draw, for a list of prompts, without checks and hints. Returns a list of PIL images.
 
@@ -131,7 +122,7 @@ def _check_size(size):
         raise PaidiffError("宽和高要是 8 的倍数", "width and height must be multiples of 8", advice)
 
 
-def _paired(prompt, seed):
+def _paired(prompt, seed) -> Any:
     """A list of prompts and one with a seed for each. One prompt is drawn with every seed of a list."""
     prompts, seeds = [prompt] if isinstance(prompt, str) else list(prompt), seed
     if not _is_list(seed):

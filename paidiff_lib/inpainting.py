@@ -48,6 +48,7 @@ def inpaint(
     noise = torch.randn(known.shape, generator=noise_of(seed)).to(known)
     cells = mask.resize([side // pipe.vae_scale_factor] * 2, Image.Resampling.BOX)
     free = torch.from_numpy(np.array(cells)).gt(0).to(known)
+    given = {"images": image, "strength": strength}
 
     def put_back(pipe, index, timestep, state):
         if watch:
@@ -56,6 +57,5 @@ def inpaint(
         outside = pipe.scheduler.add_noise(known[None], noise[None], later) if len(later) else known[None]
         return {"latents": free * state["latents"] + (1 - free) * outside}
 
-    kwargs = {"images": image, "strength": strength, "callback_on_step_end": put_back}
-    drawn = sample(pipe, [prompt], seed, steps, guidance, negative_prompt, **kwargs)
+    drawn = sample(pipe, [prompt], seed, steps, guidance, negative_prompt, callback_on_step_end=put_back, **given)
     return Image.composite(drawn[0], image, mask)

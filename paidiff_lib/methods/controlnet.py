@@ -125,6 +125,6 @@ def draw_along(
     for several in conditions:
         for image in several if isinstance(several, tuple) else (several,):
             check_settings(size=image.size)
-    kwargs = {"images": conditions, "controlnet_conditioning_scale": scale}
-    images = sample(pipe, prompts, seed, steps, guidance, negative_prompt, **kwargs)
+    kwargs = {"seed": seed, "images": conditions, "controlnet_conditioning_scale": scale}
+    images = sample(pipe, prompts, steps=steps, guidance=guidance, negative_prompt=negative_prompt, **kwargs)
     return images[0] if isinstance(prompt, str) else images

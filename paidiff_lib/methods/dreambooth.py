@@ -46,7 +46,8 @@ def class_pictures(pipe, prompt, folder, count=100, seed=0):
     missing = [number for number in range(count) if not (folder / f"{number:04d}.png").is_file()]
     for start in range(0, len(missing), BATCH):
         part = missing[start : start + BATCH]
-        drawn = sample(pipe, [prompt] * len(part), [seed + number for number in part])
+        seeds: Any = [seed + number for number in part]
+        drawn = sample(pipe, [prompt] * len(part), seeds)
         with atomic_folder(folder) as staging:
             (staging / PROMPT).write_text(prompt, encoding="utf-8")
             for number, image in zip(part, drawn):
