@@ -190,3 +190,14 @@ def test_paidiff_stays_offline_with_the_variable_unset(bare, tiny_folder, tmp_pa
     assert [word in line for word, line in zip(("HF_HUB_OFFLINE=0", "no ControlNet", "cannot load"), lines)] == [
         True
     ] * 3
+
+
+def test_a_training_says_nothing_of_the_libraries(bare, tiny_folder, tmp_path):
+    """What diffusers logs when weights are cast is no business of a user who has set nothing."""
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("猫", encoding="utf-8")
+    code = "import sys; sys.stderr = sys.stdout\nimport paidiff_lib as p\n"
+    code += f"pipe = p.load({str(tiny_folder)!r})\nlist(p.train(p.LoRA(pipe), {str(tmp_path)!r}, steps=1))"
+    assert bare(code) == ""

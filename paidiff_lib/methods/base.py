@@ -36,7 +36,8 @@ class Method:
         self.pipe.to(device)
         self.pipe.vae.requires_grad_(False)
         for part in (self.pipe.unet, self.pipe.text_encoder):
-            part.requires_grad_(False).to(dtype)
+            if any(weight.dtype != dtype for weight in part.requires_grad_(False).parameters()):
+                part.to(dtype)  # only then: diffusers logs a line about every cast
         for parameter in self.parameters().values():
             parameter.data = parameter.data.to(device).float()
             parameter.requires_grad_(True)
