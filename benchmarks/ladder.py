@@ -1,4 +1,4 @@
-"""The ladder of paidiff_lib/faster.py, rung by rung: what a picture takes, and what the rung costs in the picture.
+"""The ladder of paidiff_lib/acceleration.py, rung by rung: what a picture takes, and what the rung costs in the picture.
 
     python benchmarks/ladder.py                      # times, in turns, and distances; writes ladder.json and ladder.png
     python benchmarks/ladder.py --judge 60           # and judge accuracy: 60 held-out prompts, three seeds each

@@ -2,7 +2,7 @@
 
     from paidiff_lib import acceleration as faster
 
-    with faster.solver(pipe, "dpm"), faster.guidance_every(pipe, 2), faster.caching(pipe, 2):
+    with acceleration.solver(pipe, "dpm"), acceleration.guidance_every(pipe, 2), acceleration.caching(pipe, 2):
         picture = draw(pipe, "雪地里的两只企鹅", steps=20)
 
 They combine, in any order but one: `compiled` comes first. They work under guidance, in batches, at any size, in img2img and
@@ -134,7 +134,7 @@ def compiled(pipe):
 def few_step(pipe, folder):
     """A model distilled to a few steps, for a while; gives the settings that `draw` wants.
 
-    with faster.few_step(pipe, "mini-4-steps") as settings:
+    with acceleration.few_step(pipe, "mini-4-steps") as settings:
         draw(pipe, "雪地里的两只企鹅", **settings)
     """
     from .methods.adapters import scales, set_scales

@@ -18,8 +18,8 @@ def rows():
     return {path: [cell.strip() for cell in rest.split("|")] for path, rest in ROW.findall(text)}
 
 
-def files():
-    """Every file of data/ that git has or would take; all of them where there is no git."""
+def files(folders=FOLDERS):
+    """Every file of these folders that git has or would take; all of them where there is no git."""
     command = [
         "git",
         "-c",
@@ -29,11 +29,11 @@ def files():
         "--cached",
         "--others",
         "--exclude-standard",
-        *FOLDERS,
+        *folders,
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     listed = [ROOT / name for name in done.stdout.split("\0") if name]
-    listed = listed or [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+    listed = listed or [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return sorted({os.path.relpath(path, DATA) for path in listed if path.is_file()})
 
 

@@ -1,10 +1,10 @@
 """What the two wheels hold. `make test-wheels` installs and uses them; here they are only built and looked at."""
 
 import re
-import subprocess
 import zipfile
 
 import pytest
+from test_ledger import DATA, files as files_of
 from test_project import ROOT, script
 
 from paidiff_lib import files
@@ -23,20 +23,9 @@ def laid_out(tool, tmp_path_factory):
 
 
 def kept(*folders):
-    """Every file of these folders that git has or would take; all of them where there is no git."""
-    command = [
-        "git",
-        "-c",
-        "core.quotePath=off",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        *folders,
-    ]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
-    found = [ROOT / name for name in listed if name] or [path for name in folders for path in (ROOT / name).rglob("*")]
+    """Every file of these folders that git has or would take, below the repository."""
+    found = [DATA / name for name in files_of(folders)]
+    found = [path.parent.resolve() / path.name for path in found]
     return {str(path.relative_to(ROOT)) for path in found if path.is_file() and "__pycache__" not in path.parts}
 
 
