@@ -17,7 +17,11 @@ from . import backgrounds, styles
 from .captions import describe
 from .words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KEPT_OUT_STYLES, KITTEN_AND_TOYS, STYLES, SUBJECTS
 
-SPRITES = Path(__file__).with_name("assets") / "sprites.png"
+ASSETS = Path(__file__).with_name("assets")
+# How much of a scene on the grid a seed decides, each step more than the one before. The judge is taught the widest.
+STEPS = ("still", "places", "mirrored", "artists")
+STEP = "places"  # the widest that the shipped weights hold
+ARTISTS = ("noto", "fluent", "twemoji")  # who drew a scene's subjects is left unsaid: a seed decides it
 TILE, COLUMNS, CELLS = 128, 12, 16
 PAIR = (0.27, 0.73)  # the middles of two beside each other
 
@@ -34,7 +38,7 @@ class Spec:
     flaw: str | None = None
     size: float = 0.62  # a subject's side as a fraction of the picture's
     place: int = 0  # -1 left, 0 middle, 1 right
-    grid: bool = False  # subjects stand on a grid of 16 x 16 cells, in two sizes, never mirrored
+    grid: bool = False  # subjects stand on a grid of 16 x 16 cells, in two sizes
 
     @property
     def held_out(self):
@@ -47,7 +51,8 @@ def sample(rs, level=2, grid=False, kept_out=False):
     """A random Spec. Level 0: one subject, flat style; 1: styles and colours; 2: counts, flaws, landscapes too.
 
     `grid` is how the UNet is taught. A latent is one cell of 8 x 8 pixels: a sprite moved by whole cells has the same
-    latents, elsewhere; moved by half a cell it has others. So few sizes and whole cells leave far less to learn.
+    latents, elsewhere; moved by half a cell it has others. So few sizes and whole cells leave far less to learn;
+    steps of two cells keep the places of the UNet's next level, of 8 x 8, too.
     `kept_out` adds the dishes and the style that pre-training never sees.
     """
     pick = lambda options: options[rs.randint(len(options))]
@@ -71,17 +76,17 @@ def sample(rs, level=2, grid=False, kept_out=False):
     return Spec(subject, background, style, colour, count, flaw, float(size), place, grid)
 
 
-@lru_cache(1)
-def atlas():
-    return Image.open(SPRITES).convert("RGBA")
+@lru_cache(3)
+def atlas(artist):
+    return Image.open(ASSETS / f"{artist}.png").convert("RGBA")
 
 
 @lru_cache(None)
-def sprite(name):
-    """The picture of one subject, RGBA, 128 x 128, standing on its lower edge."""
+def sprite(name, artist="noto"):
+    """The picture of one subject, RGBA, 128 x 128, standing on its lower edge. What pre-training never sees has one artist."""
     i = [*SUBJECTS, *KITTEN_AND_TOYS, *DISHES].index(name)
     x, y = i % COLUMNS * TILE, i // COLUMNS * TILE
-    return atlas().crop((x, y, x + TILE, y + TILE))
+    return atlas(artist if name in SUBJECTS else "noto").crop((x, y, x + TILE, y + TILE))
 
 
 def tinted(rgb, colour):
@@ -96,12 +101,20 @@ def tinted(rgb, colour):
     return tint * np.clip(0.35 + shade, 0, 1.06) * (1 - light) + 255 * light
 
 
-def places(spec, ground, rs):
-    """Where each subject stands: [(centre x, foot y)], far ones first. On the grid, always in the same cells."""
+def reaches(step, other):
+    """Whether `step` is `other` or wider."""
+    return STEPS.index(step) >= STEPS.index(other)
+
+
+def places(spec, ground, rs, step=STEP):
+    """Where each subject stands: [(centre x, foot y)], far ones first. On the grid, moved by steps of two cells."""
     if spec.grid:
         feet = {1: [14], 2: [14, 14], 3: [9, 9, 15]}[spec.count]
         middles = {1: [0.5 + 0.25 * spec.place], 2: PAIR, 3: [*PAIR, 0.5]}[spec.count]
-        return [(x, foot / CELLS) for x, foot in zip(middles, feet)]
+        free = spec.count == 1 and not spec.place  # across; two have no room, and who is said to be left stays there
+        across, up = 2 * rs.randint(-1, 2) * free, 2 * rs.randint(2)
+        across, up = (across, up) if reaches(step, "places") else (0, 0)
+        return [(x + across / CELLS, (foot - up) / CELLS) for x, foot in zip(middles, feet)]
     about = lambda middle, off: rs.uniform(middle - off, middle + off)
     foot = min(0.97, ground + about(0.19, 0.07)) if ground else 0.5 + spec.size / 2 + about(0, 0.06)
     lean = about(0.24 * spec.place, 0.04 if spec.place else 0.06)
@@ -114,35 +127,36 @@ def places(spec, ground, rs):
     return [(x, front - 0.36 + about(0, 0.02)) for x, _ in pair] + [(0.5 + lean / 3, front)]
 
 
-def render(spec, rs, size=128):
+def render(spec, rs, size=128, step=STEP):
     """Paint a Spec: PIL picture, size x size."""
-    return paint(spec, rs, size)[0]
+    return paint(spec, rs, size, step)[0]
 
 
-def paint(spec, rs, size=128):
+def paint(spec, rs, size=128, step=STEP):
     """Paint a Spec: (PIL picture, size x size; mask of the subjects (size, size), 0..1)."""
     canvas = backgrounds.Canvas(size)
     ground = backgrounds.PAINTERS[spec.background](canvas, rs)
     mask = np.zeros((size, size), np.float32)
-    flip = rs.rand() < 0.5 and not spec.grid
-    for x, foot in places(spec, ground, rs) if spec.subject else ():
+    flip, artist = rs.rand() < 0.5, ARTISTS[rs.randint(len(ARTISTS))]
+    flip, artist = flip and (reaches(step, "mirrored") or not spec.grid), artist if reaches(step, "artists") else "noto"
+    for x, foot in places(spec, ground, rs, step) if spec.subject else ():
         side = round(spec.size * size)
-        if ground:
+        if ground and foot > ground:
             shade = canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * 0.62
             canvas.disc(x, foot - 0.01, spec.size * 0.42, shade, ry=spec.size * 0.06, opacity=0.5)
         left, top = x * size - side / 2, foot * size - side
         if spec.grid:
             left, top = (round(v * CELLS / size) * size / CELLS for v in (left, top))
-        _stamp(canvas.rgb, mask, _drawing(spec.subject, side, flip), round(left), round(top), spec.colour)
+        _stamp(canvas.rgb, mask, _drawing(spec.subject, artist, side, flip), round(left), round(top), spec.colour)
     rgb = styles.PAINTERS[spec.style](canvas.rgb, mask, rs)
     if spec.flaw:
         rgb = styles.FLAWS[spec.flaw](rgb, rs)
     return styles.to_image(rgb), mask
 
 
-def _drawing(subject, side, flip):
+def _drawing(subject, artist, side, flip):
     """A sprite as it is laid on: (side, side, 4), float."""
-    stamp = sprite(subject).resize((side, side), Image.BILINEAR if side < TILE else Image.BICUBIC)
+    stamp = sprite(subject, artist).resize((side, side), Image.BILINEAR if side < TILE else Image.BICUBIC)
     return np.asarray(stamp.transpose(Image.FLIP_LEFT_RIGHT) if flip else stamp, np.float32)
 
 

@@ -4,14 +4,14 @@ import json
 import subprocess
 import sys
 import zlib
-from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
 from paidiff_world import Spec, describe, render, scene
 from paidiff_world.folders import known
-from paidiff_world.scenes import paint, sample, sprite
+from paidiff_world.scenes import ARTISTS, STEP, STEPS, paint, sample, sprite
 from paidiff_world.words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KITTEN_AND_TOYS, STYLES, SUBJECTS, vocabulary
 
 
@@ -43,8 +43,10 @@ KNOWN = '["赛博朋克,两只粉色青蛙,沙发,噪声", "花海里有一条�
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_every_subject_shows(name):
-    """Each sprite has ink, and changes the picture where it stands."""
-    assert np.asarray(sprite(name))[..., 3].mean() > 20
+    """Each artist's sprite has ink and is a drawing of its own, and one changes the picture where it stands."""
+    drawings = [np.asarray(sprite(name, artist), int) for artist in ARTISTS]
+    assert min(drawing[..., 3].mean() for drawing in drawings) > 13  # a sword is thin
+    assert min(np.abs(a - b).mean() for a, b in combinations(drawings, 2)) > 4
     spec = Spec(name, "白色背景")
     with_it, without = (render(s, np.random.RandomState(3)) for s in (spec, Spec(None, "白色背景", count=0)))
     assert np.abs(np.asarray(with_it, int) - np.asarray(without, int)).mean() > 4
@@ -142,25 +144,42 @@ def test_captions_fit_the_model():
     assert max(len(scene(seed)[1]) for seed in range(300)) <= 30
 
 
-def test_on_the_grid_a_subject_stands_on_whole_cells():
-    """The same sprite, elsewhere, is the same pixels moved by a multiple of 8: what makes the UNet's task small."""
-    spec = Spec("茶壶", "草地", size=7 / 16, grid=True)
-    masks = [paint(replace(spec, place=p), np.random.RandomState(seed))[1] for seed in range(6) for p in (-1, 0, 1)]
-    corners = [(np.flatnonzero(m.any(1))[0], np.flatnonzero(m.any(0))[0]) for m in masks]
-    assert len({x for _, x in corners}) == 3  # left, middle, right: nothing between
-    moves = [(y - corners[0][0], x - corners[0][1]) for y, x in corners]
-    assert not any(dy % 8 or dx % 8 for dy, dx in moves)
-    assert all(np.array_equal(np.roll(masks[0], move, (0, 1)), mask) for mask, move in zip(masks, moves))
+def drawn_at(spec, seed, step=STEP):
+    """(the subject's mask cut out, its upper left corner) in one picture of `spec`."""
+    mask = paint(spec, np.random.RandomState(seed), step=step)[1]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], (rows[0], columns[0])
 
 
-@pytest.mark.parametrize("count", (1, 2, 3))
-def test_on_the_grid_subjects_stand_in_the_same_cells_whatever_is_behind(count):
-    size = (12 if count == 1 else 7) / 16
-    masks = [
-        paint(Spec("茶壶", place, count=count, size=size, grid=True), np.random.RandomState(i))[1]
-        for i, place in enumerate(BACKGROUNDS)
-    ]
-    assert all(np.array_equal(masks[0], mask) for mask in masks)
+@pytest.mark.parametrize("size", (7, 12))
+@pytest.mark.parametrize(("step", "drawings"), zip(STEPS, (1, 1, 2, 6)))
+def test_on_the_grid_a_subject_moves_by_two_cells(step, drawings, size):
+    """The same sprite, elsewhere, is the same pixels moved by a multiple of 16: what makes the UNet's task small."""
+    found = {}
+    for seed in range(40):
+        drawing, corner = drawn_at(Spec("茶壶", "草地", size=size / 16, grid=True), seed, step)
+        found.setdefault(drawing.tobytes(), []).append(corner)
+    assert len(found) == drawings  # three artists, each mirrored or not
+    assert all((y - y0) % 16 == 0 == (x - x0) % 16 for (y0, x0), *rest in found.values() for y, x in rest)
+    assert (max(len(set(corners)) for corners in found.values()) > 3) == (step != "still")
+
+
+def test_left_and_right_are_so():
+    sides = {
+        place: {drawn_at(Spec("苹果", "草地", size=7 / 16, place=place, grid=True), s)[1][1] for s in range(9)}
+        for place in (-1, 1)
+    }
+    assert max(sides[-1]) < 16 and min(sides[1]) >= 64
+
+
+@pytest.mark.parametrize("background", ("天空", "星空", "海底", "草地"))
+def test_a_shadow_falls_only_on_the_ground(background):
+    """Outside the subjects a picture without ground is as it is without them; so is what lies above a meadow."""
+    spec = Spec("茶壶", background, count=3, size=7 / 16, grid=True)
+    picture, mask = paint(spec, np.random.RandomState(4))
+    bare = paint(Spec(None, background, count=0), np.random.RandomState(4))[0]
+    changed = (np.asarray(picture) != np.asarray(bare)).any(2) & (mask == 0)
+    assert not changed[: 128 if background != "草地" else 72].any() and changed.any() == (background == "草地")
 
 
 def test_three_are_no_smaller_than_two_and_all_are_seen():

@@ -41,14 +41,26 @@ def slopes(x):
     return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
 
 
-def objective(vae, pictures, batch, step=1):
-    """step=8 cuts at whole latent cells, as in a drawn picture: the squares of 像素画 then lie where a decoder can learn them."""
+def disturbed(latents, most, generator):
+    """Latents of which half have noise of 0 to `most` of their standard deviation."""
+    draw = dict(generator=generator, device=generator.device)
+    strength = most * torch.rand(len(latents), 1, 1, 1, **draw) * (torch.rand(len(latents), 1, 1, 1, **draw) < 0.5)
+    noise = torch.randn(latents.shape, **draw)
+    return latents + (strength * noise).to(latents.device) * latents.detach().std()
+
+
+def objective(vae, pictures, batch, step=1, noise=0.0):
+    """step=8 cuts at whole latent cells, as in a drawn picture: the squares of 像素画 then lie where a decoder can learn them.
+
+    noise: half of the latents get some, of up to `noise` of their own standard deviation, so that a decoder learns to
+    make a clean picture of what a denoiser leaves.
+    """
     device = next(vae.parameters()).device
 
     def loss(_, generator):
         x = to_tensor(crops(pictures, batch, generator, step), device)
         latents = vae.encode(x).latent_dist
-        y = vae.decode(latents.sample(generator)).sample
+        y = vae.decode(disturbed(latents.sample(generator), noise, generator)).sample
         mse = torch.nn.functional.mse_loss(y, x)
         edge = sum((a - b).abs().mean() for a, b in zip(slopes(y), slopes(x)))
         kl = latents.kl().mean() / latents.mean[0].numel()
@@ -69,8 +81,9 @@ def psnr(vae, pictures, batch=25):
 
 
 @torch.no_grad()
-def encode(vae, pictures, batch=50):
-    """Unscaled latent means, (N, 8, H/8, W/8) float16."""
+def encode(vae, pictures, batch=4):
+    """Unscaled latent means, (N, 8, H/8, W/8) float16. Small batches stay in a CPU's cache: a third of the time of 50."""
+    vae = vae.to(memory_format=torch.channels_last)
     device, out = next(vae.parameters()).device, []
     for i in range(0, len(pictures), batch):
         with autocast(device.type):
