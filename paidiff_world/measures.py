@@ -110,3 +110,13 @@ def x0_error(predict, latents, alphas_cumprod, t, seed=0):
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents)
     noisy = a * latents + s * noise
     return (a * noisy - s * predict(noisy, t).to(latents) - latents).square().mean().sqrt().item()
+
+
+def jackknife(measure, count, groups=20):
+    """Standard error of measure(kept), kept (count,) a mask of scenes: each time a group of them is left out. Tukey 1958.
+
+    For what is no mean of scenes, as a distance of two sets; pictures of one scene go or stay together.
+    """
+    groups = min(groups, count)
+    left = [measure(np.arange(count) % groups != group) for group in range(groups)]
+    return float(np.sqrt((groups - 1) * np.var(left)))
