@@ -72,7 +72,8 @@ def kernel_distance(features, reference):
 
     The unbiased estimate (0 on average for two samples of the same, so also a little below) with the cubic kernel
     (x y / D + 1)^3, on features of which the reference has mean 0 and deviation 1: no feature counts for its scale.
-    Right for a hundred pictures too. The pictures of one set must not depend on each other: one seed a prompt.
+    Right for a hundred pictures too, if the reference has some hundreds, for its deviations are estimates. The pictures
+    of one set must not depend on each other: one seed a prompt.
     """
     features, reference = (np.asarray(each, np.float64) for each in (features, reference))
     mean, deviation = reference.mean(0), reference.std(0)

@@ -20,7 +20,7 @@ from paidiff_lib.metrics import interval, sharpness
 from paidiff_lib.models.load import find, load
 
 from ..heldout import held_out
-from ..judge import HEADS, batches, hits, prompt_following, rates, rates_by
+from ..judge import batches, hits, prompt_following, rates, rates_by
 from ..measures import FEATURES, frechet_distance, jackknife, kernel_distance, spread, x0_error
 from ..scenes import CELLS, Spec, render
 from ..words import SUBJECTS
@@ -184,8 +184,8 @@ def evaluate(
     sets = rivals(pipe, drawn, real)
     result["kernel_distance"] = distances(kernel_distances, sets, reference_scenes(references))
     if pictures:
-        more = draw_many(pipe, captions[prompts:pictures], FURTHER, steps, guidance)
-        sets = rivals(pipe, [(drawn[0] + more)[:pictures]], [real_scenes(specs[:pictures])])
+        further = draw_many(pipe, captions[prompts:pictures], FURTHER, steps, guidance)
+        sets = rivals(pipe, [(drawn[0] + further)[:pictures]], [real_scenes(specs[:pictures])])
         found = distances(frechet_distances, sets, reference_scenes(pictures))
         result["frechet_distance"] = {"pictures": pictures} | found
     return result
