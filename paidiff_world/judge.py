@@ -121,7 +121,7 @@ def rates(found, which=slice(None)):
 def rates_by(attribute, found, specs):
     """Where a model is weak: {value: rates} for each value of an attribute of the specs, "style" or "count"."""
     values = [getattr(spec, attribute) for spec in specs]
-    groups = {value: [i for i, one in enumerate(values) if one == value] for value in dict.fromkeys(values)}
+    groups = {value: [i for i, one in enumerate(values) if one == value] for value in sorted(set(values))}
     return {str(value): rates(found, which) for value, which in groups.items()}
 
 

@@ -198,6 +198,27 @@ def test_three_seeds_of_a_prompt_are_one_scene(monkeypatch):
     assert nine["by_style"]["model"]["油画"]["all"] == 1 and "colour" not in nine["model"]
 
 
+class OnGpu:
+    """A pipeline that says it is on a GPU."""
+
+    device = torch.device("cuda")
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def __call__(self, prompts, **settings):
+        assert len(prompts) <= 2
+        return self.pipe(prompts, **settings)
+
+
+def test_large_batches_draw_the_same(tiny, monkeypatch):
+    monkeypatch.setattr(evaluation, "AT_ONCE", 2)
+    captions = ["一只猫", "一只狗,草地", "企鹅"]
+    few, many = (evaluation.draw_many(pipe, captions, 3, steps=2) for pipe in (tiny, OnGpu(tiny)))
+    assert len(many) == 3 and all(spread(pair) < 2 for pair in zip(few, many)) and spread(many) > 5
+    assert evaluation.draw_many(tiny, [], 0) == evaluation.draw_many(OnGpu(tiny), [], 0) == []
+
+
 @pytest.fixture(scope="module")
 def result():
     """A whole evaluation whose model draws the real scenes of one seed, beside one of its own noise."""

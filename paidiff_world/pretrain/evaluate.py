@@ -67,15 +67,16 @@ def reference_scenes(count):
 
 @torch.no_grad()
 def encoded(pipe, pictures):
-    """PIL pictures -> the means of their latents, of unit variance, (N, 8, 16, 16)."""
+    """PIL pictures -> the means of their latents, of unit variance, (N, 8, 16, 16) float32."""
     parts = [pipe.vae.encode(x.to(pipe.device, pipe.vae.dtype)).latent_dist.mode() for x in batches(pictures, 25)]
-    return torch.cat(parts) * pipe.vae.config.scaling_factor
+    return torch.cat(parts).float() * pipe.vae.config.scaling_factor
 
 
 @torch.no_grad()
 def decoded(pipe, latents):
     """Latents of unit variance -> PIL pictures."""
-    parts = [pipe.vae.decode(part).sample for part in (latents / pipe.vae.config.scaling_factor).split(25)]
+    latents = (latents / pipe.vae.config.scaling_factor).to(pipe.vae.dtype)
+    parts = [pipe.vae.decode(part).sample for part in latents.split(25)]
     return pipe.image_processor.postprocess(torch.cat(parts))
 
 
@@ -157,7 +158,8 @@ def x0_errors(pipe, real, captions):
     hidden = pipe.encode_prompt(captions, pipe.device, 1, False)[0].split(50)
 
     def predict(noisy, t):
-        return torch.cat([pipe.unet(x, t, text).sample for x, text in zip(noisy.split(50), hidden)])
+        parts = zip(noisy.to(pipe.unet.dtype).split(50), hidden)
+        return torch.cat([pipe.unet(x, t, text).sample for x, text in parts])
 
     latents = encoded(pipe, real)
     return {str(t): rounded(x0_error(predict, latents, pipe.scheduler.alphas_cumprod, t)) for t in TIMESTEPS}
