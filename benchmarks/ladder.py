@@ -182,8 +182,7 @@ def distances(pipes):
 def accuracies(pipes, count, seeds):
     """The judge's five rates and their mean, over held-out prompts and seeds: {"accuracy", "by_seed", "heads"}."""
     from paidiff_world.heldout import held_out
-    from paidiff_world.judge import prompt_following
-    from paidiff_world.pretrain.evaluate import HEADS
+    from paidiff_world.judge import HEADS, prompt_following
 
     chosen, found = held_out(count), {}
     specs, captions = [spec for spec, _ in chosen], [caption for _, caption in chosen]

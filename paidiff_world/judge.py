@@ -29,6 +29,7 @@ CLASSES = {
     "flaw": [NONE, *FLAWS],
 }
 HEADS = ("subject", "background", "style", "colour", "count")  # what a prompt asks for
+PARTS = HEADS[:3]  # what every prompt asks for; "all" is all three in the same picture
 
 
 def truth(spec):
@@ -54,18 +55,20 @@ class Judge(nn.Module):
         self.body = nn.Sequential(*[Block(a, b, 2) for a, b in zip([width, *sizes[:-1]], sizes)])
         self.heads = nn.ModuleDict({head: nn.Linear(sizes[-1] * 2, len(names)) for head, names in classes.items()})
 
+    def features(self, x):
+        """Pictures (N, 3, 128, 128) in -1..1 -> what the heads look at, (N, 16 * width)."""
+        y = self.body(self.stem(x))
+        return torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1)
+
     def forward(self, x):
         """Pictures (N, 3, 128, 128) in -1..1 -> {head: logits (N, classes)}."""
-        y = self.body(self.stem(x))
-        y = torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1)
+        y = self.features(x)
         return {head: linear(y) for head, linear in self.heads.items()}
 
     @torch.no_grad()
     def evidence(self, pictures):
         """PIL pictures -> {head: logits (N, classes)}."""
-        x = np.stack([np.asarray(p.convert("RGB").resize((128, 128)), np.float32) for p in pictures])
-        x = torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1
-        out = [self(part) for part in x.split(64)]
+        out = [self(part) for part in batches(pictures)]
         return {head: torch.cat([o[head] for o in out]) for head in self.classes}
 
     def probabilities(self, pictures):
@@ -75,6 +78,13 @@ class Judge(nn.Module):
     def probability(self, pictures, head, name):
         """How sure the judge is that each picture shows `name`: (N,)."""
         return self.probabilities(pictures)[head][:, self.classes[head].index(name)]
+
+
+def batches(pictures, size=64):
+    """PIL pictures -> tensors (at most `size`, 3, 128, 128) in -1..1, one after the other."""
+    for i in range(0, len(pictures), size):
+        part = [np.asarray(p.convert("RGB").resize((128, 128)), np.float32) for p in pictures[i : i + size]]
+        yield torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 @lru_cache(1)
@@ -87,19 +97,37 @@ def judge():
     return model.float().eval()
 
 
-def prompt_following(pictures, specs, model=None):
-    """Share of pictures in which the judge sees what the spec asked for, {head: 0..1}.
+def hits(pictures, specs, model=None):
+    """What the judge sees as the spec asked for it: {head: (N,) of 1 and 0}, and "all", every one of PARTS at once.
 
-    Colour counts only where one was asked for in a style that shows colours; count only where there is a subject.
+    nan where nothing was asked: colour counts only where one was asked for in a style that shows colours; count only
+    where there is a subject.
     """
-    model, wanted = model or judge(), [truth(spec) for spec in specs]
+    model, wanted, found = model or judge(), [truth(spec) for spec in specs], {}
     probabilities = model.probabilities(pictures)
-    rates = {}
     for head in HEADS:
         seen = [model.classes[head][i] for i in probabilities[head].argmax(1)]
-        hits = [seen[i] == wanted[i][head] for i, spec in enumerate(specs) if _counts(head, spec)]
-        rates[head] = float(np.mean(hits)) if hits else float("nan")
-    return rates
+        right = [float(name == one[head]) for name, one in zip(seen, wanted)]
+        found[head] = np.where([_counts(head, spec) for spec in specs], right, np.nan)
+    return found | {"all": np.min([found[head] for head in PARTS], 0)}
+
+
+def rates(found, which=slice(None)):
+    """The mean of each head's hits, {head: 0..1}; of the pictures `which` only, an index into them."""
+    asked = {head: values[which][~np.isnan(values[which])] for head, values in found.items()}
+    return {head: float(values.mean()) if len(values) else float("nan") for head, values in asked.items()}
+
+
+def rates_by(attribute, found, specs):
+    """Where a model is weak: {value: rates} for each value of an attribute of the specs, "style" or "count"."""
+    values = [getattr(spec, attribute) for spec in specs]
+    groups = {value: [i for i, one in enumerate(values) if one == value] for value in sorted(set(values))}
+    return {str(value): rates(found, which) for value, which in groups.items()}
+
+
+def prompt_following(pictures, specs, model=None):
+    """Share of pictures in which the judge sees what the spec asked for, {head: 0..1}; see `hits`."""
+    return rates(hits(pictures, specs, model))
 
 
 def _counts(head, spec):

@@ -13,9 +13,9 @@ import paidiff_lib as paidiff
 from paidiff_lib.generate import sample
 from paidiff_world import Spec, render, scene
 from paidiff_world.heldout import held_out
-from paidiff_world.judge import judge, prompt_following
+from paidiff_world.judge import HEADS, judge, prompt_following
 from paidiff_world.pretrain import pool, vae
-from paidiff_world.pretrain.evaluate import HEADS, evaluate
+from paidiff_world.pretrain.evaluate import evaluate
 from paidiff_world.words import vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,7 +198,7 @@ def test_fine_texture_survives_the_autoencoder(pipe, style):
 
 
 def test_evaluation_adds_up(pipe):
-    result = evaluate(pipe, prompts=6, seeds=(0, 1), steps=1, report=lambda line: None)
+    result = evaluate(pipe, prompts=6, seeds=(0, 1), steps=1, references=12, report=lambda line: None)
     counts = [sum(spec.style == style for spec, _ in held_out(6)) for style in result["by_style"]["ceiling"]]
     mean = sum(n * rates["style"] for n, rates in zip(counts, result["by_style"]["ceiling"].values())) / 6
     assert sum(counts) == 6 and mean == pytest.approx(result["ceiling"]["style"], abs=0.01)

@@ -1,8 +1,16 @@
 """The model card, written from what the run measured: no measured figure is typed by hand."""
 
+HEADS = {"subject": "主体", "background": "背景", "style": "画风", "all": "三样都对", "colour": "颜色", "count": "数量"}
+SETS = {
+    "model": "the model",
+    "ceiling": "real scenes through its VAE",
+    "real": "real scenes",
+    "floor": "flat pictures of their mean colours",
+}
 
-def model_card(config, notes):
-    """Markdown of data/models/paidiff-mini-zh/README.md from the run's config and record."""
+
+def model_card(config, notes, measured=None):
+    """Markdown of data/models/paidiff-mini-zh/README.md from the run's config and record, and what `evaluate` measured."""
     rows = "\n".join(_row(name, notes[name]) for name in ("vae", "decoder", "clip", "judge", "unet"))
     return f"""---
 license: apache-2.0
@@ -37,9 +45,10 @@ picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
   While it trains, linear heads teach both towers every attribute of a caption (`clip.Taught`): not in the article.
 * These weights were not made in one run: CLIP, judge and UNet started from earlier ones (`before` in `training.json`).
 * Judge, on real held-out pictures: {", ".join(f"{k} {v:.1%}" for k, v in notes["judge"]["accuracy_held_out"].items())}.
-* Prompt following, with ceiling and floor: `prompt_following.json` beside this file.
+* Prompt following and how the pictures look: {"below, and" if measured else "not measured yet;"}
+  `prompt_following.json` beside this file, written by `python -m paidiff_world.pretrain.evaluate --keep`.
 * Every number again, and the whole config: `training.json`. To make the model anew: `python -m paidiff_world.pretrain`.
-
+{_measured(measured) if measured else ""}
 Sprites: Noto Color Emoji (SIL Open Font License 1.1). People are drawn as the figures of that set.
 """
 
@@ -48,3 +57,31 @@ def _row(name, note):
     parameters, pictures = note["parameters"] / 1e6, note.get("pictures", note["steps"] * note["batch"])
     time = f"{note['seconds'] / 60:.0f} min"
     return f"| {name} | {parameters:.2f} M | {note['steps']:,} | {pictures:,} | {time} | {note['hardware']} |"
+
+
+def _measured(found):
+    """The tables of `evaluate`'s figures."""
+    rows = ["model", "ceiling", "floor"]
+    lines = [_line("", *(f"{zh} {head}" for head, zh in HEADS.items())), "|---" * (len(HEADS) + 1) + "|"]
+    lines += [_line(row, *(f"{found[row][head]:.0%}" for head in HEADS)) for row in rows]
+    kernel, frechet = found["kernel_distance"], found.get("frechet_distance")
+    titles = [f"kernel, {name}" for name in kernel]
+    titles += [f"Fréchet, {name}, {frechet['pictures']:,} pictures" for name in kernel] if frechet else []
+    lines += ["", _line("distance to real scenes", *titles), "|---" * (len(titles) + 1) + "|"]
+    for row, title in SETS.items():
+        cells = [f"{kernel[name][row]['mean']:.3f}" for name in kernel]
+        cells += [f"{frechet[name][row]:.1f}" for name in kernel] if frechet else []
+        lines.append(_line(title, *cells))
+    errors = ", ".join(f"{error:.3f} at t = {t}" for t, error in found["x0_error"].items())
+    apart = found.get("spread")
+    grey = f" Seeds of one prompt: {apart['model'][0]:.0f} grey levels apart, real scenes {apart['real'][0]:.0f}."
+    settings = f"{found['prompts']} held-out prompts, {found['seeds']} seeds, {found['steps']} steps"
+    return f"""
+{settings}, guidance {found["guidance"]:g}. Error of the denoiser's x_0: {errors}.{grey if apart else ""}
+
+{chr(10).join(lines)}
+"""
+
+
+def _line(*cells):
+    return f"| {' | '.join(cells)} |"
