@@ -47,7 +47,7 @@ def truth(spec):
 class Judge(nn.Module):
     """A small classifier of scenes, trained on pictures of the world and used by nothing but measurements."""
 
-    def __init__(self, classes=CLASSES, width=24):
+    def __init__(self, classes=CLASSES, width=32):
         super().__init__()
         self.classes = classes
         sizes = [width, width * 2, width * 4, width * 8]

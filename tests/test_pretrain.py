@@ -22,7 +22,7 @@ from paidiff_world.pretrain import clip, distill, export, judge, loop, pool, tok
 CONFIG = json.loads((pretrain.HERE / "mini.json").read_text(encoding="utf-8")) | {"pictures": 180, "held_back": 60}
 SMALL = {
     "vae": {"channels": [8, 8, 8, 8], "layers": 1, "steps": 2, "batch": 2},
-    "decoder": {"steps": 2, "batch": 2},
+    "decoder": {"steps": 2, "batch": 2, "noise": 0.35},
     "clip": {"steps": 2, "batch": 4, "warmup": 1},
     "judge": {"pictures": 180, "steps": 2, "batch": 1},
     "unet": {"channels": [32, 32], "pictures": 180, "steps": 3, "batch": 2},
@@ -148,9 +148,24 @@ def test_the_decoder_learns_on_whole_cells():
     assert firsts == set(range(0, 128 - vae.CROP + 1, 8))
 
 
-def test_half_of_the_timesteps_come_from_the_noisy_end():
+def test_the_timesteps_forget_neither_end():
     t = unet.timesteps(4000, torch.Generator().manual_seed(0))
-    assert t.min() >= 0 and t.max() > 990 and 0.55 < (t >= unet.NOISY).float().mean() < 0.75
+    shares = [(t < 50).float().mean(), (t < unet.CLEAN).float().mean(), (t >= unet.NOISY).float().mean()]
+    assert t.min() >= 0 and t.max() > 990
+    assert shares[0] > 0.03 and 0.5 < shares[1] < 0.62 and 0.3 < shares[2] < 0.4
+
+
+def test_almost_clean_latents_count():
+    """SNR 51 at t = 20: with a weight of 5 / (snr + 1) a tenth of what is asked there would be learnt."""
+    weights = unet.loss_weights(unet.scheduler())
+    assert 0.3 < weights[20] < 0.5 and weights[400:].eq(1).all()
+
+
+def test_half_of_the_latents_are_disturbed():
+    latents = torch.randn(400, 8, 8, 8, generator=torch.Generator().manual_seed(1)) * 3
+    moved = (vae.disturbed(latents, 0.4, torch.Generator().manual_seed(0)) - latents).flatten(1).std(1) / latents.std()
+    assert 0.4 < (moved == 0).float().mean() < 0.6 and 0.3 < moved.max() < 0.45
+    assert torch.equal(vae.disturbed(latents, 0.0, torch.Generator().manual_seed(0)), latents)
 
 
 def test_a_longer_training_leaves_the_plainest_scenes_out():

@@ -82,12 +82,13 @@ def run_vae(run):
 
 def run_decoder(run):
     """The decoder alone, longer: latents stay as they are, so a UNet trained on them stays right."""
-    train_vae(run, "decoder", vae.freeze_encoder(run.weights("vae", build_vae(run))), step=8)
+    noise = run.config["decoder"]["noise"]
+    train_vae(run, "decoder", vae.freeze_encoder(run.weights("vae", build_vae(run))), step=8, noise=noise)
 
 
-def train_vae(run, name, model, step=1):
+def train_vae(run, name, model, **options):
     pictures, _, _ = pool.load(run.folder / "pool")
-    objective = vae.objective(model, pictures[run.config["held_back"] :], run.config[name]["batch"], step)
+    objective = vae.objective(model, pictures[run.config["held_back"] :], run.config[name]["batch"], **options)
     model, record = run.stage(name, model, objective)
     run.note(name, record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
 

@@ -96,7 +96,7 @@ class Stage:
         self.device = next(model.parameters()).device.type
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr, (0.9, 0.99), weight_decay=weight_decay, fused=True)
-        self.average = EMAModel(self.trained, decay=ema)
+        self.average = EMAModel(self.trained, decay=ema, foreach=True)
         self.start, self.pictures, self.seconds, self.record, self.bad = 0, 0, 0.0, [], 0
         if path.exists():
             self.resume()
