@@ -19,8 +19,8 @@ from .words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KEPT_OUT_STYLES, KITTEN_
 
 ASSETS = Path(__file__).with_name("assets")
 # How much of a scene on the grid a seed decides, each step more than the one before. The judge is taught the widest.
-STEPS = ("still", "places", "mirrored", "artists")
-STEP = "places"  # the widest that the shipped weights hold
+WORLDS = ("still", "places", "mirrored", "artists")
+WORLD = "places"  # the widest that the shipped weights hold
 ARTISTS = ("noto", "fluent", "twemoji")  # who drew a scene's subjects is left unsaid: a seed decides it
 TILE, COLUMNS, CELLS = 128, 12, 16
 PAIR = (0.27, 0.73)  # the middles of two beside each other
@@ -101,19 +101,19 @@ def tinted(rgb, colour):
     return tint * np.clip(0.35 + shade, 0, 1.06) * (1 - light) + 255 * light
 
 
-def reaches(step, other):
-    """Whether `step` is `other` or wider."""
-    return STEPS.index(step) >= STEPS.index(other)
+def reaches(world, other):
+    """Whether `world` is `other` or wider."""
+    return WORLDS.index(world) >= WORLDS.index(other)
 
 
-def places(spec, ground, rs, step=STEP):
+def places(spec, ground, rs, world=WORLD):
     """Where each subject stands: [(centre x, foot y)], far ones first. On the grid, moved by steps of two cells."""
     if spec.grid:
         feet = {1: [14], 2: [14, 14], 3: [9, 9, 15]}[spec.count]
         middles = {1: [0.5 + 0.25 * spec.place], 2: PAIR, 3: [*PAIR, 0.5]}[spec.count]
         free = spec.count == 1 and not spec.place  # across; two have no room, and who is said to be left stays there
         across, up = 2 * rs.randint(-1, 2) * free, 2 * rs.randint(2)
-        across, up = (across, up) if reaches(step, "places") else (0, 0)
+        across, up = (across, up) if reaches(world, "places") else (0, 0)
         return [(x + across / CELLS, (foot - up) / CELLS) for x, foot in zip(middles, feet)]
     about = lambda middle, off: rs.uniform(middle - off, middle + off)
     foot = min(0.97, ground + about(0.19, 0.07)) if ground else 0.5 + spec.size / 2 + about(0, 0.06)
@@ -127,19 +127,22 @@ def places(spec, ground, rs, step=STEP):
     return [(x, front - 0.36 + about(0, 0.02)) for x, _ in pair] + [(0.5 + lean / 3, front)]
 
 
-def render(spec, rs, size=128, step=STEP):
+def render(spec, rs, size=128, world=WORLD):
     """Paint a Spec: PIL picture, size x size."""
-    return paint(spec, rs, size, step)[0]
+    return paint(spec, rs, size, world)[0]
 
 
-def paint(spec, rs, size=128, step=STEP):
+def paint(spec, rs, size=128, world=WORLD):
     """Paint a Spec: (PIL picture, size x size; mask of the subjects (size, size), 0..1)."""
     canvas = backgrounds.Canvas(size)
     ground = backgrounds.PAINTERS[spec.background](canvas, rs)
     mask = np.zeros((size, size), np.float32)
     flip, artist = rs.rand() < 0.5, ARTISTS[rs.randint(len(ARTISTS))]
-    flip, artist = flip and (reaches(step, "mirrored") or not spec.grid), artist if reaches(step, "artists") else "noto"
-    for x, foot in places(spec, ground, rs, step) if spec.subject else ():
+    flip, artist = (
+        flip and (reaches(world, "mirrored") or not spec.grid),
+        artist if reaches(world, "artists") else "noto",
+    )
+    for x, foot in places(spec, ground, rs, world) if spec.subject else ():
         side = round(spec.size * size)
         if ground and foot > ground:
             shade = canvas.rgb[min(size - 1, int(foot * size) - 1), 0] * 0.62

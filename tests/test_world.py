@@ -11,7 +11,7 @@ import pytest
 
 from paidiff_world import Spec, describe, render, scene
 from paidiff_world.folders import known
-from paidiff_world.scenes import ARTISTS, STEP, STEPS, paint, sample, sprite
+from paidiff_world.scenes import ARTISTS, WORLD, WORLDS, paint, sample, sprite
 from paidiff_world.words import BACKGROUNDS, COLOURS, DISHES, FLAWS, KITTEN_AND_TOYS, STYLES, SUBJECTS, vocabulary
 
 
@@ -144,24 +144,24 @@ def test_captions_fit_the_model():
     assert max(len(scene(seed)[1]) for seed in range(300)) <= 30
 
 
-def drawn_at(spec, seed, step=STEP):
+def drawn_at(spec, seed, world=WORLD):
     """(the subject's mask cut out, its upper left corner) in one picture of `spec`."""
-    mask = paint(spec, np.random.RandomState(seed), step=step)[1]
+    mask = paint(spec, np.random.RandomState(seed), world=world)[1]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], (rows[0], columns[0])
 
 
 @pytest.mark.parametrize("size", (7, 12))
-@pytest.mark.parametrize(("step", "drawings"), zip(STEPS, (1, 1, 2, 6)))
-def test_on_the_grid_a_subject_moves_by_two_cells(step, drawings, size):
+@pytest.mark.parametrize(("world", "drawings"), zip(WORLDS, (1, 1, 2, 6)))
+def test_on_the_grid_a_subject_moves_by_two_cells(world, drawings, size):
     """The same sprite, elsewhere, is the same pixels moved by a multiple of 16: what makes the UNet's task small."""
     found = {}
     for seed in range(40):
-        drawing, corner = drawn_at(Spec("茶壶", "草地", size=size / 16, grid=True), seed, step)
+        drawing, corner = drawn_at(Spec("茶壶", "草地", size=size / 16, grid=True), seed, world)
         found.setdefault(drawing.tobytes(), []).append(corner)
     assert len(found) == drawings  # three artists, each mirrored or not
     assert all((y - y0) % 16 == 0 == (x - x0) % 16 for (y0, x0), *rest in found.values() for y, x in rest)
-    assert (max(len(set(corners)) for corners in found.values()) > 3) == (step != "still")
+    assert (max(len(set(corners)) for corners in found.values()) > 3) == (world != "still")
 
 
 def test_left_and_right_are_so():

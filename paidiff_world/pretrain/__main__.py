@@ -20,6 +20,7 @@ from .loop import hardware, tell
 
 HERE = Path(__file__).parent
 SETTINGS = ("steps", "lr", "batch", "warmup", "ema", "weight_decay")  # of a stage, what loop.train takes
+NOISE = (0.05, 0.1, 0.2, 0.3)  # of latents of unit variance: what a decoder is measured at
 STAGES = ("pool", "vae", "decoder", "clip", "judge", "unet", "export")
 
 
@@ -90,7 +91,8 @@ def train_vae(run, name, model, **options):
     pictures, _, _ = pool.load(run.folder / "pool")
     objective = vae.objective(model, pictures[run.config["held_back"] :], run.config[name]["batch"], **options)
     model, record = run.stage(name, model, objective)
-    run.note(name, record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2)})
+    noisy = {noise: round(vae.psnr(model, pictures[:300], noise), 2) for noise in NOISE}
+    run.note(name, record | {"psnr_held_out_dB": round(vae.psnr(model, pictures[:300]), 2), "psnr_at_noise_dB": noisy})
 
 
 def run_clip(run):

@@ -22,7 +22,7 @@ from paidiff_lib.models.load import find, load
 from ..heldout import held_out
 from ..judge import batches, hits, prompt_following, rates, rates_by
 from ..measures import FEATURES, frechet_distance, jackknife, kernel_distance, spread, x0_error
-from ..scenes import CELLS, Spec, render
+from ..scenes import CELLS, WORLD, WORLDS, Spec, render
 from ..words import SUBJECTS
 from .card import model_card
 
@@ -55,14 +55,15 @@ def draw_many(pipe, captions, seed, steps=STEPS, guidance=GUIDANCE):
     return drawn
 
 
-def real_scenes(specs, seed=0):
+def real_scenes(specs, seed=0, world=WORLD):
     """A picture of the world for each spec; another seed paints another one."""
-    return [render(spec, np.random.RandomState(seed * 100_000 + 1000 + i)) for i, spec in enumerate(specs)]
+    chance = [np.random.RandomState(seed * 100_000 + 1000 + i) for i in range(len(specs))]
+    return [render(spec, rs, world=world) for spec, rs in zip(specs, chance)]
 
 
-def reference_scenes(count):
+def reference_scenes(count, world=WORLD):
     """Real scenes of held-out prompts, others than those that are drawn: the distances suppose independent pictures."""
-    return real_scenes([spec for spec, _ in held_out(count, seed=8)], OTHERS)
+    return real_scenes([spec for spec, _ in held_out(count, seed=8)], OTHERS, world)
 
 
 @torch.no_grad()
@@ -166,17 +167,28 @@ def x0_errors(pipe, real, captions):
 
 
 def evaluate(
-    pipe, prompts=300, seeds=(0, 1, 2), steps=STEPS, guidance=GUIDANCE, pictures=0, references=REFERENCES, report=print
+    pipe,
+    prompts=300,
+    seeds=(0, 1, 2),
+    steps=STEPS,
+    guidance=GUIDANCE,
+    pictures=0,
+    references=REFERENCES,
+    report=print,
+    world=WORLD,
 ):
-    """All figures and the settings, ready for JSON. pictures: how many for the Fréchet distance, 0 for none."""
+    """All figures and the settings, ready for JSON.
+
+    pictures: how many for the Fréchet distance, 0 for none. world: which of `scenes.WORLDS` that real scenes are of.
+    """
     specs, captions = map(list, zip(*held_out(max(prompts, pictures))))
     drawn, began = [], time.time()
     for seed in seeds:
         drawn.append(draw_many(pipe, captions[:prompts], seed, steps, guidance))
         report(f"seed {seed}: {written(prompt_following(drawn[-1], specs[:prompts]))}")
     seconds = (time.time() - began) / prompts / len(seeds)
-    real = [real_scenes(specs[:prompts], seed) for seed in seeds]
-    result = {"prompts": prompts, "seeds": len(seeds), "steps": steps, "guidance": guidance}
+    real = [real_scenes(specs[:prompts], seed, world) for seed in seeds]
+    result = {"world": world, "prompts": prompts, "seeds": len(seeds), "steps": steps, "guidance": guidance}
     result |= {"seconds_per_picture": round(seconds, 2)} | judged(drawn, real[0], specs[:prompts])
     sharp = {"model": sum(drawn, []), "real": real[0]}
     result["sharpness"] = {name: rounded(list(map(sharpness, group)), 2) for name, group in sharp.items()}
@@ -184,11 +196,11 @@ def evaluate(
         result["spread"] = {"model": spreads(drawn), "real": spreads(real)}
     result["x0_error"] = x0_errors(pipe, real[0], captions[:prompts])
     sets = rivals(pipe, drawn, real)
-    result["kernel_distance"] = distances(kernel_distances, sets, reference_scenes(references))
+    result["kernel_distance"] = distances(kernel_distances, sets, reference_scenes(references, world))
     if pictures:
         further = draw_many(pipe, captions[prompts:pictures], FURTHER, steps, guidance)
-        sets = rivals(pipe, [(drawn[0] + further)[:pictures]], [real_scenes(specs[:pictures])])
-        found = distances(frechet_distances, sets, reference_scenes(pictures))
+        sets = rivals(pipe, [(drawn[0] + further)[:pictures]], [real_scenes(specs[:pictures], world=world)])
+        found = distances(frechet_distances, sets, reference_scenes(pictures, world))
         result["frechet_distance"] = {"pictures": pictures} | found
     return result
 
@@ -216,10 +228,11 @@ def main():
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--pictures", type=int, default=0, help="the Fréchet distance too, of so many: 2048")
+    parser.add_argument("--world", default=WORLD, choices=WORLDS, help="how varied the real scenes are")
     parser.add_argument("--keep", action="store_true", help="write the result into the model's folder")
     args = parser.parse_args()
     pipe, seeds = load(args.model), range(args.seeds)
-    result = evaluate(pipe, args.prompts, seeds, args.steps, args.guidance, args.pictures)
+    result = evaluate(pipe, args.prompts, seeds, args.steps, args.guidance, args.pictures, world=args.world)
     result["plain_subject"] = plain(pipe, seeds, args.steps, args.guidance)
     print(json.dumps(result, indent=1, ensure_ascii=False))
     if args.keep:

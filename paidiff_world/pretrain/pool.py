@@ -16,7 +16,7 @@ import numpy as np
 from paidiff_lib.files import atomic_file
 
 from ..captions import describe
-from ..scenes import CELLS, STEP, STEPS, Spec, paint, plan
+from ..scenes import CELLS, WORLD, WORLDS, Spec, paint, plan
 
 CHUNK = 500
 
@@ -33,7 +33,7 @@ def _chunk(folder, start, stop, size, grid, kept_out):
     for seed in range(start, stop):
         cells = grid or (kept_out and seed % 2 == 1)
         spec, caption, rs = plan(seed, level(seed, grid), grid=cells, kept_out=kept_out)
-        picture, mask = paint(spec, rs, size, STEPS[-1] if kept_out else STEP)
+        picture, mask = paint(spec, rs, size, WORLDS[-1] if kept_out else WORLD)
         other = describe(spec, np.random.RandomState(seed + 2**31))
         pictures[seed] = np.asarray(picture)
         masks[seed] = mask.reshape(CELLS, size // CELLS, CELLS, size // CELLS).mean((1, 3)) * 255

@@ -70,12 +70,17 @@ def objective(vae, pictures, batch, step=1, noise=0.0):
 
 
 @torch.no_grad()
-def psnr(vae, pictures, batch=25):
-    """Mean peak signal-to-noise ratio (dB) of pictures (N, H, W, 3) uint8 through the autoencoder."""
-    device, values = next(vae.parameters()).device, []
+def psnr(vae, pictures, noise=0.0, batch=25):
+    """Mean peak signal-to-noise ratio (dB) of pictures (N, H, W, 3) uint8 through the autoencoder.
+
+    noise: added to the latents, in units of their standard deviation.
+    """
+    device, values, generator = next(vae.parameters()).device, [], torch.Generator().manual_seed(0)
     for i in range(0, len(pictures), batch):
         x = to_tensor(pictures[i : i + batch], device)
-        y = vae.decode(vae.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
+        latents = vae.encode(x).latent_dist.mode()
+        latents += noise * latents.std() * torch.randn(latents.shape, generator=generator).to(device)
+        y = vae.decode(latents).sample.clamp(-1, 1)
         values.append(10 * torch.log10(4 / (y - x).square().mean((1, 2, 3))))
     return torch.cat(values).mean().item()
 
