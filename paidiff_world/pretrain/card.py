@@ -49,7 +49,8 @@ picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
   `prompt_following.json` beside this file, written by `python -m paidiff_world.pretrain.evaluate --keep`.
 * Every number again, and the whole config: `training.json`. To make the model anew: `python -m paidiff_world.pretrain`.
 {_measured(measured) if measured else ""}
-Sprites: Noto Color Emoji (SIL Open Font License 1.1). People are drawn as the figures of that set.
+Sprites: Noto Color Emoji (SIL Open Font License 1.1), for the judge also Fluent Emoji (MIT) and Twemoji (CC-BY 4.0):
+`paidiff_world/assets/README.md`. People are drawn as the figures of those sets.
 """
 
 
