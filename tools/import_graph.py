@@ -37,7 +37,7 @@ CAPS = {  # lines of Python. The plan said 3,700, 700 and 3,000: explicit parame
     "paidiff_lib without cleaning": 4450,
     "paidiff_lib/cleaning": 710,
     "paidiff_app": 3570,
-    "paidiff_world": 2930,
+    "paidiff_world": 3010,  # 2,600 before the measures of pictures and a world in steps
     "paidiff_course": 150,
 }
 MEDIAN, LONGEST = 7, 60  # lines of a function, without its docstring
