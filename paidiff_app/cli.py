@@ -28,7 +28,7 @@ from .install import install_command
 HELP = "中文文生图 · Chinese text-to-image diffusion"
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 MODEL_HELP = "模型名或文件夹 · model name or folder"
-GUIDANCE_HELP = "引导强度 · guidance scale; 3 for mini, 5 for the published"
+GUIDANCE_HELP = "引导强度 · guidance scale; 2 for mini, 5 for the published"
 LORAS_HELP = "放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings"
 Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")]

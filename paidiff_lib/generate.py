@@ -35,7 +35,7 @@ def draw(
     """Draw pictures, after printing readable hints about the prompt (see check_prompt).
 
     prompt: a string, or a list of strings. seed: 0 or more; a list holds one for each prompt, or many for a single one.
-    n: pictures for each prompt, with seeds seed, seed + 1, ... guidance: None is what suits the model, 3 or 5.
+    n: pictures for each prompt, with seeds seed, seed + 1, ... guidance: None is what suits the model, 2 or 5.
     size: (width, height); None is the model's own size.
     Returns one PIL picture for one prompt, one seed and n=1, else a list, all pictures of the first prompt first.
     A picture depends on its own prompt and seed, not on its neighbours; the size of a batch changes rounding only. Raises PaidiffError.

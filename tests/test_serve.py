@@ -294,7 +294,7 @@ def test_guidance_is_what_suits_the_model(tiny, monkeypatch):
         owner = fixed(tiny)
         found.append(owner.suits()[1])
         owner.close()
-    assert found == [3, 5]
+    assert found == [2, 5]
 
 
 def test_a_batch_is_stopped_when_nobody_waits_for_it(tiny, monkeypatch):

@@ -29,6 +29,7 @@ pipeline_tag: text-to-image
 
 ```python
 from diffusers import StableDiffusionPipeline
+
 pipe = StableDiffusionPipeline.from_pretrained("data/models/paidiff-mini-zh")
 picture = pipe("雪地里的两只企鹅", num_inference_steps=20).images[0]
 ```
