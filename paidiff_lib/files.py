@@ -1,6 +1,7 @@
 """Files and folders that are written whole: a reader sees all of it or nothing, whenever the power fails."""
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from .errors import NotFound, Refused, first_line
 
 ASSETS = Path(__file__).with_name("assets")  # the font and the gallery's prompts, package data
+LISTING = ".paidiff.json"  # in a folder of results: what paidiff has written there
 PACKAGE = "paidiff_mini_zh"  # of the wheel that carries the small model and the lessons' sets
 
 
@@ -99,6 +101,42 @@ def atomic_folder(folder):
     with _staging_folder(folder) as staging:
         yield staging
         add_files(staging, Path(folder), sorted(p.relative_to(staging) for p in staging.rglob("*") if p.is_file()))
+
+
+@contextmanager
+def output_folder(folder):
+    """As atomic_folder, for what a user may keep beside files of his own: only what paidiff wrote is replaced. Raises Refused."""
+    with _staging_folder(folder) as staging:
+        yield staging
+        folder = Path(folder)
+        names = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
+        require_ours(folder, names)
+        known = listing(folder)
+        for name in names:  # the one that is replaced stays in the list: a kill may come before the rename
+            known[name] = [*known.get(name, [])[-1:], digest(staging / name)]
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / LISTING) as file:
+            file.write_text(json.dumps(known, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        add_files(staging, folder, names)
+
+
+def listing(folder):
+    """{name: [sha256, ...]} of what paidiff has written into a folder of results."""
+    try:
+        known = json.loads((Path(folder) / LISTING).read_text(encoding="utf-8"))
+        return {name: list(found) for name, found in known.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def require_ours(folder, names):
+    """Raise Refused if one of these files is in `folder` and is not as paidiff wrote it: it is somebody else's."""
+    folder, known = Path(folder), listing(folder)
+    for path in (folder / name for name in names):
+        found = known.get(path.relative_to(folder).as_posix(), [])
+        if path.exists() and not (path.is_file() and digest(path) in found):
+            zh, en = "已经有这个文件,不是这里写的,不覆盖", "is there already, is not of paidiff, and stays"
+            raise Refused(zh, en, f"{path}; 换一个文件夹,或先移走它 · choose another folder, or move it away")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arguments import explicit
 from ..errors import PaidiffError
-from ..files import atomic_folder
+from ..files import output_folder
 from ..generate import STEPS, check_settings, sample
 from ..metrics import canny
 from ..models.encode import native_size
@@ -74,7 +74,7 @@ class ControlNet(Method):
     def save(self, folder):
         """Write the ControlNet into `folder`, as ControlNetModel.from_pretrained opens it. Raises PaidiffError."""
         require_finite(self.parameters())
-        with atomic_folder(folder) as staging:
+        with output_folder(folder) as staging:
             self.net.save_pretrained(staging)
 
 

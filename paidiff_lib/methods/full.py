@@ -8,7 +8,7 @@ tuning.save_model("out/food")        # a whole model that plain diffusers opens
 from typing import Any
 
 from ..arguments import explicit
-from ..files import atomic_folder
+from ..files import output_folder
 from ..models.save import add_prefix, open_single, require_finite, save_pipeline
 from .base import Method
 
@@ -39,7 +39,7 @@ class FullTuning(Method):
     def save(self, folder):
         """Write what is trained below `folder`: UNet2DConditionModel.from_pretrained(folder, subfolder="unet") opens it."""
         require_finite(self.parameters())
-        with atomic_folder(folder) as staging:
+        with output_folder(folder) as staging:
             for part, module in self.parts().items():
                 module.save_pretrained(staging / part)
             if self.trains_text:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..arguments import explicit
 from ..errors import NotFound, PaidiffError
-from ..files import atomic_folder
+from ..files import output_folder
 from ..models.save import require_finite
 from .adapters import require_new, scales, set_scales
 from .base import Method
@@ -94,7 +94,7 @@ class LoRA(Method):
             config = module.peft_config[self.name].to_dict()
             places = {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
             notes[f"{part}_lora_adapter_metadata"] = {**config, **places}
-        with atomic_folder(folder) as staging:
+        with output_folder(folder) as staging:
             self.pipe.save_lora_weights(staging, **layers, **notes)
 
     def export(self, path):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..arguments import explicit, require_int
 from ..errors import NotFound, PaidiffError, Refused, first_line, unknown
-from ..files import atomic_folder
+from ..files import output_folder
 from ..models.save import require_finite, save_pipeline
 from ..models.verify import read_weights
 from .base import Method
@@ -91,7 +91,7 @@ class TextualInversion(Method):
 
         weights = {self.token: self.vectors.detach().cpu().contiguous()}
         require_finite(weights)
-        with atomic_folder(folder) as staging:
+        with output_folder(folder) as staging:
             save_file(weights, staging / FILE)
 
     def save_model(self, folder):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import Refused
-from ..files import atomic_folder
+from ..files import output_folder
 from .registry import MARK
 
 BESIDE = "vocab.txt"  # transformers 5 leaves it out, transformers 4 reads it
@@ -15,7 +15,7 @@ NOTES = ("words.json", MARK)  # what the small model has learnt, for check_promp
 def save_pipeline(pipe, folder):
     """Write the whole pipeline into `folder`, in diffusers' layout: `StableDiffusionPipeline.from_pretrained` opens it."""
     source = Path(pipe.tokenizer.name_or_path)
-    with atomic_folder(folder) as staging:
+    with output_folder(folder) as staging:
         pipe.save_pretrained(staging)
         add_prefix(staging / "text_encoder/model.safetensors")
         open_single(staging / "text_encoder/config.json")

@@ -16,6 +16,7 @@ from ..arguments import explicit
 from ..data.folder import CaptionFolder
 from ..data.mixed import Mixed
 from ..display import show, watch
+from .checkpoint import Store
 from .config import OLD_NAMES, TrainingConfig
 from .loop import Trainer
 from .steps import Steps
@@ -66,6 +67,7 @@ def train(
     given = locals()
     config = TrainingConfig(**{setting.name: given[setting.name] for setting in fields(TrainingConfig)})
     config.check()
+    output and Store(output).check(config)
     data = CaptionFolder(data) if isinstance(data, (str, Path)) else data
     return Steps(Trainer(method, data, config, output))
 

@@ -20,3 +20,10 @@ def say_how_to_go_on(trainer):
     place = f"{trainer.index}/{trainer.config.steps}"
     if trainer.is_main:
         print(f"停在第 {place} 步,{zh} · stopped at step {place}, {en}")
+
+
+def say_passed_over(folder, names, ours):
+    """Print which checkpoints are not gone on with: those of another program, and damaged ones. `ours` names our own."""
+    for name in names:
+        zh, en = ("坏了", "is damaged") if name in ours else ("不是这里写的", "is not of paidiff")
+        print(f"{folder / name} {zh},不从它接着练,也不动它 · {en}: not gone on with, and left as it is")
