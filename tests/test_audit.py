@@ -153,7 +153,10 @@ LINES = {
     "a Chinese space": ({"file_name": "x.png", "text": "\u3000"}, "empty_caption"),
     "null for a text": ({"file_name": "x.png", "text": None}, "empty_caption"),
     "a number for a text": ({"file_name": "x.png", "text": 7}, "empty_caption"),
-    "a list for a text": ({"file_name": "x.png", "text": ["猫"]}, "empty_caption"),
+    "an empty list for a text": ({"file_name": "x.png", "text": []}, "empty_caption"),
+    "a list with a number": ({"file_name": "x.png", "text": ["猫", 7]}, "empty_caption"),
+    "a hidden file": ({"file_name": "._好.png", "text": "猫"}, "hidden"),
+    "a file in a system folder": ({"file_name": "__MACOSX/好.png", "text": "猫"}, "hidden"),
     "half a character in the text": (b'{"file_name": "x.png", "text": "\\ud83d"}', "encoding"),
     "GBK": ('{"file_name": "x.png", "text": "草地上的猫"}'.encode("gbk"), "encoding"),
     "Latin-1": ('{"file_name": "x.png", "text": "café"}'.encode("latin-1"), "encoding"),
@@ -175,6 +178,9 @@ def folder(tmp_path):
     (folder / "broken.png").symlink_to(folder / "nothing.png")
     (folder / "circle.png").symlink_to(folder / "circle.png")
     os.mkfifo(folder / "pipe.png")
+    (folder / "__MACOSX").mkdir()
+    for name in ("._好.png", "__MACOSX/好.png"):
+        noise(6).save(folder / name)
     return folder
 
 
@@ -189,11 +195,20 @@ def hashes(folder):
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
 
 
+def kinds(report):
+    """What was found, but for the links and hidden files that `folder` has from the start."""
+    return sorted(finding.kind for finding in report.findings if finding.kind != "left_out")
+
+
+def hints(report):
+    return [kind for kind in kinds(report) if kind in HINTS]
+
+
 def check(folder, kind):
     """The folder's one finding is of that kind; the good pictures are untouched, and usable with it left out."""
     before = hashes(folder)
     report = audit(folder)
-    found = [finding for finding in report.findings if finding.kind != "bom"]
+    found = [finding for finding in report.findings if finding.kind not in ("bom", "left_out")]
     assert [finding.kind for finding in found] == [kind], [finding.line() for finding in report.findings]
     line = found[0].line()
     assert (
@@ -303,24 +318,24 @@ def test_names_that_differ_in_their_unicode_form(folder):
 def test_a_byte_order_mark_is_a_hint(folder):
     write_manifest(folder, start=b"\xef\xbb\xbf")
     report = audit(folder)
-    assert [finding.kind for finding in report.findings] == ["bom"] and report.good == 3 and not report.faults
+    assert kinds(report) == ["bom"] and report.good == 3 and not report.faults
 
 
 def test_a_caption_and_its_picture_at_fault_are_both_said(folder):
     (folder / "x.png").write_bytes(b"")
     write_manifest(folder, {"file_name": "x.png", "text": ""})
     report = audit(folder)
-    assert sorted(report.counts()) == ["empty", "empty_caption"] and (report.pictures, report.good) == (4, 3)
+    assert kinds(report) == ["empty", "empty_caption"] and (report.pictures, report.good) == (4, 3)
 
 
 def test_another_model_reads_less(folder, tiny_folder):
     write_manifest(folder, {"file_name": "好.png", "text": "一只猫"})
-    assert not audit(folder).hints and "long_caption" not in audit(folder, tiny_folder).counts()
+    assert hints(audit(folder)) == [] and "long_caption" not in audit(folder, tiny_folder).counts()
     (folder / "metadata.jsonl").unlink()
     write_manifest(folder)
     noise(5).save(folder / "x.png")
     write_manifest(folder, {"file_name": "x.png", "text": "雪地里的企鹅和一只小狗在草地上"})
-    assert audit(folder, tiny_folder).counts() == {"long_caption": 1, "unknown": 1} and not audit(folder).hints
+    assert hints(audit(folder, tiny_folder)) == ["long_caption", "unknown"] and not hints(audit(folder))
 
 
 def test_captions_may_be_missing_where_none_are_needed(tmp_path):
@@ -333,6 +348,70 @@ def test_nothing_there(tmp_path):
     for place in (tmp_path, tmp_path / "no"):
         with pytest.raises(PaidiffError, match="no pictures in|no such folder"):
             audit(place)
+
+
+# --- every picture is trained on or named -----------------------------------------------------------------------
+
+LEFT_OUT = {  # a file, why it is not trained on
+    "forgotten.png": "not listed",
+    "browser.jfif": "not listed",
+    "sub/next.avif": "not listed",
+    "masks/a.png": "not listed",
+    "test/a.png": "not listed",
+    "phone.heic": "cannot read .heic",
+    "scan.psd": "cannot read .psd",
+    "more.parquet": "not unpacked",
+    "more.tar": "not unpacked",
+    "._a.png": "AppleDouble",
+    "sub/._b.jpg": "AppleDouble",
+    ".hidden.png": "hidden",
+    ".ipynb_checkpoints/a-checkpoint.png": "hidden",
+    "__MACOSX/sub/a.png": "system folder",
+    "@eaDir/a.png/thumb.jpg": "system folder",
+    "$RECYCLE.BIN/a.png": "system folder",
+}
+KINDS = {".jfif": "JPEG", ".avif": "AVIF", ".jpg": "JPEG"}
+
+
+@pytest.mark.parametrize("layout", ["metadata.jsonl", "train/metadata.jsonl", "train/metadata.csv", "pairs", "tsv"])
+def test_every_picture_is_trained_on_or_named(tmp_path, layout, tiny, capsys):
+    for i, name in enumerate(LEFT_OUT):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        noise(i).save(tmp_path / name, KINDS.get((tmp_path / name).suffix, "PNG"))
+    base = tmp_path / layout.rpartition("/")[0]
+    base.mkdir(exist_ok=True)
+    noise(99).save(base / "used.png")
+    if layout.endswith("jsonl"):
+        (base / "metadata.jsonl").write_text('{"file_name": "used.png", "text": "一只猫"}', encoding="utf-8")
+    elif layout.endswith("csv"):
+        (base / "metadata.csv").write_text('file_name,text\nused.png,"一只猫"\n', encoding="utf-8")
+    elif layout == "tsv":
+        coded = base64.b64encode((base / "used.png").read_bytes()).decode()
+        (base / "a.tsv").write_text(f"1\t一只猫\t{coded}\n", encoding="utf-8")
+        (base / "used.png").unlink()
+    listed = {name for name, why in LEFT_OUT.items() if why == "not listed"}
+    if layout == "pairs":
+        for name in [*listed, "used.png"]:
+            (tmp_path / name).with_suffix(".txt").write_text("一只猫", encoding="utf-8")
+    report = audit(tmp_path)
+    said = {finding.where: finding.text for finding in report.findings if finding.kind == "left_out"}
+    expected = {name: why for name, why in LEFT_OUT.items() if layout != "pairs" or name not in listed}
+    assert said.keys() == expected.keys() and all(why in said[name] for name, why in expected.items())
+    data = CaptionFolder(tmp_path)
+    names = {item.name for item in data.items}
+    assert len(names) == report.pictures == 1 + len(LEFT_OUT) - len(expected)
+    assert not names & expected.keys() and not report.faults
+    for i in range(len(data)):
+        data.image(i, 32)
+    list(train(LoRA(tiny, 2), data, steps=1))
+    assert f"{len(expected)} pictures in the folder are not trained on" in capsys.readouterr().out
+
+
+def test_a_manifest_that_was_chosen_leaves_out_on_purpose(tmp_path):
+    for i in range(2):
+        noise(i).save(tmp_path / f"{i}.png")
+    (tmp_path / "kept.jsonl").write_text('{"file_name": "0.png", "text": "一只猫"}', encoding="utf-8")
+    assert not audit(tmp_path / "kept.jsonl").findings and not CaptionFolder(tmp_path / "kept.jsonl").left_out
 
 
 # --- the command ------------------------------------------------------------------------------------------------
@@ -384,6 +463,8 @@ def test_json(warm_paidiff, everything):
 
 def test_a_sound_folder_and_refusals(warm_paidiff, folder, tmp_path):
     write_manifest(folder)
+    for name in ("link.png", "linked", "._好.png", "__MACOSX/好.png"):
+        (folder / name).unlink()
     done = warm_paidiff("audit", folder, "--sheet", tmp_path / "sheet.png")
     assert (
         (done.returncode, done.stderr) == (0, "")

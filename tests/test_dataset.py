@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from paidiff_lib import PaidiffError
+from paidiff_lib import ControlNet, LoRA, PaidiffError, train
 from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.data.images import read_picture, square
 from paidiff_lib.models.encode import encode_captions, encode_picture
@@ -146,6 +146,114 @@ def test_metadata_as_other_programs_write_it(pictures):
     text = (pictures / "metadata.jsonl").read_text(encoding="utf-8").replace("企鹅", "企\u2028鹅")
     (pictures / "metadata.jsonl").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n\r\n").encode())
     assert CaptionFolder(pictures).caption(0) == "雪地里的企\u2028鹅"
+
+
+def rows_of(folder):
+    data = CaptionFolder(folder)
+    return {data.items[i].name: data.captions(i) for i in range(len(data))}
+
+
+CAPTIONS = ("猫,草地", "狗,\n雪地")
+LAYOUTS = {  # the file, what is in it
+    "csv": ("metadata.csv", 'file_name,text\n0.png,"猫,草地"\n1.png,"狗,\n雪地"\n'),
+    "csv of Excel": ("metadata.csv", '\ufefffile_name,text\r\n0.png,"猫,草地"\r\n1.png,"狗,\n雪地"\r\n'),
+    "split": ("train/metadata.jsonl", [{"file_name": f"{i}.png", "text": text} for i, text in enumerate(CAPTIONS)]),
+    "caption": ("metadata.jsonl", [{"file_name": f"{i}.png", "caption": text} for i, text in enumerate(CAPTIONS)]),
+    "image, prompt": ("metadata.jsonl", [{"image": f"{i}.png", "prompt": text} for i, text in enumerate(CAPTIONS)]),
+    "an array": (
+        "metadata.json",
+        json.dumps([{"file_name": f"{i}.png", "text": t} for i, t in enumerate(CAPTIONS)], indent=1),
+    ),
+    "an array in lines": (
+        "metadata.jsonl",
+        json.dumps([{"file_name": f"{i}.png", "text": t} for i, t in enumerate(CAPTIONS)], indent=1),
+    ),
+    "nested": ("cats/metadata.jsonl", [{"file_name": f"{i}.png", "text": text} for i, text in enumerate(CAPTIONS)]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_that_people_have(tmp_path, layout):
+    name, content = LAYOUTS[layout]
+    base = (tmp_path / name).parent
+    base.mkdir(exist_ok=True)
+    for i in range(2):
+        halves(size=(40 + i, 24)).save(base / f"{i}.png")
+    text = content if isinstance(content, str) else "\n".join(json.dumps(row, ensure_ascii=False) for row in content)
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    prefix = name.rpartition("/")[0] and name.rpartition("/")[0] + "/"
+    assert rows_of(tmp_path) == {f"{prefix}{i}.png": (text,) for i, text in enumerate(CAPTIONS)}
+
+
+def test_a_split_is_trained_on_and_not_what_tests_it(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        halves().save(tmp_path / split / "0.png")
+        manifest(tmp_path / split, [{"file_name": "0.png", "text": split}])
+    assert rows_of(tmp_path) == {"train/0.png": ("train",)}
+    assert CaptionFolder(tmp_path).left_out[0][0] == "test/0.png"
+
+
+def test_columns_by_name_and_a_wrong_one_is_answered_with_those_there_are(pictures):
+    manifest(pictures, [{"file_name": "0.png", "zh": "猫", "en": "cat"}])
+    assert CaptionFolder(pictures, caption_column="zh", image_column="image").caption(0) == "猫"
+    for wrong in ({"caption_column": "fr"}, {"image_column": "bild", "caption_column": "zh"}, {}):
+        with pytest.raises(PaidiffError, match="no column .* there are: file_name, zh, en"):
+            CaptionFolder(pictures, **wrong)
+
+
+def test_several_captions_are_each_trained_on(tiny, pictures):
+    manifest(pictures, [{"file_name": "0.png", "text": ["一只猫", "左边的猫"]}, {"file_name": "1.png", "text": ["狗"]}])
+    data = CaptionFolder(pictures, random_flip=True)
+    assert data.captions(0) == ("一只猫", "左边的猫") and data.caption(0) == "一只猫" and data.captions(1) == ("狗",)
+    assert data.variants(0) == [(0.5, False)] and len(data.variants(1)) == 2
+    seen = set()
+    method = LoRA(tiny, 2)
+    method.caption = lambda text: (seen.add(text), text)[1]
+    list(train(method, data, steps=20, learning_rate=1e-4))
+    assert seen == {"一只猫", "左边的猫", "狗"}
+    one = CaptionFolder(manifest(pictures, [{"file_name": "0.png", "text": ["一只猫"]}])).fingerprint
+    assert one == CaptionFolder(manifest(pictures, [{"file_name": "0.png", "text": "一只猫"}])).fingerprint
+
+
+def test_paths_as_windows_writes_them(tmp_path):
+    (tmp_path / "sub").mkdir()
+    halves().save(tmp_path / "sub/0.png")
+    assert rows_of(manifest(tmp_path, [{"file_name": "sub\\0.png", "text": "猫"}])) == {"sub/0.png": ("猫",)}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.TXT", "a.caption", "a.jfif.txt"])
+def test_captions_beside_under_the_names_that_people_give_them(tmp_path, name):
+    halves().save(tmp_path / "a.jfif", "JPEG")
+    (tmp_path / name).write_text("猫", encoding="utf-8")
+    assert rows_of(tmp_path) == {"a.jfif": ("猫",)}
+
+
+def test_conditions_of_ones_own_steer_a_controlnet(tiny, tmp_path, capsys):
+    rows, last = [], {}
+    (tmp_path / "lines").mkdir()
+    for i in range(2):
+        halves(size=(64, 64)).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (64, 64), ("red", "blue")[i]).save(tmp_path / f"lines/{i}.png")
+        rows.append({"file_name": f"{i}.png", "text": "猫", "conditioning_image": f"lines/{i}.png"})
+    for kind in ("own", "canny"):
+        manifest(
+            tmp_path, rows if kind == "own" else [{k: v for k, v in row.items() if "cond" not in k} for row in rows]
+        )
+        data = CaptionFolder(tmp_path)
+        assert data.has_conditions == (kind == "own") and (data.condition(0, 8) is not None) == (kind == "own")
+        control = ControlNet(tiny)
+        control.condition = lambda image, canny=control.condition: (last.setdefault(kind, []).append(1), canny(image))[
+            1
+        ]
+        control.condition.__name__ = "canny"
+        list(train(control, data, steps=1))
+    assert last.keys() == {"canny"}
+    with pytest.raises(PaidiffError, match="1 / 2"):
+        CaptionFolder(manifest(tmp_path, [rows[0], {"file_name": "1.png", "text": "猫"}]))
+    capsys.readouterr()
+    list(train(LoRA(tiny, 2), CaptionFolder(manifest(tmp_path, rows)), steps=1))
+    assert "conditioning images are not used" in capsys.readouterr().out
 
 
 def test_text_files_beside_the_pictures(pictures):

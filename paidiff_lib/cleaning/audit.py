@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from ..arguments import explicit
 from ..data.images import decode, read_picture
-from ..data.layouts import FilePicture, entries
+from ..data.layouts import FilePicture, entries, names_of
+from ..data.walk import left_out
 from ..display import grid
 from ..errors import DataError, Fault, Refused, one_line
 from ..models.load import find, model_name
@@ -33,6 +34,7 @@ FAULTS = {
     "missing": "图片不存在 · pictures that are not there",
     "repeat": "重复登记 · listed more than once",
     "collide": "文件名相撞 · names that collide",
+    "hidden": "隐藏的或系统的文件 · hidden or of the system",
     "no_caption": "没有说明文字 · no caption",
     "empty_caption": "说明文字是空的 · empty captions",
     "encoding": "不是 UTF-8 · not UTF-8",
@@ -42,6 +44,7 @@ FAULTS = {
     "unreadable": "图片读不出来 · unreadable pictures",
 }
 HINTS = {
+    "left_out": "没有用上的图 · pictures that are not trained on",
     "bom": "文件开头有 BOM · byte order marks",
     "extension": "扩展名不对 · wrong extensions",
     "animated": "不止一帧 · more than one frame",
@@ -140,6 +143,8 @@ def audit(folder: str | Path, model: str | Path | None = None, captions: bool = 
     for entry in tqdm(listed + shortened, disable=None, leave=False, unit="picture"):  # no bar outside a terminal
         inspector.inspect(entry)
     inspector.compare()
+    for name, why in _left_out(folder, listed, faults):
+        inspector.find("left_out", name, why)
     found, doubtful = ([f for f in inspector.findings if f.fault is fault] for fault in (True, False))
     good = len(listed) - len({id(entry) for entry in listed} & {id(finding.entry) for finding in found})
     return Report(one_line(folder), len(listed) + len(faults), good, found, doubtful)
@@ -162,7 +167,10 @@ class Inspector:
             picture, kind, several = decode(raw, entry.name)
         except Fault as fault:
             return self.find(fault.kind, fault.where, fault.text, entry)
-        hints = [*_picture_hints(entry, picture, kind, several), *_caption_hints(self.tokenizer, entry.text or "")]
+        hints = [
+            *_picture_hints(entry, picture, kind, several),
+            *(hint for text in entry.texts for hint in _caption_hints(self.tokenizer, text)),
+        ]
         for hint, text in hints:
             self.find(hint, entry.name, text, entry)
         first = self.first.setdefault(hashlib.sha256(raw).digest(), entry)
@@ -177,6 +185,15 @@ class Inspector:
         for entry, far, index in zip(seen, *nearest_before(self.thumbnails)):
             if far < NEAR:
                 self.find("near", entry.name, f"几乎一样 · nearly the same picture as {seen[index].name}", entry)
+
+
+def _left_out(folder, listed, faults):
+    """(name, why) of what lies below a folder and is not trained on. A manifest was chosen: it leaves out on purpose."""
+    if folder.is_dir():
+        used = [*listed, *(fault.entry for fault in faults if fault.entry)]
+        yield from left_out(folder, names_of(used))
+        conditions = {entry.condition.name for entry in used if entry.condition}
+        yield from ((name, "条件图,只有 ControlNet 看 · a condition, for a ControlNet only") for name in conditions)
 
 
 def _picture_hints(entry, picture, kind, several):
@@ -210,7 +227,7 @@ def _tokenizer(model):
 
 def _marked(folder):
     """The files with captions that start with a byte order mark."""
-    listed = [*folder.glob("*.jsonl"), *folder.glob("*.tsv"), *folder.rglob("*.txt")]
+    listed = [*folder.rglob("*.jsonl"), *folder.glob("*.tsv"), *folder.rglob("*.csv"), *folder.rglob("*.txt")]
     for path in filter(Path.is_file, [folder] if folder.is_file() else sorted(listed)):
         with open(path, "rb") as file:
             if file.read(3) == codecs.BOM_UTF8:

@@ -69,9 +69,16 @@ class Curated:
             for i in np.flatnonzero(self.kept):
                 scores = {name: float(values[i]) for name, values in self.scores.items()}
                 numbers = {name: round(value, 4) for name, value in scores.items() if np.isfinite(value)}
-                row = {"file_name": self.items[i].name, "text": self.items[i].text, **numbers}
+                row = {**_row(self.items[i]), **numbers}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         return self.folder / name
+
+
+def _row(item):
+    """A picture as a manifest lists it: with all its captions, and with what steers it."""
+    text = item.text if len(item.texts) == 1 else list(item.texts)
+    steered = {"conditioning_image": item.condition.name} if item.condition else {}
+    return {"file_name": item.name, "text": text, **steered}
 
 
 @explicit(rule="keep", clip_model="clip", safety_checker="nsfw")

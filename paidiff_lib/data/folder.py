@@ -13,7 +13,9 @@ from typing import Any
 from ..arguments import explicit
 from ..errors import DataError, Fault
 from .images import read_picture, square
-from .layouts import entries
+from .layouts import entries, names_of
+from .manifests import Columns
+from .walk import left_out
 
 SIDES = "左右"  # a caption with one of these is wrong in the mirror
 EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
@@ -22,14 +24,18 @@ EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so 
 class CaptionFolder:
     """A folder of pictures and captions, in one of three layouts:
 
-    metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention; `folder` may also be
-                      another .jsonl file that lies in it;
-    pictures          with a .txt file of the same name beside each;
+    metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention, or the same as
+                      metadata.csv or .json, in the folder, in its train/ or in each folder below it; `folder` may also
+                      be another .jsonl file that lies in it. "text" may be a list of captions: one by chance each time.
+                      "conditioning_image" steers a ControlNet;
+    pictures          with a .txt or .caption file of the same name beside each;
     *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file.
 
+    What is hidden, of the system, or not listed is not trained on: `left_out` names it.
     size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
     chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones;
-    captions="一只猫" is the caption of all of them.
+    captions="一只猫" is the caption of all of them. image_column, caption_column, conditioning_image_column: what these
+    are called in the manifest, where they have other names than the usual.
     Pictures are opened when they are asked for; paths and captions are checked now. The first fault raises a Fault, a
     PaidiffError; with skip_faults=True every picture is opened now, and what is at fault is left out and listed in
     `skipped`.
@@ -44,12 +50,17 @@ class CaptionFolder:
         random_flip: bool = False,
         captions: bool | str = True,
         skip_faults: bool = False,
+        image_column: str | None = None,
+        caption_column: str | None = None,
+        conditioning_image_column: str | None = None,
     ):
         self.folder, self.size, self.skipped = Path(folder).expanduser(), size, []
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
         refuse = self.skipped.append if skip_faults else self._refuse
-        self.items: list[Any] = list(entries(self.folder, captions is True, refuse))
+        columns = Columns(image_column, caption_column, conditioning_image_column)
+        self.items: list[Any] = list(entries(self.folder, captions is True, refuse, columns))
+        self._listed = self.items
         if skip_faults:
             self.items = [item for item in self.items if self._open(item, refuse)]
         if not self.items:
@@ -57,6 +68,11 @@ class CaptionFolder:
             raise DataError(f"{self.folder} 里没有图片", f"no pictures in {self.folder}{left_out}")
         for item in self.items if isinstance(captions, str) else ():
             item.text = captions
+        steered = sum(item.condition is not None for item in self.items)
+        if 0 < steered < len(self.items):
+            zh, en = "有的图有条件图,有的没有", "some pictures have a conditioning image and some have none"
+            raise DataError(zh, en, f"{self.folder}: {steered} / {len(self.items)}")
+        self.has_conditions = steered > 0
 
     def _refuse(self, fault):
         advice = f"全部问题 all faults: paidiff audit {self.folder}; 跳过 to skip: skip_faults"
@@ -73,11 +89,24 @@ class CaptionFolder:
         return len(self.items)
 
     def caption(self, index):
+        """Its caption; the first of several."""
         return self.items[index].text
+
+    def captions(self, index):
+        """All its captions, a tuple."""
+        return self.items[index].texts
+
+    @cached_property
+    def left_out(self):
+        """[(name, why)] of the pictures below the folder that are not trained on; empty where `folder` is a manifest."""
+        if not self.folder.is_dir():
+            return []
+        faulty = [fault.entry for fault in self.skipped if fault.entry]
+        return list(left_out(self.folder, names_of([*self._listed, *faulty])))
 
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
-        flips = (False,) if set(SIDES) & set(self.caption(index)) else self.flips
+        flips = (False,) if set(SIDES) & set("".join(self.captions(index))) else self.flips
         one = len(self.places) == 1 or index in self._squares  # of a square, all three crops would be the same
         return [(place, flip) for place in ((0.5,) if one else self.places) for flip in flips]
 
@@ -92,6 +121,12 @@ class CaptionFolder:
         place, flip = variant
         return square(self._open(self.items[index], self._refuse), size, place, flip)
 
+    def condition(self, index, size, variant=(0.5, False)):
+        """The picture that steers picture `index`, cut as that one is; None if the folder has none."""
+        place, flip = variant
+        own = self.items[index].condition
+        return own and square(self._open(own, self._refuse), size, place, flip)
+
     def digest(self, index):
         """sha256 of the picture's bytes."""
         return self._digests[index]
@@ -103,7 +138,10 @@ class CaptionFolder:
     @cached_property
     def fingerprint(self):
         """One hash of every picture, caption and setting: a run can only be continued on the same data."""
-        parts = [self._digests, [item.text for item in self.items], self.size, self.places, self.flips]
+        texts = [item.text if len(item.texts) == 1 else list(item.texts) for item in self.items]
+        parts: list[Any] = [self._digests, texts, self.size, self.places, self.flips]
+        if self.has_conditions:
+            parts.append([hashlib.sha256(item.condition.read()).hexdigest() for item in self.items])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -1,21 +1,40 @@
-"""The three layouts of a folder of pictures with captions: which entries it has, and what is wrong with each."""
+"""The layouts of a folder of pictures with captions: which entries it has, and what is wrong with each."""
 
 import base64
-import json
+import os
 import unicodedata
 from itertools import chain
 from pathlib import PureWindowsPath
 
 from ..errors import Fault, NotFound
+from .manifests import MANIFESTS, Columns, decode, manifests, or_fault, rows
+from .walk import pictures, why_hidden
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+BESIDE = (".txt", ".TXT", ".caption")  # captions beside a picture
 
 
-class FilePicture:
-    """A picture in a file of its own. name: its path below the folder; where: what lists it, a line or itself."""
+class Picture:
+    """A picture with its captions, one or several. name: its path below the folder; where: what lists it, a line or itself."""
 
-    def __init__(self, path, name, where, text=""):
-        self.path, self.name, self.where, self.text = path, name, where, text
+    def __init__(self, path, name, where):
+        self.path, self.name, self.where, self.texts, self.condition = path, name, where, ("",), None
+
+    @property
+    def text(self):
+        """Its caption; the first of several."""
+        return self.texts[0]
+
+    @text.setter
+    def text(self, caption):
+        self.texts = (caption,)
+
+    def read(self):
+        """The bytes of its file. Raises a Fault."""
+        raise NotImplementedError
+
+
+class FilePicture(Picture):
+    """A picture in a file of its own. condition: the FilePicture that steers a ControlNet, where there is one."""
 
     def read(self):
         try:
@@ -24,12 +43,12 @@ class FilePicture:
             raise Fault("unreadable", self.name, f"文件打不开 · cannot open the file: {error.strerror}") from error
 
 
-class LinePicture:
+class LinePicture(Picture):
     """A picture in a line of a TSV. Only its place is kept: such files are gigabytes."""
 
-    def __init__(self, path, number, start, length, text=""):
-        self.path, self.start, self.length, self.text = path, start, length, text
-        self.name = self.where = f"{path.name}:{number}"
+    def __init__(self, path, number, start, length):
+        super().__init__(path, f"{path.name}:{number}", f"{path.name}:{number}")
+        self.start, self.length = start, length
 
     def read(self):
         with open(self.path, "rb") as file:
@@ -41,14 +60,14 @@ class LinePicture:
             raise Fault("unreadable", self.name, "第三列不是 base64 图片 · column 3 is no base64 picture") from error
 
 
-def entries(folder, captions, refuse):
+def entries(folder, captions, refuse, columns=None):
     """The pictures of a folder with their captions, in its order: FilePicture or LinePicture.
 
     captions: True if every picture needs one. refuse: called with the Fault of each entry that cannot be used, which
-    is then left out. Raises PaidiffError if there is no such folder.
+    is then left out. columns: of a manifest. Raises PaidiffError if there is no such folder.
     """
     kept = {}
-    for entry in _layout(folder, captions):
+    for entry in _layout(folder, captions, columns or Columns()):
         if isinstance(entry, Fault):
             refuse(entry)
             continue
@@ -61,76 +80,97 @@ def entries(folder, captions, refuse):
             refuse(Fault("repeat", entry.where, f"重复登记 · listed more than once: {twin}"))
         else:
             text = f"到了 Windows 或 Mac 上就是同一个文件 · one file on Windows or a Mac: {entry.name}, {twin}"
-            refuse(Fault("collide", entry.where, text))
+            fault = Fault("collide", entry.where, text)
+            fault.entry = entry
+            refuse(fault)
 
 
-def _layout(folder, captions):
+def names_of(found):
+    """The names of all files of these entries: pictures and what steers them."""
+    return {file.name for entry in found for file in (entry, entry.condition) if file}
+
+
+def _layout(folder, captions, columns):
     """Entries, and the Faults of those that cannot be used."""
     if folder.is_file() and folder.suffix == ".tsv":
         return _from_tsv(folder)
-    if folder.is_file() and folder.suffix == ".jsonl":
-        return _from_manifest(folder, captions)
+    if folder.is_file() and folder.suffix in (".jsonl", ".csv", ".json"):
+        return _from_manifest(folder.parent, folder, captions, columns)
     if not folder.is_dir():
         raise NotFound("没有这个文件夹", "no such folder", str(folder))
-    if (folder / "metadata.jsonl").is_file():
-        return _from_manifest(folder / "metadata.jsonl", captions)
-    tables = sorted(folder.glob("*.tsv"))
+    tables, lists = sorted(folder.glob("*.tsv")), manifests(folder)
+    if lists and not (tables and lists[0].parent != folder):
+        return chain.from_iterable(_from_manifest(folder, path, captions, columns) for path in lists)
     return chain.from_iterable(map(_from_tsv, tables)) if tables else _from_pairs(folder, captions)
 
 
-def _from_manifest(manifest, captions):
-    with open(manifest, "rb") as lines:  # splitlines() of the text would also cut at U+2028, inside a caption
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _or_fault(_from_line, manifest.parent, line, f"{manifest.name}:{number}", captions)
+def _from_manifest(folder, manifest, captions, columns):
+    base = manifest.parent.relative_to(folder)
+    for where, row in rows(manifest, (base / manifest.name).as_posix()):
+        yield row if isinstance(row, Fault) else or_fault(_from_row, folder, base, row, where, captions, columns)
 
 
-def _or_fault(make, *arguments):
+def _from_row(folder, base, row, where, captions, columns):
+    """The picture that a row of a manifest in folder/base lists."""
     try:
-        return make(*arguments)
-    except Fault as fault:
-        return fault
+        name, condition = row[columns.image_of(row)], columns.condition_of(row)
+    except KeyError as error:
+        raise Fault("line", where, f"没有这一列 · no column {error.args[0]}") from error
+    entry = _listed(folder, base, name, where)
+    if condition and row[condition]:
+        entry.condition = _listed(folder, base, row[condition], where)
+    return _with_captions(entry, lambda: _captions(row, where, captions, columns))
 
 
-def _from_line(folder, line, where, captions):
-    line = _decode(line, where)
-    try:
-        row = json.loads(line)
-        name, text = row["file_name"], row.get("text", "")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        text = f'要写成 · must be {{"file_name": ..., "text": ...}}: {line.strip()[:60]}'
-        raise Fault("line", where, text) from error
-    path = inside(folder, name, where)
+def _listed(folder, base, name, where):
+    path = inside(folder / base, name, where)
     entry = FilePicture(path, path.relative_to(folder).as_posix(), where)
-    return _with_caption(entry, lambda: _caption(text, where, captions))
+    if why := why_hidden(entry.name):
+        raise Fault("hidden", where, f"{why}: {entry.name}")
+    return entry
+
+
+def _captions(row, where, needed, columns):
+    """The captions of a row, a tuple; [""] where none is needed and there is none."""
+    try:
+        found = row[columns.caption_of(row)]
+    except KeyError as error:
+        if needed or columns.caption:
+            text = f"说明文字是空的,没有这一列 · the caption is empty: there is no column {error.args[0]}"
+            raise Fault("empty_caption", where, f"{text}; caption_column 指定 names it") from error
+        return ("",)
+    several = found if isinstance(found, list) and found else [found]
+    return tuple(_caption(text, where, needed) for text in several)
 
 
 def _from_pairs(folder, captions):
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")):
-        yield _or_fault(_from_pair, folder, path.relative_to(folder), captions)
+    for path in pictures(folder):
+        yield or_fault(_from_pair, folder, path, captions)
 
 
 def _from_pair(folder, relative, captions):
-    name, beside = relative.as_posix(), relative.with_suffix(".txt").as_posix()
+    name = relative.as_posix()
     entry = FilePicture(inside(folder, name, name), name, name)
-    return _with_caption(entry, lambda: _beside(folder, name, beside, captions))
+    return _with_captions(entry, lambda: (_beside(folder, relative, captions),))
 
 
-def _beside(folder, name, beside, captions):
-    """The caption in the text file of a picture."""
-    if (folder / beside).is_file():
+def _beside(folder, relative, captions):
+    """The caption in the text file of a picture: a.txt or a.caption for a.png, or a.png.txt."""
+    places = [relative.with_suffix(suffix) for suffix in BESIDE] + [relative.with_name(f"{relative.name}.txt")]
+    beside = next((place.as_posix() for place in places if (folder / place).is_file()), None)
+    if beside:
         raw = inside(folder, beside, beside).read_bytes()
-        return _caption(_decode(raw, beside), beside, captions)
+        return _caption(decode(raw, beside), beside, captions)
     if captions:
-        advice = f"需要 needs metadata.jsonl 或 or {beside} ({folder})"
-        raise Fault("no_caption", name, f"没有说明文字 · has no caption; {advice}")
+        advice = f"需要 needs {' 或 or '.join((MANIFESTS[0], MANIFESTS[1], places[0].as_posix()))} ({folder})"
+        raise Fault("no_caption", relative.as_posix(), f"没有说明文字 · has no caption; {advice}")
     return ""
 
 
-def _with_caption(entry, caption):
-    """`entry` with what caption() gives; a Fault on the way knows which picture it was for."""
+def _with_captions(entry, captions):
+    """`entry` with what captions() gives; a Fault on the way knows which picture it was for."""
     try:
-        entry.text = caption()
+        entry.texts = captions()
     except Fault as fault:
         fault.entry = entry
         raise
@@ -142,17 +182,17 @@ def _from_tsv(path):
         start = 0
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield _or_fault(_from_row, path, number, start, line)
+                yield or_fault(_from_table, path, number, start, line)
             start += len(line)
 
 
-def _from_row(path, number, start, line):
+def _from_table(path, number, start, line):
     where, columns = f"{path.name}:{number}", line.split(b"\t")
     if len(columns) != 3:
         raise Fault("line", where, "要有三列 · needs three columns: idx, text, base64")
     start += len(columns[0]) + len(columns[1]) + 2
     entry = LinePicture(path, number, start, len(columns[2]))
-    return _with_caption(entry, lambda: _caption(_decode(columns[1], where), where, True))
+    return _with_captions(entry, lambda: (_caption(decode(columns[1], where), where, True),))
 
 
 def inside(folder, name, where):
@@ -161,6 +201,8 @@ def inside(folder, name, where):
     if windows is None or windows.drive or windows.root or ".." in windows.parts:
         raise Fault("leaves", where, f"路径不能离开文件夹 · the path may not leave the folder: {name}")
     path = folder / name
+    if "\\" in name and not os.path.lexists(path):
+        path = folder / windows.as_posix()  # written on Windows
     try:
         within, there = path.resolve().is_relative_to(folder.resolve()), path.is_file()
     except (OSError, ValueError, RuntimeError):  # a name too long, with a NUL, or links in a circle
@@ -170,23 +212,6 @@ def inside(folder, name, where):
     if not there:
         raise Fault("missing", where, f"没有这张图片 · no such picture: {name}")
     return path
-
-
-def _decode(raw, where):
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Fault("encoding", where, f"不是 UTF-8 编码 · is not UTF-8{_likely_encoding(raw)}") from error
-
-
-def _likely_encoding(raw):
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "; 像是 probably UTF-16"
-    try:
-        raw.decode("gb18030")
-    except UnicodeDecodeError:
-        return ""
-    return "; 像是 probably GBK: iconv -f gb18030 -t utf-8"
 
 
 def _caption(text, where, needed):

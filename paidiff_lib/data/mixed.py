@@ -21,6 +21,9 @@ class Mixed:
         count = math.ceil(max(len(first) / (1 - share), len(second) / share))
         kept = min(max(round(count * share), 1), count - 1)
         self.size, self.skipped = first.size, first.skipped + second.skipped
+        self.left_out, self.has_conditions = first.left_out + second.left_out, first.has_conditions
+        if first.has_conditions != second.has_conditions:
+            raise PaidiffError("一组图有条件图,一组没有", "one set has conditioning images, the other has none")
         self.places = [(second, i % len(second)) for i in range(kept)]
         self.places += [(first, i % len(first)) for i in range(count - kept)]
         self.fingerprint = hash_of("mixed", first.fingerprint, second.fingerprint, count, kept)
@@ -32,6 +35,10 @@ class Mixed:
         data, place = self.places[index]
         return data.caption(place)
 
+    def captions(self, index):
+        data, place = self.places[index]
+        return data.captions(place)
+
     def variants(self, index):
         data, place = self.places[index]
         return data.variants(place)
@@ -39,6 +46,10 @@ class Mixed:
     def image(self, index, size, variant=(0.5, False)):
         data, place = self.places[index]
         return data.image(place, size, variant)
+
+    def condition(self, index, size, variant=(0.5, False)):
+        data, place = self.places[index]
+        return data.condition(place, size, variant)
 
     def digest(self, index):
         data, place = self.places[index]

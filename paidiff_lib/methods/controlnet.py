@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class ControlNet(Method):
     """A ControlNet for `pipe`, trained on pictures and what `condition` makes of them, a PIL picture from a PIL picture.
 
+    Data with a conditioning_image for each picture is trained on with those.
+
     It begins as a copy of the UNet's first half that changes nothing; net: a ControlNetModel to go on with instead.
     """
 
@@ -58,9 +60,10 @@ class ControlNet(Method):
         return self.pipe.unet(*inputs, **residuals).sample
 
     def sample(self, prompts, seed, data):
-        """Along the edges of the first picture of the training set."""
-        edges = self.condition(data.image(0, data.size or native_size(self.pipe)))
-        return draw_along(self.pipeline(), prompts, edges, seed)
+        """Along the first picture's own condition, or its edges."""
+        size = data.size or native_size(self.pipe)
+        condition = data.condition(0, size) if data.has_conditions else self.condition(data.image(0, size))
+        return draw_along(self.pipeline(), prompts, condition, seed)
 
     def pipeline(self):
         """A ControlNet pipeline around the model and the ControlNet as it is now."""

@@ -1,5 +1,6 @@
 """A data set through the frozen encoders, made once and kept: latents, embeddings, conditions."""
 
+from itertools import chain
 from typing import Any
 
 from ..data.folder import hash_of
@@ -31,7 +32,7 @@ class LatentCache:
                 self.moments(index, variant)
                 condition and self.condition(index, variant)
         if text:
-            for caption in dict.fromkeys([*captions, *map(data.caption, range(len(data)))]):
+            for caption in dict.fromkeys([*captions, *chain.from_iterable(map(data.captions, range(len(data))))]):
                 self.embedding(caption)
 
     def latents(self, examples):
@@ -47,7 +48,10 @@ class LatentCache:
         return self._once(key, lambda: encode_picture(self.pipe, self.data.image(index, self.size, variant)))
 
     def condition(self, index, variant):
-        """What steers a picture, (3, H, W) uint8."""
+        """What steers a picture, (3, H, W) uint8: the data's own, else what the method makes of the picture."""
+        if self.data.has_conditions:
+            key = hash_of("own condition", self.data.fingerprint, index, variant, self.size)
+            return self._once(key, lambda: _to_bytes(self.data.condition(index, self.size, variant)))
         key = hash_of("condition", self.data.digest(index), variant, self.size, self.make_condition.__name__)
         return self._once(key, lambda: _to_bytes(self.make_condition(self.data.image(index, self.size, variant))))
 

@@ -10,7 +10,7 @@ from .accelerator import frozen_dtype, make_accelerator
 from .checkpoint import Store
 from .latents import LatentCache
 from .noise import loss_weights, noise_scheduler
-from .notices import list_faults, say_how_to_go_on
+from .notices import list_faults, say_how_to_go_on, say_left_out
 from .optimizer import make_optimizer, plan_passes
 from .randomness import ResumableSampler, RngState
 from .samples import sample_images, use_average
@@ -29,6 +29,7 @@ class Trainer:
         self.accelerator: Any = make_accelerator(config.mixed_precision, self.pipe)
         self.is_main = self.accelerator.is_main_process
         data.skipped and self.is_main and list_faults(data.skipped)
+        self.is_main and say_left_out(data, method.condition is not None)
         self.dtype, self.noise_scheduler = frozen_dtype(self.accelerator), noise_scheduler(self.pipe)
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
@@ -82,7 +83,7 @@ class Trainer:
 
         share = self.method.caption_dropout if self.config.caption_dropout is None else self.config.caption_dropout
         dropped = torch.rand(len(examples)) < share
-        captions = [self.data.caption(index) for index, _ in examples]
+        captions = [_one_of(self.data.captions(index)) for index, _ in examples]
         captions = ["" if drop else self.method.caption(text) for text, drop in zip(captions, dropped)]
         if self.method.trains_text:
             return self.method.hidden(captions).to(self.dtype)
@@ -179,3 +180,8 @@ class Trainer:
         self.optimizer = self.average = None  # three times the size of what was trained, and of no more use
         for part in self.method.parts().values() if self.config.gradient_checkpointing else ():
             part.disable_gradient_checkpointing()
+
+
+def _one_of(captions):
+    """One by chance; where there is no choice, nothing is taken from the random numbers."""
+    return random.choice(captions) if len(captions) > 1 else captions[0]

@@ -10,6 +10,15 @@ def list_faults(faults):
     print("\n".join(f"    {fault}" for fault in faults[:FAULTS_LISTED]) + rest)
 
 
+def say_left_out(data, steered):
+    """Print how many pictures lie below the folder and are not trained on. steered: whether conditions are used."""
+    if data.left_out:
+        zh, en = f"{len(data.left_out)} 张图没有用上", f"{len(data.left_out)} pictures in the folder are not trained on"
+        print(f"{zh},哪些、为什么 · {en}; which and why: paidiff audit")
+    if data.has_conditions and not steered:
+        print("清单里的条件图没有用:只有 ControlNet 看 · the conditioning images are not used: only a ControlNet is")
+
+
 def say_how_to_go_on(trainer):
     """Print where a run that was stopped is saved, if it is."""
     if trainer.store:
