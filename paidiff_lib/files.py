@@ -110,8 +110,9 @@ def output_folder(folder):
         yield staging
         folder = Path(folder)
         names = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
-        require_ours(folder, names)
         known = listing(folder)
+        same = [name for name in names if (folder / name).is_file() and digest(folder / name) == digest(staging / name)]
+        require_ours(folder, set(names) - set(same))
         for name in names:  # the one that is replaced stays in the list: a kill may come before the rename
             known[name] = [*known.get(name, [])[-1:], digest(staging / name)]
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from transformers import CLIPTextModel
 from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.data.mixed import Mixed
 from paidiff_lib.errors import PaidiffError
+from paidiff_lib.files import LISTING, listing
 from paidiff_lib.generate import sample
 from paidiff_lib.methods.dreambooth import class_pictures, with_prior
 from paidiff_lib.methods.full import FullTuning
@@ -97,6 +98,27 @@ def test_class_pictures_are_drawn_once_and_kept(tiny, tmp_path):
     assert second["0000.png"] == first["0000.png"] and second["0001.png"][0] == first["0001.png"][0]
     with pytest.raises(PaidiffError, match="choose another folder"):
         class_pictures(tiny, "一只狗", folder, 3)
+
+
+def test_class_pictures_of_ones_own_count_and_stay(tiny, tmp_path):
+    folder = tmp_path / "class"
+    (folder / "more").mkdir(parents=True)
+    for name in ("0000.jpg", "0002.PNG", "more/x.jfif", "0003.txt", "prompt.txt"):
+        (folder / name).write_bytes(b"a text")
+    for i, name in enumerate(("0000.jpg", "0002.PNG", "more/x.jfif")):
+        Image.new("RGB", (64, 64), (60 * i, 9, 9)).save(folder / name, "PNG" if name.endswith("PNG") else "JPEG")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    class_pictures(tiny, "一只猫", folder, 3)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before  # nothing was missing
+    data = with_prior(tiny, CaptionFolder(folder, captions="一只淼猫"), "一只猫", folder, count=5)
+    now = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert before.items() <= now.items()
+    assert {path.name for path in now.keys() - before.keys()} == {"0001.png", "0004.png", "paidiff-prompt.txt", LISTING}
+    assert set(listing(folder)) == {"0001.png", "0004.png", "paidiff-prompt.txt"}
+    assert len({item.name for item in data.places[0][0].items}) == 5
+    (folder / "metadata.jsonl").write_text('{"file_name": "0000.jpg", "text": ""}')
+    with pytest.raises(PaidiffError, match="4 missing"):
+        class_pictures(tiny, "一只猫", folder, 5)
 
 
 def test_half_of_the_pictures_are_of_the_class(tiny, toys, tmp_path):

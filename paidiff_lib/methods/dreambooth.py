@@ -9,17 +9,20 @@ All weights are trained on a handful of pictures, so the model would soon draw t
 *Prior preservation* shows it its own pictures of the class at the same time.
 """
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from ..arguments import explicit
 from ..data.folder import CaptionFolder
+from ..data.layouts import entries
+from ..data.manifests import manifests
 from ..data.mixed import Mixed
 from ..errors import Refused
-from ..files import atomic_folder
+from ..files import output_folder
 from ..generate import BATCH, sample
 
-PROMPT = "prompt.txt"  # beside the class pictures: what they were drawn from
+PROMPT = "paidiff-prompt.txt"  # beside the class pictures that were drawn: from what
 
 
 @explicit(class_data_dir="class_folder", num_class_images="count", prior_loss_weight="share")
@@ -28,27 +31,48 @@ def with_prior(
 ) -> Mixed:
     """`data` with prior preservation: `share` of what is trained on are the model's own pictures of `class_prompt`.
 
-    The `count` class pictures are drawn into `class_folder`, unless they are there. Raises PaidiffError.
+    The pictures in `class_folder` count; what is missing of `count` is drawn into it. Raises PaidiffError.
     """
     class_pictures(pipe, class_prompt, class_folder, count)
     return Mixed(data, CaptionFolder(class_folder, data.size, captions=class_prompt), share)
 
 
 def class_pictures(pipe, prompt, folder, count=100, seed=0):
-    """Have `count` pictures of `prompt` in `folder`, drawn by the model itself; those that are there are kept.
+    """Have `count` pictures of a class in `folder`: those that are there count, the model itself draws the others.
 
-    A run that was stopped goes on where it was. Raises PaidiffError if the folder holds another prompt's.
+    They take names that nothing in the folder has. A run that was stopped goes on where it was. Raises PaidiffError, also
+    if the folder holds what was drawn from another prompt.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     known = (folder / PROMPT).read_text(encoding="utf-8") if (folder / PROMPT).is_file() else None
     if known not in (None, prompt):
         raise Refused(f"{folder} 里是“{known}”的图,换一个文件夹", f"holds pictures of {known}: choose another folder")
-    missing = [number for number in range(count) if not (folder / f"{number:04d}.png").is_file()]
-    for start in range(0, len(missing), BATCH):
-        part = missing[start : start + BATCH]
-        seeds: Any = [seed + number for number in part]
+    names = _free_names(folder, count - _pictures_in(folder))
+    for start in range(0, len(names), BATCH):
+        part = names[start : start + BATCH]
+        seeds: Any = [seed + int(name) for name in part]
         drawn = sample(pipe, [prompt] * len(part), seeds)
-        with atomic_folder(folder) as staging:
+        with output_folder(folder) as staging:
             (staging / PROMPT).write_text(prompt, encoding="utf-8")
-            for number, image in zip(part, drawn):
-                image.save(staging / f"{number:04d}.png")
+            for name, image in zip(part, drawn):
+                image.save(staging / f"{name}.png")
+
+
+def _pictures_in(folder):
+    def refuse(fault):
+        raise fault
+
+    return len(list(entries(folder, False, refuse))) if folder.is_dir() else 0
+
+
+def _free_names(folder, missing):
+    """So many of 0000, 0001, ... that no file in the folder has. Raises Refused where a manifest says what is there."""
+    if missing > 0 and folder.is_dir() and (manifests(folder) or list(folder.glob("*.tsv"))):
+        zh, en = f"{folder} 有清单,画进去的图不在清单里", "has a manifest, which would not list what is drawn into it"
+        advice = (
+            f"还差 {missing} 张:少要几张,或换一个文件夹 · {missing} missing: ask for fewer, or choose another folder"
+        )
+        raise Refused(zh, en, advice)
+    taken = {path.stem.lower() for path in folder.iterdir()} if folder.is_dir() else set()
+    free = (name for name in map("{:04d}".format, itertools.count()) if name not in taken)
+    return list(itertools.islice(free, max(missing, 0)))
