@@ -24,10 +24,16 @@ from .train_cli import Flags, flag
 class LoraFlags(Flags):
     """LoRA 微调 · LoRA fine-tuning on captioned pictures"""
 
+    results = ("pytorch_lora_weights.safetensors",)
     rank: int = flag(4, "LoRA 的秩 · rank")
     alpha: float | None = flag(None, "LoRA 的 alpha,默认等于秩 · alpha; the rank unless given")
     wide: bool = flag(False, "卷积层也加,小模型要这样 · beside the convolutions too, which a small model needs")
     train_text_encoder: bool = flag(False, "文本编码器也加 LoRA · a LoRA in the text encoder too")
+
+    def check(self):
+        super().check()
+        if self.alpha is not None and not 0 < self.alpha < float("inf"):
+            raise PaidiffError("--alpha 要大于 0", "must be above 0", str(self.alpha))
 
 
 def make_lora(pipe, flags):
@@ -43,6 +49,8 @@ class InversionFlags(Flags):
     placeholder_token: str = flag("<小奶猫>", "新词 · the new word")
     initializer_token: str = flag("猫", "从哪个词开始,要是一个词元 · the word it starts as, one token")
     num_vectors: int = flag(1, "新词占几个词元 · tokens that the new word takes")
+    repeats: int = flag(1, "一遍里每张图几次 · times each picture comes in an epoch")
+    results = ("learned_embeds.safetensors", "model_index.json")
 
 
 def make_inversion(pipe, flags):
@@ -68,6 +76,19 @@ class DreamBoothFlags(Flags):
         False, "文本编码器也练,才分得清生僻字 · the text encoder too, to tell the rare word apart"
     )
     rank: int | None = flag(None, "只练这个秩的 LoRA · a LoRA of this rank instead of all weights")
+    lora_dropout: float = flag(0.0, "LoRA 里丢掉多少 · dropout in the LoRA")
+    offset_noise: bool = flag(False, "同 --noise_offset=0.1 · the same as --noise_offset=0.1")
+    results = ("pytorch_lora_weights.safetensors", "model_index.json")
+
+    def settings(self):
+        settings = super().settings()
+        return settings | {"noise_offset": settings["noise_offset"] or 0.1} if self.offset_noise else settings
+
+    def check(self):
+        super().check()
+        share = self.prior_loss_weight
+        if not 0 < share < float("inf"):
+            raise PaidiffError("--prior_loss_weight 要大于 0", "must be above 0", str(share))
 
     def data(self, captions=True):
         if self.with_prior_preservation and not (self.class_prompt and self.class_data_dir):
@@ -83,7 +104,8 @@ class DreamBoothFlags(Flags):
 
 def make_dreambooth(pipe, flags):
     if flags.rank:
-        return LoRA(pipe, flags.rank, layers=WIDE, text_encoder=flags.train_text_encoder, seed=flags.seed)
+        text, dropout = flags.train_text_encoder, flags.lora_dropout
+        return LoRA(pipe, flags.rank, layers=WIDE, text_encoder=text, dropout=dropout, seed=flags.seed)
     return FullTuning(pipe, flags.train_text_encoder)
 
 
@@ -96,6 +118,10 @@ class ControlFlags(Flags):
     """训练 Canny ControlNet · train a Canny ControlNet"""
 
     controlnet_model_name_or_path: str | None = flag(None, "从这个 ControlNet 接着练 · a ControlNet to go on with")
+    conditioning_image_column: str | None = flag(
+        None, "清单里条件图那一列,没有就用边缘 · the column of conditions; edges where there are none"
+    )
+    results = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def make_controlnet(pipe, flags):
@@ -107,6 +133,7 @@ def make_controlnet(pipe, flags):
 class FullFlags(Flags):
     """全量微调 · full fine-tuning on captioned pictures"""
 
+    results = ("model_index.json",)
     use_ema: bool = flag(False, "最后用权重的滑动平均 · end with a running mean of the weights")
 
     def settings(self):

@@ -4,23 +4,35 @@ The flags have the names that diffusers' own example scripts and the PAI-Diffusi
 """
 
 import gc
+import itertools
+import math
 import os
+import random
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 
 from paidiff_lib.data.folder import CaptionFolder
 from paidiff_lib.environment import set_defaults
-from paidiff_lib.errors import NotFound, PaidiffError, unknown
+from paidiff_lib.errors import NotFound, PaidiffError, Refused
+from paidiff_lib.files import output_folder, require_ours
+from paidiff_lib.training.checkpoint import Store
 from paidiff_lib.training.config import TrainingConfig
+from paidiff_lib.training.samples import seeds_of
 
+from .flags import sort_out
+from .trackers import check_trackers, start_trackers
+
+RESUME = {"latest": True, "true": True, "none": False}  # anything else is a checkpoint's name or path
+FROM_1 = {"max_train_samples", "num_train_epochs", "validation_epochs", "num_validation_images", "rank", "num_vectors"}
+FROM_1 |= {"repeats", "num_class_images"}
 SETTINGS = [setting for setting in fields(TrainingConfig) if setting.metadata["flag"]]  # those that are flags
 
 
 def flag(default, text):
-    return field(default=default, metadata={"help": text})
+    return field(default=default, metadata={"help": text})  # argparse gets the metadata: nothing else may be in it
 
 
 def required(text, *aliases):
@@ -37,9 +49,17 @@ def _flag_of(setting):
 class DataFlags:
     """What is trained on, from where to where."""
 
-    train_data_dir: str = required(
-        "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv", "--instance_data_dir"
+    train_data_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv",
+            "aliases": ["--instance_data_dir"],
+        },
     )
+    dataset_name: str | None = flag(None, "同上,本机的文件夹 · the same: a folder on this machine")
+    image_column: str | None = flag(None, "清单里图片那一列 · the manifest's column of pictures; file_name, image")
+    caption_column: str | None = flag(None, "清单里说明那一列 · the column of captions; text, caption, prompt")
+    max_train_samples: int | None = flag(None, "只用几张图,随机选 · so many of the pictures, by chance")
     output_dir: str = required("结果和检查点写到哪里 · where the result and the checkpoints go")
     pretrained_model_name_or_path: str = flag("mini", "模型名或文件夹 · a model's name or folder")
     resolution: int | None = flag(None, "边长,像素 · side in pixels; the model's own unless given")
@@ -48,8 +68,15 @@ class DataFlags:
     skip_faults: bool = flag(
         False, "跳过有问题的图,并说跳过了什么 · leave out what is at fault, and say what was left out"
     )
+    num_train_epochs: int | None = flag(None, "每张图练几遍 · times each picture is trained on; steps come first")
+    validation_epochs: int | None = flag(None, "每几遍画一次 · epochs between sample pictures; before steps")
+    num_validation_images: int = flag(1, "每次画几张 · sample pictures of the prompt, each of its own seed")
+    validation_prompts: list[str] | None = flag(None, "画这几句 · several prompts to draw on the way")
     scale_lr: bool = flag(False, "学习率乘以总批量 · learning rate times pictures an update, over all devices")
-    report_to: str | None = flag(None, "tensorboard")
+    allow_tf32: bool = flag(False, "显卡用 TF32,快一些 · TF32 on a GPU: faster, a little less exact")
+    report_to: str | None = flag(None, "none, tensorboard, wandb, swanlab, comet_ml, all · through accelerate")
+    logging_dir: str = flag("logs", "记录放在 output_dir 下哪里 · where the records go, below output_dir")
+    tracker_project_name: str = flag("paidiff", "记录里的项目名 · the project's name there")
 
 
 TrainingFlags = make_dataclass("TrainingFlags", map(_flag_of, SETTINGS), kw_only=True)
@@ -59,25 +86,74 @@ TrainingFlags = make_dataclass("TrainingFlags", map(_flag_of, SETTINGS), kw_only
 class Flags(TrainingFlags, DataFlags):
     """The flags of every training script."""
 
+    results = ()  # files that the result has in output_dir, at its top
+
     def settings(self):
         """These flags as keywords of `train`."""
         settings = {setting.name: getattr(self, setting.metadata["flag"]) for setting in SETTINGS}
-        resume, prompt = self.resume_from_checkpoint, self.validation_prompt
+        resume, prompts = self.resume_from_checkpoint, self.prompts()
         return settings | {
+            "steps": TrainingConfig.steps if self.max_train_steps is None else self.max_train_steps,
             "output": self.output_dir,
             "learning_rate": self.learning_rate * (self._images_an_update() if self.scale_lr else 1),
             "snr_gamma": self.snr_gamma or None,
-            "resume": {"latest": True, "none": False}.get(resume, resume),
-            "sample_every": self.validation_steps if prompt else 0,
-            "sample_prompts": [prompt] if prompt else [],
+            "resume": RESUME.get(str(resume).lower(), resume),
+            "sample_every": self.validation_steps if prompts else 0,
+            "sample_prompts": prompts,
         }
+
+    def prompts(self):
+        """What is drawn on the way, each as often as it was asked for."""
+        asked = self.validation_prompts or ([self.validation_prompt] if self.validation_prompt else [])
+        return [prompt for prompt in asked for _ in range(self.num_validation_images)]
 
     def _images_an_update(self):
         return self.train_batch_size * self.gradient_accumulation_steps * int(os.environ.get("WORLD_SIZE", "1"))
 
+    def config(self):
+        """The TrainingConfig that these flags mean."""
+        return TrainingConfig(**{name: value for name, value in self.settings().items() if name != "output"})
+
+    def check(self):
+        """Raise PaidiffError on a flag that cannot work: before anything is read, and before torch is imported."""
+        self.config().check()
+        for name in (one.name for one in fields(self) if one.name in FROM_1):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise PaidiffError(f"--{name} 要是不小于 1 的整数", "must be a whole number, 1 or more", str(value))
+        if self.resolution is not None and (self.resolution < 8 or self.resolution % 8):
+            raise PaidiffError("--resolution 要是 8 的倍数", "must be a multiple of 8", str(self.resolution))
+        if not (self.train_data_dir or self.dataset_name):
+            raise PaidiffError("没有说用什么图训练", "nothing to train on", "--train_data_dir")
+        if not self.train_data_dir and not Path(self.dataset_name).expanduser().exists():
+            zh, en = "这里不下载数据集", "data sets are not downloaded here: download it, then give its folder"
+            raise NotFound(zh, en, f"--train_data_dir; {self.dataset_name}")
+        check_trackers(self.report_to)
+
     def data(self, captions=True):
         settings = self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
-        return CaptionFolder(self.train_data_dir, *settings)
+        data = CaptionFolder(
+            self.train_data_dir or self.dataset_name, *settings, self.image_column, self.caption_column
+        )
+        if self.max_train_samples and self.max_train_samples < len(data):
+            print(
+                f"{len(data)} 张图用 {self.max_train_samples} 张 · {self.max_train_samples} of {len(data)} pictures used"
+            )
+            data.items = random.Random(self.seed).sample(data.items, self.max_train_samples)
+        return data
+
+    def plan(self, data):
+        """Say in steps what was said in epochs. An epoch is every picture once."""
+        epoch = math.ceil(len(data) * self.repeats / self._images_an_update())
+        if self.max_train_steps is None and self.num_train_epochs:
+            self.max_train_steps = self.num_train_epochs * epoch
+            print(f"{self.num_train_epochs} 遍是 {self.max_train_steps} 步 · epochs are {self.max_train_steps} steps")
+        if self.validation_epochs:
+            self.validation_steps = self.validation_epochs * epoch
+
+    # What only some of the commands have as flags.
+    repeats = 1  # of each picture in an epoch
+    conditioning_image_column = None
 
     def complete(self, pipe, data):
         """`data`, with what the model itself adds to it."""
@@ -94,12 +170,14 @@ def main(flags_class, make, save, captions=True, arguments=None):
     gc.disable()  # imports make a million objects that all stay; looking for garbage among them takes a seventh of the time
     from transformers import HfArgumentParser
 
-    parser = HfArgumentParser(flags_class)
+    parser = HfArgumentParser(flags_class, allow_abbrev=False)
+    parser.error = wrong_usage  # argparse prints some thirty lines before the one that matters
     flags, rest = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
-    if rest:  # transformers itself would raise a ValueError
-        parser.error(f"没有这个参数 · no such flag: {' '.join(rest)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leaves the loop, which then saves
     try:
+        if unknown := sort_out(rest, [one.name for one in fields(flags_class)]):
+            parser.error(f"没有这个参数 · no such flag: {' '.join(unknown)}")
+        flags.check()
         run(flags, make, save, captions)
     except PaidiffError as error:
         sys.exit(f"错误 · error: {error}")  # exit code 1
@@ -107,14 +185,28 @@ def main(flags_class, make, save, captions=True, arguments=None):
         sys.exit(130)
 
 
+def wrong_usage(message):
+    """End the program with one line about its usage."""
+    print(f"用法不对 · wrong usage: {message}; 全部参数 all flags: --help", file=sys.stderr)
+    sys.exit(2)
+
+
 def run(flags, make, save, captions):
+    data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
+    flags.plan(data)
+    Store(flags.output_dir).check(flags.config())
+    require_ours(flags.output_dir, flags.results)
+    _train(flags, data, make, save)
+
+
+def _train(flags, data, make, save):
     from accelerate import PartialState
 
     from paidiff_lib.models import load as models
     from paidiff_lib.training.api import train
 
-    data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
     _import_the_rest()
+    _suit_the_device(flags)
     pipe = models.load(flags.pretrained_model_name_or_path)
     data = flags.complete(pipe, data)
     method = make(pipe, flags)
@@ -129,6 +221,21 @@ def run(flags, make, save, captions):
     PartialState().destroy_process_group()  # a process that ends with its threads still running may abort
 
 
+def _suit_the_device(flags):
+    """What only a GPU can do: done there, said elsewhere."""
+    import torch
+
+    from paidiff_lib.models.load import device
+
+    if device() == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = flags.allow_tf32
+    elif flags.allow_tf32:
+        print("--allow_tf32: 没有显卡,没有作用 · no effect without a GPU")
+    if device() == "cpu" and flags.mixed_precision == "fp16":
+        flags.mixed_precision = "no"
+        print("--mixed_precision=fp16: CPU 不能用,改用单精度 · a CPU cannot: single precision in its place")
+
+
 def _import_the_rest():
     """What loading and training need, before anything large is made; then garbage is collected again, among new objects only."""
     from accelerate import Accelerator  # noqa: F401
@@ -139,48 +246,46 @@ def _import_the_rest():
 
 
 def reporter(flags):
-    """report(step): a progress bar with the time left, validation pictures, and TensorBoard where it was asked for."""
+    """report(step): a progress bar with the time left, validation pictures, and trackers where they were asked for."""
     from accelerate import PartialState
     from tqdm.auto import tqdm
 
     if not PartialState().is_main_process:
         return lambda step: None
-    board, bar = _board(flags), tqdm(total=flags.max_train_steps, unit="step")
+    steps = flags.config().steps
+    log, bar = start_trackers(flags), tqdm(total=steps, unit="step")
 
     def report(step):
         bar.initial = bar.initial or step.index - 1
         bar.update(step.index - bar.n)
         bar.set_postfix(loss=f"{step.loss:.4f}", lr=f"{step.learning_rate:.2e}", skipped=step.skipped, refresh=False)
-        for image in step.images:
-            _keep(image, flags, step.index)
-        if board:
-            board.add_scalar("loss", step.loss, step.index)
-            board.add_scalar("lr", step.learning_rate, step.index)
-        if step.index == flags.max_train_steps:
+        _keep(step.images, flags, step.index)
+        log(step, last=step.index == steps)
+        if step.index == steps:
             bar.close()
-            board and board.close()
 
     return report
 
 
-def _board(flags):
-    if flags.report_to not in (None, "none", "tensorboard"):
-        raise unknown("报告的去处", "place to report to", flags.report_to, ["tensorboard"])
-    if flags.report_to != "tensorboard":
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise NotFound("没有装 tensorboard", "tensorboard is not installed", "pip install tensorboard") from error
-    return SummaryWriter(Path(flags.output_dir) / "logs")
-
-
 def _draw_last(method, data, flags):
-    if flags.validation_prompt:
-        _keep(method.sample([flags.validation_prompt], flags.seed, data)[0], flags, flags.max_train_steps)
+    prompts = flags.prompts()
+    if prompts:
+        images = method.sample(prompts, seeds_of(prompts, flags.seed), data)
+        _keep(images, flags, flags.config().steps)
 
 
-def _keep(image, flags, index):
+def _keep(images, flags, index):
+    """Write sample pictures: step-3.png, step-3-2.png, ... What is there and not ours stays."""
     folder = Path(flags.output_dir) / "validation"
-    folder.mkdir(parents=True, exist_ok=True)
-    image.save(folder / f"step-{index}.png")
+    for number, image in enumerate(images, 1):
+        name = _free(folder, f"step-{index}" + (f"-{number}" if number > 1 else ""))
+        with output_folder(folder) as staging:
+            image.save(staging / name)
+
+
+def _free(folder, stem):
+    """A name that nobody else's picture has."""
+    for name in (f"{stem}{mark}.png" for mark in itertools.chain([""], map("-new{}".format, itertools.count(1)))):
+        with suppress(Refused):
+            require_ours(folder, [name])
+            return name

@@ -6,7 +6,7 @@ import unicodedata
 from itertools import chain
 from pathlib import PureWindowsPath
 
-from ..errors import Fault, NotFound
+from ..errors import DataError, Fault, NotFound
 from .manifests import MANIFESTS, Columns, decode, manifests, or_fault, rows
 from .walk import pictures, why_hidden
 
@@ -101,6 +101,9 @@ def _layout(folder, captions, columns):
     tables, lists = sorted(folder.glob("*.tsv")), manifests(folder)
     if lists and not (tables and lists[0].parent != folder):
         return chain.from_iterable(_from_manifest(folder, path, captions, columns) for path in lists)
+    if columns.named:
+        zh, en = f"{folder} 没有带列的清单", "has no manifest with columns"
+        raise DataError(zh, en, f"{', '.join(columns.named)}; metadata.jsonl, metadata.csv")
     return chain.from_iterable(map(_from_tsv, tables)) if tables else _from_pairs(folder, captions)
 
 

@@ -23,6 +23,12 @@ class Columns:
     caption: str | None = None
     condition: str | None = None
 
+    @property
+    def named(self):
+        """The columns that were asked for under names of one's own."""
+        asked = (self.image, IMAGE), (self.caption, CAPTION), (self.condition, CONDITION)
+        return [name for name, usual in asked if name and name not in usual]
+
     def image_of(self, row):
         """The column with the picture. `image` is what `datasets` makes of file_name. Raises KeyError."""
         name = IMAGE[0] if self.image == "image" and "image" not in row else self.image

@@ -9,6 +9,7 @@ from ..errors import PaidiffError, unknown
 
 SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
 PRECISIONS = ("no", "fp16", "bf16")
+PREDICTIONS = ("epsilon", "v_prediction")
 # In checkpoints and calls from before November 2026.
 OLD_NAMES = {"lr": "learning_rate", "batch": "batch_size", "accumulate": "gradient_accumulation_steps"}
 OLD_NAMES |= {"schedule": "lr_scheduler", "warmup": "warmup_steps", "cycles": "lr_cycles", "power": "lr_power"}
@@ -19,7 +20,7 @@ OLD_NAMES |= {"precision": "mixed_precision", "checkpointing": "gradient_checkpo
 def setting(default, text, flag=None, **metadata):
     """A field of TrainingConfig. text: what it is, for --help. flag: its name on the command line, None for none there.
 
-    least: of a whole number. free: it may change when a run is continued. as_flag: its (type, default), where they differ.
+    least: of a whole number. between: the least and the most of a number that may be None. free: it may change when a run is continued. as_flag: its (type, default), where they differ.
     """
     return field(default=default, metadata={"help": text, "flag": flag, **metadata})
 
@@ -28,7 +29,14 @@ def setting(default, text, flag=None, **metadata):
 class TrainingConfig:
     """Everything about a run but its method and its data. None leaves a setting to the method or the device."""
 
-    steps: int = setting(1000, "更新多少次 · updates of the weights", "max_train_steps", least=1, free=True)
+    steps: int = setting(
+        1000,
+        "更新多少次 · updates of the weights; 1000, or what num_train_epochs says",
+        "max_train_steps",
+        least=1,
+        free=True,
+        as_flag=(int | None, None),
+    )
     learning_rate: float = setting(1e-4, "学习率 · learning rate, at its highest", "learning_rate")
     seed: int = setting(0, "随机种子 · same seed, same result", "seed", least=0)
     batch_size: int = setting(1, "每批图片数 · pictures at once, on each device", "train_batch_size", least=1)
@@ -41,15 +49,41 @@ class TrainingConfig:
     warmup_steps: int = setting(
         0, "预热多少次更新 · updates until the learning rate is reached", "lr_warmup_steps", least=0
     )
-    lr_cycles: int = setting(1, "重启几次 · cycles of cosine_with_restarts")
-    lr_power: float = setting(1.0, "多项式的次数 · power of polynomial")
+    lr_cycles: int = setting(1, "重启几次 · cycles of cosine_with_restarts", "lr_num_cycles", least=1)
+    lr_power: float = setting(1.0, "多项式的次数 · power of polynomial", "lr_power", between=(0, math.inf))
     snr_gamma: float | None = setting(
-        None, "min-SNR 加权,常用 5 · min-SNR weighting (Hang et al. 2023), usually 5; off unless given", "snr_gamma"
+        None,
+        "min-SNR 加权,常用 5 · min-SNR weighting (Hang et al. 2023), usually 5; off unless given",
+        "snr_gamma",
+        between=(0, math.inf),
     )
-    caption_dropout: float | None = setting(None, "多少说明换成空的 · share of captions left out; the method's own")
-    ema: float | None = setting(None, "滑动平均的衰减,如 0.999 · decay of a running mean of the weights, which remains")
-    max_grad_norm: float | None = setting(1.0, "梯度最长多少 · longest gradient", "max_grad_norm", as_flag=(float, 1.0))
-    weight_decay: float | None = setting(None, "权重衰减 · weight decay of AdamW; the method's own")
+    noise_offset: float = setting(
+        0.0,
+        "噪声整体偏移,如 0.1 · shifts the noise of each channel as a whole, as 0.1",
+        "noise_offset",
+        between=(0, 10),
+    )
+    prediction_type: str | None = setting(
+        None, "预测什么:epsilon, v_prediction;默认是模型自己的 · what is predicted; the model's own", "prediction_type"
+    )
+    caption_dropout: float | None = setting(
+        None,
+        "多少说明换成空的 · share of captions left out; the method's own",
+        "proportion_empty_prompts",
+        between=(0, 1),
+    )
+    ema: float | None = setting(
+        None, "滑动平均的衰减,如 0.999 · decay of a running mean of the weights, which remains", between=(0, 1)
+    )
+    max_grad_norm: float | None = setting(
+        1.0, "梯度最长多少 · longest gradient", "max_grad_norm", as_flag=(float, 1.0), between=(0, math.inf)
+    )
+    weight_decay: float | None = setting(
+        None, "权重衰减 · weight decay of AdamW; the method's own", "adam_weight_decay", between=(0, 10)
+    )
+    adam_beta1: float = setting(0.9, "AdamW 的 beta1 · of AdamW", "adam_beta1", between=(0, 0.9999999))
+    adam_beta2: float = setting(0.999, "AdamW 的 beta2 · of AdamW", "adam_beta2", between=(0, 0.9999999))
+    adam_epsilon: float = setting(1e-8, "AdamW 的 epsilon · of AdamW", "adam_epsilon", between=(0, 1))
     mixed_precision: str | None = setting(None, "精度 · no, fp16, bf16; what suits the device", "mixed_precision")
     gradient_checkpointing: bool = setting(
         False, "省显存,慢一些 · less memory, slower", "gradient_checkpointing", free=True
@@ -59,7 +93,11 @@ class TrainingConfig:
     )
     keep: int = setting(2, "留几个检查点 · checkpoints kept", "checkpoints_total_limit", least=1, free=True)
     resume: bool | str = setting(
-        True, "从哪里接着练 · latest, checkpoint-N, none", "resume_from_checkpoint", free=True, as_flag=(str, "latest")
+        True,
+        "从哪里接着练 · latest, checkpoint-N, its path, none",
+        "resume_from_checkpoint",
+        free=True,
+        as_flag=(str, "latest"),
     )
     cache: str | None = setting(
         None, "编码结果放哪里 · keep latents and embeddings here; in memory unless given", "cache_dir", free=True
@@ -83,11 +121,18 @@ class TrainingConfig:
             if not isinstance(value, int) or value < least:
                 en = f"must be a whole number, {least} or more"
                 raise PaidiffError(f"{name} 要是不小于 {least} 的整数", en, str(value))
+        for name, (low, high) in ((f.name, f.metadata["between"]) for f in fields(self) if "between" in f.metadata):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and low <= float(value) <= high):
+                zh, en = f"{name} 要在 {low:g} 到 {high:g} 之间", f"must be from {low:g} to {high:g}"
+                raise PaidiffError(zh, en, str(value))
         rate = self.learning_rate
         if not (isinstance(rate, Real) and math.isfinite(rate) and rate > 0):
             raise PaidiffError("学习率要大于 0", "the learning rate must be above 0", str(rate))
         if self.lr_scheduler not in SCHEDULES:
             raise unknown("学习率曲线", "learning rate schedule", self.lr_scheduler, SCHEDULES)
+        if self.prediction_type not in (None, *PREDICTIONS):
+            raise unknown("预测目标", "prediction type", self.prediction_type, PREDICTIONS)
         if self.mixed_precision not in (None, *PRECISIONS):
             raise unknown("精度", "precision", self.mixed_precision, PRECISIONS)
 

@@ -9,7 +9,7 @@ from ..errors import PaidiffError
 from .accelerator import frozen_dtype, make_accelerator
 from .checkpoint import Store
 from .latents import LatentCache
-from .noise import loss_weights, noise_scheduler
+from .noise import draw_noise, loss_weights, noise_scheduler
 from .notices import list_faults, say_how_to_go_on, say_left_out
 from .optimizer import make_optimizer, plan_passes
 from .randomness import ResumableSampler, RngState
@@ -30,7 +30,10 @@ class Trainer:
         self.is_main = self.accelerator.is_main_process
         data.skipped and self.is_main and list_faults(data.skipped)
         self.is_main and say_left_out(data, method.condition is not None)
-        self.dtype, self.noise_scheduler = frozen_dtype(self.accelerator), noise_scheduler(self.pipe)
+        self.dtype, self.noise_scheduler = (
+            frozen_dtype(self.accelerator),
+            noise_scheduler(self.pipe, config.prediction_type),
+        )
         method.start(self.accelerator.device, self.dtype)
         self.parameters = method.parameters()
         self.trained = list(self.parameters.values())
@@ -59,7 +62,7 @@ class Trainer:
 
         scheduler, device = self.noise_scheduler, self.accelerator.device
         latents = self.latent_cache.latents(examples).to(device)
-        noise = torch.randn(latents.shape).to(device)
+        noise = draw_noise(latents.shape, self.config.noise_offset).to(device)
         timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(examples),)).to(device)
         noisy_latents = scheduler.add_noise(latents, noise, timesteps).to(self.dtype)
         hidden_states, conditions = self.hidden_states(examples), self.conditions(examples)

@@ -14,7 +14,8 @@ def make_optimizer(config, parameters, weight_decay):
 
     decay = weight_decay if config.weight_decay is None else config.weight_decay
     # Fused: a third of the time on a CPU.
-    optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=decay, fused=True)
+    momenta = {"betas": (config.adam_beta1, config.adam_beta2), "eps": config.adam_epsilon}
+    optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=decay, fused=True, **momenta)
     lengths = {"num_warmup_steps": config.warmup_steps, "num_training_steps": config.steps}
     shape = {"num_cycles": config.lr_cycles, "power": config.lr_power}
     schedule = get_scheduler(config.lr_scheduler, optimizer, **lengths, **shape)

@@ -8,11 +8,17 @@ def sample_images(trainer):
         average.store(trainer.trained)
         use_average(trainer)
     try:
-        return trainer.method.sample(trainer.config.sample_prompts, trainer.config.seed, trainer.data)
+        prompts = list(trainer.config.sample_prompts)
+        return trainer.method.sample(prompts, seeds_of(prompts, trainer.config.seed), trainer.data)
     finally:
         if average:
             average.restore(trainer.trained)
             trainer.method.after_step()
+
+
+def seeds_of(prompts, seed):
+    """`seed` for each prompt; a prompt that comes again has the next one."""
+    return [seed + prompts[:i].count(prompt) for i, prompt in enumerate(prompts)]
 
 
 def use_average(trainer):

@@ -6,7 +6,7 @@ import sys
 from ..errors import Refused
 from ..models.save import require_finite
 from .accelerator import gather
-from .config import OLD_NAMES
+from .config import OLD_NAMES, TrainingConfig
 from .notices import say_how_to_go_on
 
 
@@ -104,6 +104,8 @@ def _require_same_run(folder, identity):
 
 
 def _flat(identity):
-    """{name: value} of a run, under the names of today."""
-    settings = {OLD_NAMES.get(name, name): value for name, value in identity["settings"].items()}
+    """{name: value} of a run, under the names of today; what an earlier version did not know has its default."""
+    settings = TrainingConfig().identity() | {
+        OLD_NAMES.get(name, name): value for name, value in identity["settings"].items()
+    }
     return {"data": identity["data"], "processes": identity["processes"], **settings, **identity["method"]}
