@@ -74,7 +74,10 @@ class DataFlags:
     validation_prompts: list[str] | None = flag(None, "画这几句 · several prompts to draw on the way")
     scale_lr: bool = flag(False, "学习率乘以总批量 · learning rate times pictures an update, over all devices")
     allow_tf32: bool = flag(False, "显卡用 TF32,快一些 · TF32 on a GPU: faster, a little less exact")
-    report_to: str | None = flag(None, "none, tensorboard, wandb, swanlab, comet_ml, all · through accelerate")
+    report_to: str | None = flag(
+        None,
+        "记录到哪里:none, tensorboard, wandb, swanlab, comet_ml, all · where to record: none, tensorboard, wandb, swanlab, comet_ml, all",
+    )
     logging_dir: str = flag("logs", "记录放在 output_dir 下哪里 · where the records go, below output_dir")
     tracker_project_name: str = flag("paidiff", "记录里的项目名 · the project's name there")
 

@@ -20,6 +20,7 @@ from paidiff_lib.training.config import OLD_NAMES, TrainingConfig
 
 # Settings whose flag says the same in other words: {flag: (its default, the setting's)}.
 OTHER_WORDS = {
+    "max_train_steps": (None, 1000),
     "resume_from_checkpoint": ("latest", True),
     "validation_steps": (500, 0),
     "validation_prompt": (None, ()),

@@ -31,7 +31,7 @@ class TrainingConfig:
 
     steps: int = setting(
         1000,
-        "更新多少次 · updates of the weights; 1000, or what num_train_epochs says",
+        "更新多少次,默认 1000 或按 num_train_epochs · updates of the weights; 1000, or as num_train_epochs says",
         "max_train_steps",
         least=1,
         free=True,
@@ -53,7 +53,7 @@ class TrainingConfig:
     lr_power: float = setting(1.0, "多项式的次数 · power of polynomial", "lr_power", between=(0, math.inf))
     snr_gamma: float | None = setting(
         None,
-        "min-SNR 加权,常用 5 · min-SNR weighting (Hang et al. 2023), usually 5; off unless given",
+        "min-SNR 加权(Hang et al. 2023),常用 5 · min-SNR weighting (Hang et al. 2023), usually 5; off unless given",
         "snr_gamma",
         between=(0, math.inf),
     )
@@ -81,10 +81,12 @@ class TrainingConfig:
     weight_decay: float | None = setting(
         None, "权重衰减 · weight decay of AdamW; the method's own", "adam_weight_decay", between=(0, 10)
     )
-    adam_beta1: float = setting(0.9, "AdamW 的 beta1 · of AdamW", "adam_beta1", between=(0, 0.9999999))
-    adam_beta2: float = setting(0.999, "AdamW 的 beta2 · of AdamW", "adam_beta2", between=(0, 0.9999999))
-    adam_epsilon: float = setting(1e-8, "AdamW 的 epsilon · of AdamW", "adam_epsilon", between=(0, 1))
-    mixed_precision: str | None = setting(None, "精度 · no, fp16, bf16; what suits the device", "mixed_precision")
+    adam_beta1: float = setting(0.9, "AdamW 的 beta1 · beta1 of AdamW", "adam_beta1", between=(0, 0.9999999))
+    adam_beta2: float = setting(0.999, "AdamW 的 beta2 · beta2 of AdamW", "adam_beta2", between=(0, 0.9999999))
+    adam_epsilon: float = setting(1e-8, "AdamW 的 epsilon · epsilon of AdamW", "adam_epsilon", between=(0, 1))
+    mixed_precision: str | None = setting(
+        None, "精度:no, fp16, bf16;默认看设备 · precision: no, fp16, bf16; what suits the device", "mixed_precision"
+    )
     gradient_checkpointing: bool = setting(
         False, "省显存,慢一些 · less memory, slower", "gradient_checkpointing", free=True
     )
