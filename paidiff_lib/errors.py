@@ -1,6 +1,7 @@
 """The errors of this library: one clear line each, Chinese first, English beside it."""
 
 from difflib import get_close_matches
+from typing import Any
 
 
 class PaidiffError(Exception):
@@ -31,7 +32,8 @@ class Fault(DataError):
     """
 
     def __init__(self, kind, where, text):
-        self.kind, self.where, self.text, self.entry = kind, one_line(where), one_line(text), None
+        self.kind, self.where, self.text = kind, one_line(where), one_line(text)
+        self.entry: Any = None
         super().__init__(f"{self.where}: {self.text}")
 
 

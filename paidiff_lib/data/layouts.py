@@ -5,6 +5,7 @@ import os
 import unicodedata
 from itertools import chain
 from pathlib import PureWindowsPath
+from typing import Any
 
 from ..errors import DataError, Fault, NotFound
 from .manifests import MANIFESTS, Columns, decode, manifests, or_fault, rows
@@ -17,7 +18,8 @@ class Picture:
     """A picture with its captions, one or several. name: its path below the folder; where: what lists it, a line or itself."""
 
     def __init__(self, path, name, where):
-        self.path, self.name, self.where, self.texts, self.condition = path, name, where, ("",), None
+        self.path, self.name, self.where, self.texts = path, name, where, ("",)
+        self.condition: Any = None
 
     @property
     def text(self):
