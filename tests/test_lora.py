@@ -197,7 +197,7 @@ def test_a_lora_of_another_model_is_refused_and_leaves_nothing(tiny, skeletons, 
     )  # a deeper model's: diffusers takes what fits
     pipe = paidiff_lib.load(skeletons / "artist")
     plain = picture(pipe)
-    with pytest.raises(PaidiffError, match="belongs to another one: 80 / 88"):
+    with pytest.raises(PaidiffError, match="belongs to another one: .*80 / 88 .*down_blocks.7"):
         load_lora(pipe, tmp_path)
     assert picture(pipe) == plain and not scales(pipe)
 
@@ -214,7 +214,7 @@ def test_a_pickle_that_would_run_code_is_refused(tiny, tmp_path):
             return exec, ("raise SystemExit('ran')",)
 
     torch.save({"unet.x.lora_A.weight": Bad()}, tmp_path / "pytorch_lora_weights.bin")
-    with pytest.raises(PaidiffError, match="cannot read the LoRA"):
+    with pytest.raises(PaidiffError, match="holds code"):
         load_lora(tiny, tmp_path)
 
 
@@ -223,7 +223,7 @@ def test_what_is_no_lora_is_refused_in_one_line(tiny, tmp_path):
         load_lora(tiny, tmp_path)
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"not weights")
-    with pytest.raises(PaidiffError, match="cannot read") as caught:
+    with pytest.raises(PaidiffError, match="cut short or damaged") as caught:
         load_lora(tiny, tmp_path)
     assert "\n" not in str(caught.value)
     save_file({"unet.nowhere.lora_A.weight": torch.zeros(2, 2), "unet.nowhere.lora_B.weight": torch.zeros(2, 2)}, path)

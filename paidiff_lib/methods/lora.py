@@ -6,7 +6,6 @@ lora.save("out/porcelain")            # a folder that plain diffusers loads
 load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..arguments import explicit
 from ..errors import NotFound, PaidiffError
 from ..files import output_folder
 from ..models.save import require_finite
-from .adapters import require_new, scales, set_scales
+from .adapters import add_adapter, require_new, scales, set_scales
 from .base import Method
 from .lora_files import export_kohya, state_dict_of
 
@@ -59,20 +58,13 @@ class LoRA(Method):
         set_scales(pipe, {**active, name: 1.0})
 
     def _add(self, module, layers, seed):
-        import torch
-        from peft import LoraConfig
-
         strength = {"r": self.shape["rank"], "lora_alpha": self.shape["alpha"], "lora_dropout": self.shape["dropout"]}
-        config = LoraConfig(**strength, target_modules=list(layers), init_lora_weights="gaussian")
-        with torch.random.fork_rng(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # two LoRAs at once are meant
-            torch.manual_seed(seed)
-            try:
-                module.add_adapter(config, adapter_name=self.name)
-            except ValueError as error:
-                kinds = sorted({n.split(".")[-1] for n, m in module.named_modules() if hasattr(m, "weight")})
-                known = f"{', '.join(layers)}; 名字的末段有 names end in: {', '.join(kinds)}"
-                raise NotFound("没有这样的层", "no such layers", known) from error
+        try:
+            add_adapter(module, self.name, seed, target_modules=list(layers), **strength)
+        except ValueError as error:
+            kinds = sorted({n.split(".")[-1] for n, m in module.named_modules() if hasattr(m, "weight")})
+            known = f"{', '.join(layers)}; 名字的末段有 names end in: {', '.join(kinds)}"
+            raise NotFound("没有这样的层", "no such layers", known) from error
 
     def parameters(self):
         named = {f"{part}.{n}": p for part, module in self.parts().items() for n, p in module.named_parameters()}

@@ -1,8 +1,6 @@
 """LoRA files, of ours, of diffusers, of the hub's old layout and of kohya: read, compared, written."""
 
-import logging
 import re
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,9 @@ from ..files import atomic_folder
 from ..models.load import find
 from ..models.registry import short_name
 from ..models.save import require_finite
-from ..models.verify import LORA_NAMES as NAMES, read_weights
-from .adapters import adapter_layers, adapter_names, require_new, scales, set_scales
+from ..models.verify import LORA_NAMES as NAMES
+from .adapters import adapter_layers, add_adapter, require_new, require_scale, scales, set_scales
+from .lora_keys import PARTS, ROLES, kohya_name, plain_place, read_layers, with_prefix
 
 
 @explicit(adapter_name="name", alpha="scale", weight="scale")
@@ -21,56 +20,29 @@ def load_lora(pipe: Any, source: str | Path, name: str = "lora", scale: float = 
     """Load a LoRA beside those that are there already: a folder or file of ours, of diffusers or kohya, or a name.
 
     The hub's old pytorch_lora_weights.bin and the article's checkpoint-xxx/pytorch_model.bin, whose keys lack `unet.`, load
-    too: diffusers itself accepts those and changes nothing. Raises PaidiffError, also if the LoRA takes no effect in this
-    model or fits only a part of it; the pipeline is then as before.
+    too. Every layer has the rank and the alpha of the file. Raises PaidiffError, the pipeline being as before, for a LoRA
+    that fits only a part of this model, is of another kind (DoRA, LoHa, ...: lora_keys.py), or holds NaN.
     """
-    path = _file(Path(source))
     require_new(pipe, name)
+    require_scale(scale)
+    try:
+        layers = read_layers(pipe, _file(Path(source)))
+    except (OSError, AttributeError, ValueError) as error:
+        raise Refused("LoRA 读不出来", f"cannot read the LoRA {source}", first_line(error)) from error
     active = scales(pipe)
-    try:
-        with _diffusers_silent():
-            state = read_weights(path)
-            if any(key.startswith(("unet.", "text_encoder.", "lora_")) for key in state):
-                pipe.load_lora_weights(str(path.parent), adapter_name=name, weight_name=path.name)
-            else:  # an old file of the hub
-                pipe.load_lora_weights({f"unet.{key}": v for key, v in state.items()}, adapter_name=name)
-    except Exception as error:  # diffusers, peft, safetensors and pickle have a dozen ways to say that a file is wrong
-        if not adapter_names(pipe):
-            pipe.unload_lora_weights()  # diffusers leaves its wrappers round the layers
-        _require_same_sizes(path, error)
-        raise Refused("LoRA 读不出来", f"cannot read the LoRA {path}", first_line(error)) from error
-    _require_effect(pipe, name, path, sum(key.endswith(("lora_A.weight", "down.weight")) for key in state))
+    for part in PARTS:
+        ranks = {
+            place.removeprefix(f"{part}."): len(layer.down) for place, layer in layers.items() if place.startswith(part)
+        }
+        if ranks:
+            of_each = {f"^{re.escape(place)}": rank for place, rank in ranks.items()}
+            add_adapter(getattr(pipe, part), name, rank_pattern=of_each, target_modules="|".join(map(re.escape, ranks)))
+    for place, layer in adapter_layers(pipe, name):
+        found = layers[place]
+        layer.lora_A[name].weight.data.copy_(found.down)
+        layer.lora_B[name].weight.data.copy_(found.up)
+        layer.lora_alpha[name] = found.alpha
     set_scales(pipe, {**active, name: scale})
-
-
-@contextmanager
-def _diffusers_silent():
-    """It logs a line for every layer that does not fit."""
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.ERROR))
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def _require_effect(pipe, name, path, wanted):
-    """Raise Refused, the LoRA being gone again, if it is not in all the `wanted` layers, or is zero in all of them."""
-    there = [layer for _, layer in adapter_layers(pipe, name)] if name in adapter_names(pipe) else []
-    if len(there) < wanted or not any(layer.lora_B[name].weight.any() for layer in there):
-        if there:
-            pipe.delete_adapters(name)
-        en = f"the LoRA in {path} changes nothing in this model, or belongs to another one"
-        raise Refused(f"{path} 里的 LoRA 对不上这个模型,没有起作用", en, f"{len(there)} / {wanted} 层 layers")
-
-
-def _require_same_sizes(path, error):
-    """Raise Refused if what torch says is that the layers are of other sizes."""
-    size, layer = r"Size\((\[.*?\])\)", r"(\S+?)(?:\.lora_\w+)?(?:\.\w+)?\.weight"
-    wrong = re.search(f"size mismatch for {layer}:.*?{size}.*?{size}", str(error), re.S)
-    if wrong:
-        what = f"{path}: {' '.join(wrong.groups())}"
-        raise Refused("这个 LoRA 是给别的模型的", "this LoRA is for another model", what) from error
 
 
 def deltas(pipe, name="lora"):
@@ -116,16 +88,13 @@ def imported_deltas(path):
 
 
 def _place(key):
-    """The layer of one of the importer's keys: it writes attention layers as `processor.to_q_lora`, text ones so too."""
-    place = re.sub(r"[._]lora(_linear_layer)?\.down\.weight$", "", key).replace(".processor.", ".")
-    if place.startswith("text_encoder.") and ".to_" in place:
-        return re.sub(r"\.to_(q|k|v|out)$", r".\1_proj", place)
-    return re.sub(r"\.to_out$", ".to_out.0", place)
+    """The layer of one of the importer's keys."""
+    return plain_place(ROLES["down"].sub("", key))
 
 
 def _require_equal(found, expected):
-    expected = {_with_prefix(place): delta for place, delta in expected.items()}
-    found = {_with_prefix(place): delta for place, delta in found.items()}
+    expected = {with_prefix(place): delta for place, delta in expected.items()}
+    found = {with_prefix(place): delta for place, delta in found.items()}
     wrong = set(found) ^ set(expected) or {p for p in found if (found[p] - expected[p]).abs().max() > 0}
     if wrong:
         raise PaidiffError("导出的文件读回来不一样,没有保存", "reads back differently, not saved", sorted(wrong)[0])
@@ -137,14 +106,7 @@ def _product(down, up, alpha):
 
 
 def _kohya_key(place):
-    part, _, layer = _with_prefix(place).partition(".")
-    return {"unet": "lora_unet_", "text_encoder": "lora_te_"}[part] + layer.replace(".", "_")
-
-
-def _with_prefix(place):
-    """Every published text encoder calls its layers text_model.*; transformers 5 leaves that out."""
-    bare = place.removeprefix("text_encoder.").removeprefix("text_model.")
-    return f"text_encoder.text_model.{bare}" if place.startswith("text_encoder.") else place
+    return kohya_name(with_prefix(place))
 
 
 def state_dict_of(module, name, part):
@@ -156,7 +118,7 @@ def state_dict_of(module, name, part):
     from peft.utils import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(module, adapter_name=name)
-    own = {_with_prefix(f"{part}.{key}").removeprefix(f"{part}."): weight for key, weight in state.items()}
+    own = {with_prefix(f"{part}.{key}").removeprefix(f"{part}."): weight for key, weight in state.items()}
     return {key: weight.detach().cpu().contiguous() for key, weight in own.items()}
 
 
@@ -166,7 +128,11 @@ def _file(source):
         return source
     if not source.is_dir() and short_name(str(source)):
         source = find(str(source), "lora")
-    found = [source / name for name in NAMES if (source / name).is_file()] or sorted(source.glob("*.safetensors"))
+    found = [source / name for name in NAMES if (source / name).is_file()][:1] or sorted(source.glob("*.safetensors"))
+    found = found or sorted(source.glob("adapter_model.bin"))  # peft's folder: refused with its name
     if not found:
         raise NotFound("没有找到 LoRA", f"no LoRA in {source}; 试过 tried", f"{', '.join(NAMES)}, *.safetensors")
+    if len(found) > 1:
+        listed = ", ".join(path.name for path in found)
+        raise Refused(f"{source} 里有几个 LoRA,要指明哪一个文件", "several LoRAs there, name the file", listed)
     return found[0]

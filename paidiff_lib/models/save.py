@@ -48,8 +48,10 @@ def open_single(path):
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def require_finite(weights):
-    """Raise Refused, naming one, if a tensor of {name: tensor} holds NaN or infinity."""
+def require_finite(weights, source=None):
+    """Raise Refused, naming one, if a tensor of {name: tensor} holds NaN or infinity. source: the file that it is from."""
+    what = ("不装载", "not loaded") if source else ("不保存", "not saved")
     for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise Refused("权重不是有限数,不保存", "not finite, not saved", name)
+        if not tensor.float().isfinite().all():
+            where = f"{source}: {name}" if source else name
+            raise Refused(f"权重不是有限数,{what[0]}", f"not finite, {what[1]}", where)

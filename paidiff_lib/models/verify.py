@@ -128,7 +128,10 @@ def read_weights(path):
     require_readable(path)
     if path.suffix == ".safetensors":
         return load_file(path)
-    return torch.load(path, weights_only=True, map_location="cpu")
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise Refused("文件里不是一张权重表", "no table of weights", str(path))
+    return state
 
 
 def _lacks(part, weighty):
