@@ -207,7 +207,7 @@ def test_a_controlnets_folder_is_looked_at_too(tiny, tmp_path):
 def test_a_poisoned_embedding_and_a_poisoned_lora(tiny, tmp_path, how):
     poison(tmp_path / "x.bin", how)
     refused(["the embedding", "it holds code"], lambda: paidiff_lib.load_embedding(tiny, tmp_path / "x.bin", "<猫>"))
-    refused(["the LoRA", "it holds code"], lambda: paidiff_lib.load_lora(tiny, tmp_path / "x.bin"))
+    refused(["it holds code"], lambda: paidiff_lib.load_lora(tiny, tmp_path / "x.bin"))
     assert not (tmp_path / "ran").exists()
 
 

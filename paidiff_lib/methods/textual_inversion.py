@@ -173,13 +173,19 @@ def _embeddings(pipe):
 
 
 def read_embedding(path):
-    """(name or None, vectors (n, width)) of a file. Raises PaidiffError."""
+    """(name or None, vectors (n, width)) of a file. Raises Refused, also for a file that holds anything besides."""
     try:
         state: Any = read_weights(path)
-        if "string_to_param" in state:  # the WebUI's
-            name, vectors = state.get("name"), state["string_to_param"]["*"]
-        else:
-            ((name, vectors),) = state.items()
+        name, table = state.get("name"), state.get("string_to_param")  # the WebUI's, with notes beside them
+        table = state if table is None else table
+        odd = next((key for key, vectors in table.items() if "." in key or vectors.ndim not in (1, 2)), None)
     except Exception as error:  # a missing file, damage, a pickle with code in it, or any other layout
         raise Refused("词向量读不出来", f"cannot read the embedding {path}", first_line(error)) from error
-    return None if name == "emb_params" else name, vectors.detach().float().reshape(-1, vectors.shape[-1])
+    if odd or len(table) != 1:
+        advice = "; load_lora(...)" if "lora" in (odd or "") else ""
+        what = f"{path}: {odd or ', '.join(sorted(table)) or '-'}{advice}"
+        raise Refused("文件里不是一个词的向量", "not the vectors of one word", what)
+    require_finite(table, path)
+    ((key, vectors),) = table.items()
+    name = name if key == "*" else None if key == "emb_params" else key
+    return name, vectors.detach().float().reshape(-1, vectors.shape[-1])

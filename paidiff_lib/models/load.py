@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ..environment import DEFAULTS
 from ..errors import NotFound, Refused, first_line, unknown
 from ..files import data_folder
 from .registry import CHECKER_GB, names, published, short_name
-from .verify import check, has_checker, has_mark
+from .save import require_finite
+from .verify import WEIGHTY, check, components, has_checker, has_mark
 
 MINI = "models/paidiff-mini-zh"  # below the data folder
 EXPORT_MARK = "export.json"  # what a folder of `paidiff export` is known by
@@ -46,6 +48,9 @@ def load(
         raise Refused("导出的模型,用 paidiff_app.open_model 打开", "an export: use paidiff_app.open_model", name)
     if task not in TASKS:
         raise unknown("任务", "task", task, TASKS)
+    if Path(name).expanduser().is_file():
+        en = "a single-file checkpoint is not opened here: open it with diffusers' from_single_file, save_pretrained(folder)"
+        raise Refused("单文件模型这里不打开,先用 diffusers 存成文件夹", en, f"{name}; load(文件夹 folder)")
     folder = find(name, safety_checker=safety_checker)  # before diffusers is imported: a wrong name is said at once
     safe_only = check(folder, safety_checker=safety_checker)
     parts = {"controlnet": load_control(control, name)} if task == "controlnet" else {}
@@ -53,6 +58,9 @@ def load(
     with opening(f"模型 {name} 读不出来", f"cannot read model {name}", folder):
         import diffusers
 
+        for part, (library, kind) in components(folder).items():
+            if part in WEIGHTY:
+                parts[part] = _whole(getattr(import_module(library), kind), folder, safe_only, subfolder=part)
         pipe = getattr(diffusers, TASKS[task]).from_pretrained(folder, **_settings(safe_only), **parts)
     check_controls(pipe)
     pipe.set_progress_bar_config(disable=True)
@@ -70,7 +78,19 @@ def load_control(control, name):
     with opening("ControlNet 读不出来", "cannot read the ControlNet", folder):
         from diffusers import ControlNetModel
 
-        return ControlNetModel.from_pretrained(folder, **_settings(safe_only))
+        return _whole(ControlNetModel, folder, safe_only)
+
+
+def _whole(kind, folder, safe_only, **where):
+    """A network of that class. Raises Refused if a weight is missing, left over or not finite: the libraries only log it."""
+    network, found = kind.from_pretrained(folder, output_loading_info=True, **_settings(safe_only), **where)
+    place = "/".join(map(str, (folder, *where.values())))
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if found[what]:
+            zh, en = "权重文件与模型对不上", "the file of weights does not fit the model"
+            raise Refused(zh, en, f"{place}: {what}: {len(found[what])}, {sorted(map(str, found[what]))[0]}")
+    require_finite(network.state_dict(), place)
+    return network
 
 
 def model_name(name=None):
