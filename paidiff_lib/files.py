@@ -58,14 +58,26 @@ def flush(path):
 
 def replace_file(staging, path):
     """Put a finished file in its place, whatever was there."""
+    _share([staging])
     flush(staging)
     os.replace(staging, path)
+
+
+def _share(files):
+    """Let others read finished files where the umask does, as open() would have: safetensors writes them 0600."""
+    for path in files:
+        fresh = path.with_name(f".mode-{os.getpid()}")  # the umask cannot be asked for without being changed
+        fresh.touch()
+        mode = fresh.stat().st_mode & 0o777
+        fresh.unlink()
+        path.chmod(mode)
 
 
 def replace_folder(staging, target):
     """Put a sealed folder in its place. One that is there already (the same step, saved again) goes afterwards."""
     stale = target.with_name(f".stale-{target.name}")
     shutil.rmtree(stale, ignore_errors=True)
+    _share([path for path in staging.rglob("*") if path.is_file()])
     if target.exists():
         os.replace(target, stale)
     os.replace(staging, target)
@@ -94,13 +106,17 @@ def atomic_file(path):
 
 @contextmanager
 def atomic_folder(folder):
-    """A staging folder beside `folder`; when the block ends well, its files move into `folder`, one rename each.
+    """A staging folder in or beside `folder`; when the block ends well, its files move into `folder`, one rename each.
 
     Files in `folder` that the block did not write stay. After an error nothing has changed.
     """
-    with _staging_folder(folder) as staging:
+    folder = Path(folder).absolute()
+    inside = (
+        folder.is_dir()
+    )  # what it lies in may be read-only, or another disk: only the folder itself is ours to write
+    with _staging_folder(folder / "saving" if inside else folder) as staging:
         yield staging
-        add_files(staging, Path(folder), sorted(p.relative_to(staging) for p in staging.rglob("*") if p.is_file()))
+        add_files(staging, folder, sorted(p.relative_to(staging) for p in staging.rglob("*") if p.is_file()))
 
 
 @contextmanager
@@ -155,6 +171,7 @@ def new_folder(folder, size):
                 want, left = f"{size / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
                 raise Refused(f"磁盘放不下:要 {want},只有 {left}", f"the disk is too full: {want} needed, {left} free")
             yield staging
+            _share([path for path in staging.rglob("*") if path.is_file()])
             os.replace(staging, folder)
     except (OSError, RuntimeError) as error:  # torch says RuntimeError where a file cannot be written
         reason = getattr(error, "strerror", None) or first_line(error)

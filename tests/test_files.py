@@ -4,7 +4,9 @@ import os
 import sys
 
 import pytest
+import torch
 from conftest import refused
+from safetensors.torch import save_file
 
 from paidiff_lib import data_folder, files
 from paidiff_lib.files import atomic_file, atomic_folder, new_folder
@@ -101,3 +103,43 @@ def test_a_new_folder(tmp_path, monkeypatch):
 
         refused(["cannot write it", words], fail)
     assert os.listdir(tmp_path) == ["new"]
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_what_is_saved_can_be_read_by_others_where_the_umask_lets_them(tmp_path, umask):
+    """safetensors 0.8 writes 0600: a service under another account then cannot open its model."""
+
+    def write(folder):
+        save_file({"a": torch.zeros(1)}, folder / "a.safetensors")
+
+    before = os.umask(umask)
+    try:
+        with files.atomic_folder(tmp_path / "atomic") as staging:
+            write(staging)
+        with files.new_folder(tmp_path / "new", 1) as staging:
+            (staging / "deep").mkdir()
+            write(staging / "deep")
+        with files.atomic_file(tmp_path / "file.safetensors") as staging:
+            save_file({"a": torch.zeros(1)}, staging)
+        (tmp_path / "sealed").mkdir()
+        write(tmp_path / "sealed")
+        files.replace_folder(tmp_path / "sealed", tmp_path / "folder")
+    finally:
+        os.umask(before)
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert found == ["atomic/a.safetensors", "file.safetensors", "folder/a.safetensors", "new/deep/a.safetensors"]
+    assert {mode(tmp_path / name) for name in found} == {0o666 & ~umask}
+
+
+def test_only_the_folder_itself_is_written(tmp_path):
+    """It may be a mounted disk, in a folder that is another's: nothing is made beside it."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    with files.atomic_folder(folder) as staging:
+        (staging / "a").write_text("a")
+        assert staging.parent == folder and [p.name for p in tmp_path.iterdir()] == ["mounted"]
+    assert [p.name for p in folder.iterdir()] == ["a"]

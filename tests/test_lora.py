@@ -247,3 +247,25 @@ def test_what_is_not_finite_is_not_saved(tiny, tmp_path):
     with pytest.raises(PaidiffError, match="not finite, not saved"):
         method.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_says_what_it_is_in_kohyas_words(tiny, tiny_folder, tmp_path, monkeypatch):
+    """In the current folder too, whose parent may be read-only; the name of the model, not its place."""
+    made(tiny, rank=2, alpha=5)
+    monkeypatch.chdir(tmp_path)
+    LoRA.export(made(tiny, rank=2, alpha=5, name="cat"), "cat.safetensors")
+    with safe_open("cat.safetensors", "pt") as file:
+        notes = file.metadata()
+    assert notes == {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": "2",
+        "ss_network_alpha": "5.0",
+        "ss_sd_model_name": tiny_folder.name,
+        "ss_output_name": "cat",
+    }
+    next(lora_files.adapter_layers(tiny, "cat"))[1].lora_alpha["cat"] = 1.0
+    export_kohya(tiny, "cat.safetensors", "cat")
+    with safe_open("cat.safetensors", "pt") as file:
+        assert file.metadata()["ss_network_alpha"] == "Dynamic"
+    with pytest.raises(PaidiffError, match=r"must end in \.safetensors: cat"):
+        export_kohya(tiny, "cat", "cat")

@@ -52,7 +52,9 @@ def deltas(pipe, name="lora"):
 
 
 def export_kohya(pipe, path, name="lora"):
-    """Write a LoRA of the pipeline with kohya's key names and its true alpha, as one .safetensors file.
+    """Write a LoRA of the pipeline with kohya's key names and its true alphas, as one .safetensors file.
+
+    Its metadata has kohya's names for rank, alpha (a number, or Dynamic), base model and the file's name.
 
     The file is read back through diffusers' own importer, and every layer's delta compared. Raises PaidiffError.
     """
@@ -69,9 +71,24 @@ def export_kohya(pipe, path, name="lora"):
         raise NotFound("没有叫这个名字的 LoRA", "no such LoRA", name)
     require_finite(state)
     path = Path(path)
+    if path.suffix != ".safetensors":
+        raise PaidiffError("导出的文件名要以 .safetensors 结尾", "its name must end in .safetensors", str(path))
     with atomic_folder(path.parent) as staging:
-        save_file(state, staging / path.name, metadata={"ss_network_module": "networks.lora"})
+        save_file(state, staging / path.name, metadata=_notes(pipe, path, name))
         _require_equal(imported_deltas(staging / path.name), deltas(pipe, name))
+
+
+def _notes(pipe, path, name):
+    layers = [layer for _, layer in adapter_layers(pipe, name)]
+    ranks, alphas = {layer.r[name] for layer in layers}, {float(layer.lora_alpha[name]) for layer in layers}
+    base = str(pipe.config.get("_name_or_path") or "").rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(*ranks) if len(ranks) == 1 else "Dynamic",
+        "ss_network_alpha": str(*alphas) if len(alphas) == 1 else "Dynamic",
+        "ss_sd_model_name": base,  # without the folder that it lies in: nobody else's business
+        "ss_output_name": path.stem,
+    }
 
 
 def imported_deltas(path):
