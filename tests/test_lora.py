@@ -232,7 +232,15 @@ def test_what_is_no_lora_is_refused_in_one_line(tiny, tmp_path):
     assert not scales(tiny)
 
 
-REFUSED = [({"rank": 0}, "rank"), ({"layers": ["to_x"]}, "no such layers: to_x; .*conv1.*to_q")]
+REFUSED = [
+    ({"rank": 0}, "rank"),
+    ({"layers": ["to_x"]}, "no such layers: to_x; .*conv1.*to_q"),
+    ({"layers": ["to_q", "to_x"]}, "no such layers: to_x; "),  # peft takes the one and says nothing of the other
+    ({"layers": ["norm1"]}, "no such layers: norm1; "),
+    ({"layers": []}, "no such layers: ; "),
+    *[({"alpha": alpha}, "alpha must be a number above 0") for alpha in (0, -1, float("nan"), "4")],
+    *[({"dropout": dropout}, "dropout must be") for dropout in (1, -0.1, float("nan"))],
+]
 
 
 @pytest.mark.parametrize("shape, words", REFUSED)
@@ -269,3 +277,55 @@ def test_an_export_says_what_it_is_in_kohyas_words(tiny, tiny_folder, tmp_path, 
         assert file.metadata()["ss_network_alpha"] == "Dynamic"
     with pytest.raises(PaidiffError, match=r"must end in \.safetensors: cat"):
         export_kohya(tiny, "cat", "cat")
+
+
+def test_a_loras_name_can_be_taken_again(tiny, tmp_path, capsys):
+    """A learner changes the rank and runs the cell again."""
+    words = "the LoRA lora was trained and not saved"
+    plain = picture(tiny)
+    LoRA(tiny)  # has learnt nothing
+    first = made(tiny, rank=2)
+    assert words not in capsys.readouterr().out
+    with pytest.raises(PaidiffError, match="no such layers"):
+        LoRA(tiny, layers=["to_x"])
+    assert scales(tiny) == {"lora": 1.0} and picture(tiny) != plain  # and nothing is lost
+    second = LoRA(tiny, rank=3, text_encoder=True)
+    assert capsys.readouterr().out.count(words) == 1 and picture(tiny) == plain
+    for use in (first.parameters, lambda: first.save(tmp_path), lambda: first.export(tmp_path / "x.safetensors")):
+        with pytest.raises(PaidiffError, match="no longer in the model.*: lora$"):
+            use()  # it would be the second one's
+    assert not list(tmp_path.iterdir()) and {p.shape[0] for n, p in second.parameters().items() if "lora_A" in n} == {3}
+
+
+@pytest.mark.parametrize("how", ["save", "export", "load"])
+def test_a_lora_that_is_in_a_file_is_replaced_without_a_word(tiny, tmp_path, capsys, how):
+    method = made(tiny)
+    method.export(tmp_path / "x.safetensors") if how == "export" else method.save(tmp_path)
+    if how == "load":
+        tiny.unload_lora_weights()
+        load_lora(tiny, tmp_path)
+    LoRA(tiny)
+    assert capsys.readouterr().out == ""
+    if how == "save":  # and then trained on
+        method = made(tiny)
+        method.save(tmp_path)
+        next(iter(method.parameters().values())).data += 1
+        LoRA(tiny)
+        assert "trained and not saved" in capsys.readouterr().out
+
+
+def test_merging_twice_is_refused(tiny, tmp_path, capsys):
+    """A cell that loads and merges is run again: the LoRA would count twice."""
+    made(tiny).save(tmp_path)
+    merge(tiny)
+    once = picture(tiny)
+    load_lora(tiny, tmp_path, "again", scale=0.5)
+    with pytest.raises(PaidiffError, match="already merged into this model.*: again$"):
+        merge(tiny)
+    set_scales(tiny, {})
+    assert picture(tiny) == once and capsys.readouterr().out == ""
+    merge(tiny)
+    assert "nothing was merged" in capsys.readouterr().out and picture(tiny) == once and not scales(tiny)
+    made(tiny, strength=0.1)  # another one may
+    merge(tiny)
+    assert picture(tiny) != once

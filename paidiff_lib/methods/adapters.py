@@ -1,10 +1,14 @@
 """The LoRAs that a pipeline carries: which there are, which are on and how strongly."""
 
+import hashlib
 import math
 import warnings
 from numbers import Real
 
-from ..errors import NotFound, PaidiffError, one_line
+from ..errors import NotFound, PaidiffError, Refused, one_line
+
+PARTS = ("unet", "text_encoder")  # of a pipeline that can carry LoRAs
+MERGED, SAVED = "_paidiff_merged", "_paidiff_saved"  # notes on a UNet, and on a LoRA: fingerprints
 
 
 def set_scales(pipe, scales):
@@ -35,22 +39,75 @@ def scales(pipe):
 def merge(pipe):
     """Add the LoRAs that are switched on, at their scales, to the weights for good, and drop them all.
 
-    The pipeline can then be saved with `save_pretrained` as a model of its own.
+    The pipeline can then be saved with `save_pretrained` as a model of its own. Raises Refused for a LoRA that has been
+    merged into it before: a cell that runs twice must not make it twice as strong.
     """
-    if scales(pipe):
-        pipe.fuse_lora(adapter_names=sorted(scales(pipe)))
+    active, unet = sorted(scales(pipe)), vars(pipe.unet)
+    marks, merged = {name: _fingerprint(pipe, name) for name in active}, unet.get(MERGED, frozenset())
+    again = [name for name in active if marks[name] in merged]
+    if again:
+        zh, en = (
+            "这个 LoRA 已经合进模型了,要重来就重新 load 模型",
+            "already merged into this model; to begin again, load it anew",
+        )
+        raise Refused(zh, en, ", ".join(again))
+    if active:
+        pipe.fuse_lora(adapter_names=active)
+    else:
+        print("没有开着的 LoRA,什么也没有合 · no LoRA is on, nothing was merged")
     pipe.unload_lora_weights()
+    unet[MERGED] = merged | set(marks.values())
 
 
 def require_new(pipe, name):
     """Raise PaidiffError if the pipeline has a LoRA of this name, or torch cannot take it for a module's."""
-    import torch
-
     if name in adapter_names(pipe):
         raise PaidiffError(f"模型里已有叫 {name} 的 LoRA", f"the pipeline already has a LoRA named {name}")
+    require_name(name)
+
+
+def require_name(name):
+    """Raise PaidiffError if torch cannot take a name for a module's."""
+    import torch
+
     if not isinstance(name, str) or not name or "." in name or hasattr(torch.nn.ModuleDict(), name):
         en = "a LoRA cannot have this name, choose one without a dot"
         raise PaidiffError("LoRA 不能叫这个名字,换一个没有点的", en, one_line(repr(name)))
+
+
+def drop(pipe, name):
+    """Take the LoRA of that name away, if there is one, and say so if it was trained and is in no file."""
+    if name not in adapter_names(pipe):
+        return
+    layers = [layer for _, layer in adapter_layers(pipe, name)]
+    trained = any(layer.lora_B[name].weight.any() for layer in layers)
+    if trained and getattr(config(pipe, name), SAVED, None) != _fingerprint(pipe, name):
+        en = f"the LoRA {name} was trained and not saved; the new one takes its place"
+        print(f"叫 {name} 的 LoRA 训练过,没有存,换成新的了 · {en}")
+    pipe.delete_adapters(name)
+
+
+def note_saved(pipe, name):
+    """Remember that this LoRA, as it is now, is in a file."""
+    setattr(config(pipe, name), SAVED, _fingerprint(pipe, name))
+
+
+def config(pipe, name):
+    """peft's settings of a LoRA in the pipeline: an object that lives as long as the LoRA. None if there is none."""
+    parts = [getattr(pipe, part) for part in PARTS]
+    return next((c[name] for c in (getattr(part, "peft_config", {}) for part in parts) if name in c), None)
+
+
+def _fingerprint(pipe, name):
+    """sha256 of a LoRA's layers, weights and alphas."""
+    import torch
+
+    found = hashlib.sha256()
+    for place, layer in adapter_layers(pipe, name):
+        found.update(f"{place} {float(layer.lora_alpha[name])}".encode())
+        for matrix in (layer.lora_A[name], layer.lora_B[name]):
+            found.update(matrix.weight.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def require_scale(scale):
@@ -76,7 +133,7 @@ def adapter_names(pipe):
 
 def adapter_layers(pipe, name):
     """(place, layer) of every layer that carries the LoRA `name`."""
-    for part in ("unet", "text_encoder"):
+    for part in PARTS:
         for place, layer in getattr(pipe, part).named_modules():
             if name in getattr(layer, "lora_A", {}):
                 yield f"{part}.{place}", layer

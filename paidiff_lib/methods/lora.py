@@ -6,14 +6,16 @@ lora.save("out/porcelain")            # a folder that plain diffusers loads
 load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 """
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from ..arguments import explicit
-from ..errors import NotFound, PaidiffError
+from ..errors import NotFound, PaidiffError, one_line
 from ..files import output_folder
 from ..models.save import require_finite
-from .adapters import add_adapter, require_new, scales, set_scales
+from .adapters import add_adapter, config, drop, note_saved, require_name, scales, set_scales
 from .base import Method
 from .lora_files import export_kohya, state_dict_of
 
@@ -26,7 +28,8 @@ class LoRA(Method):
     """A LoRA of `rank` beside `layers` of the UNet; it counts alpha / rank times (alpha=None: once).
 
     layers: endings of layer names, ATTENTION or WIDE or your own. text_encoder: beside the text encoder's attention too.
-    dropout: share of the LoRA's inputs left out in training. name: the adapter's name in the pipeline.
+    dropout: share of the LoRA's inputs left out in training. name: the adapter's name in the pipeline; a LoRA that has it
+    already is replaced, with a line if it was trained and not saved.
     Raises PaidiffError.
     """
 
@@ -50,23 +53,30 @@ class LoRA(Method):
         self.shape = {"rank": rank, "alpha": alpha, "layers": list(layers), "dropout": dropout}
         if not isinstance(rank, int) or rank < 1:
             raise PaidiffError("rank 要是不小于 1 的整数", "rank must be a whole number, 1 or more", str(rank))
-        require_new(pipe, name)
+        require_name(name)
+        if not isinstance(alpha, Real) or not math.isfinite(alpha) or alpha <= 0:
+            raise PaidiffError("alpha 要是大于 0 的数", "alpha must be a number above 0", one_line(repr(alpha)))
+        if not isinstance(dropout, Real) or not 0 <= dropout < 1:
+            raise PaidiffError("dropout 要在 0 到 1 之间", "dropout must be from 0 to below 1", one_line(repr(dropout)))
+        _require_layers(pipe.unet, layers)
+        if text_encoder:
+            _require_layers(pipe.text_encoder, TEXT)
+        drop(pipe, name)  # nothing can go wrong any more
         active = scales(pipe)
         self._add(pipe.unet, layers, seed)
         if text_encoder:
             self._add(pipe.text_encoder, TEXT, seed + 1)
         set_scales(pipe, {**active, name: 1.0})
+        self._config = config(pipe, name)
 
     def _add(self, module, layers, seed):
         strength = {"r": self.shape["rank"], "lora_alpha": self.shape["alpha"], "lora_dropout": self.shape["dropout"]}
-        try:
-            add_adapter(module, self.name, seed, target_modules=list(layers), **strength)
-        except ValueError as error:
-            kinds = sorted({n.split(".")[-1] for n, m in module.named_modules() if hasattr(m, "weight")})
-            known = f"{', '.join(layers)}; 名字的末段有 names end in: {', '.join(kinds)}"
-            raise NotFound("没有这样的层", "no such layers", known) from error
+        add_adapter(module, self.name, seed, target_modules=list(layers), **strength)
 
     def parameters(self):
+        if config(self.pipe, self.name) is not self._config:
+            en = "this LoRA is no longer in the model: another one took its name, or it was merged"
+            raise PaidiffError("这个 LoRA 已经不在模型里了:被同名的换掉,或已合进模型", en, self.name)
         named = {f"{part}.{n}": p for part, module in self.parts().items() for n, p in module.named_parameters()}
         return {name: parameter for name, parameter in named.items() if name.endswith(f".{self.name}.weight")}
 
@@ -83,12 +93,28 @@ class LoRA(Method):
         for part, module in self.parts().items():
             layers[f"{part}_lora_layers"] = state_dict_of(module, self.name, part)
             # without the folder that the model was opened from: nobody else's business
-            config = module.peft_config[self.name].to_dict()
-            places = {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
-            notes[f"{part}_lora_adapter_metadata"] = {**config, **places}
+            settings = module.peft_config[self.name].to_dict()
+            places = {"base_model_name_or_path": None, "target_modules": sorted(settings["target_modules"])}
+            notes[f"{part}_lora_adapter_metadata"] = {**settings, **places}
         with output_folder(folder) as staging:
             self.pipe.save_lora_weights(staging, **layers, **notes)
+        note_saved(self.pipe, self.name)
 
     def export(self, path):
         """Write the LoRA as one .safetensors file with kohya's key names, for the WebUI. Raises PaidiffError."""
+        require_finite(self.parameters())
         export_kohya(self.pipe, path, self.name)
+
+
+def _require_layers(module, layers):
+    """Raise NotFound unless every ending is that of a layer, and only of layers with a matrix of weights."""
+    weights = {name: getattr(layer, "weight", None) for name, layer in module.named_modules()}
+    wrong = [end for end in layers if not _has_matrices([w for n, w in weights.items() if f".{n}".endswith(f".{end}")])]
+    if wrong or not layers:
+        kinds = sorted({name.split(".")[-1] for name, weight in weights.items() if _has_matrices([weight])})
+        known = f"{', '.join(wrong)}; 名字的末段有 names end in: {', '.join(kinds)}"
+        raise NotFound("没有这样的层", "no such layers", known)
+
+
+def _has_matrices(weights):
+    return bool(weights) and all(weight is not None and weight.ndim > 1 for weight in weights)

@@ -11,7 +11,7 @@ from ..models.load import find
 from ..models.registry import short_name
 from ..models.save import require_finite
 from ..models.verify import LORA_NAMES as NAMES
-from .adapters import adapter_layers, add_adapter, require_new, require_scale, scales, set_scales
+from .adapters import adapter_layers, add_adapter, note_saved, require_new, require_scale, scales, set_scales
 from .lora_keys import PARTS, ROLES, kohya_name, plain_place, read_layers, with_prefix
 
 
@@ -42,6 +42,7 @@ def load_lora(pipe: Any, source: str | Path, name: str = "lora", scale: float = 
         layer.lora_A[name].weight.data.copy_(found.down)
         layer.lora_B[name].weight.data.copy_(found.up)
         layer.lora_alpha[name] = found.alpha
+    note_saved(pipe, name)
     set_scales(pipe, {**active, name: scale})
 
 
@@ -76,6 +77,7 @@ def export_kohya(pipe, path, name="lora"):
     with atomic_folder(path.parent) as staging:
         save_file(state, staging / path.name, metadata=_notes(pipe, path, name))
         _require_equal(imported_deltas(staging / path.name), deltas(pipe, name))
+    note_saved(pipe, name)
 
 
 def _notes(pipe, path, name):

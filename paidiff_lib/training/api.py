@@ -94,12 +94,18 @@ def takes_parameters_of(other: Any) -> Any:
 def fit(*args, **kwargs) -> list[float]:
     """Train as `train` does, from start to end, and show how far it is. Returns the loss of every step.
 
-    Sample pictures are shown as they are drawn. An interrupt saves, where there is an output. Raises PaidiffError.
+    Sample pictures are shown as they are drawn. An interrupt (Ctrl-C, a notebook's stop) saves, where there is an output,
+    and returns the losses so far. Raises PaidiffError.
     """
     losses = []
     with closing(train(*args, **kwargs)) as steps:
-        for step in watch(steps, steps.total):
-            losses.append(step.loss)
-            if step.images:
-                show(step.images)
+        try:
+            for step in watch(steps, steps.total):
+                losses.append(step.loss)
+                if step.images:
+                    show(step.images)
+        except KeyboardInterrupt:
+            print(
+                f"打断了,返回这 {len(losses)} 步的损失 · interrupted: returns the losses of these {len(losses)} steps"
+            )
     return losses
