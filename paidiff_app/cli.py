@@ -12,18 +12,19 @@ from typing import Annotated
 
 import typer
 
-from paidiff_lib import __version__
 from paidiff_lib.environment import set_defaults
 from paidiff_lib.errors import NotFound, PaidiffError
 from paidiff_lib.files import atomic_file
 from paidiff_lib.generate import STEPS, check_settings
 from paidiff_lib.models.load import is_export, model_name
 from paidiff_lib.models.registry import short_name
+from paidiff_lib.prompts import refuse_tags
 
 from . import open_model
 from .doctor import examine
-from .infotext import png
+from .infotext import infotext, png
 from .install import install_command
+from .request import GenerationRequest
 
 HELP = "中文文生图 · Chinese text-to-image diffusion"
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -52,7 +53,7 @@ def draw(
     """画一张图 · draw a picture"""
     started = time.perf_counter()
     shape = _parse_size(size)
-    _check_before_loading(prompt, output, lora, dict(seed=seed, steps=steps, guidance=guidance, size=shape))
+    _check_before_loading(prompt, negative, output, lora, dict(seed=seed, steps=steps, guidance=guidance, size=shape))
 
     from paidiff_lib.generate import guidance_of, sample
     from paidiff_lib.methods.lora_files import load_lora
@@ -70,11 +71,12 @@ def draw(
     before = time.perf_counter()
     image = sample(pipe, [prompt], seed, steps, guidance, negative or None, shape)[0]
     seconds = time.perf_counter() - before
-    settings = {"prompt": prompt, "negative_prompt": negative, "seed": seed, "steps": steps, "guidance": guidance}
-    settings |= {"size": f"{image.width}x{image.height}", "model": name, "lora": lora or ""}
-    _write_png(image, output, **settings, software=f"paidiff {__version__}")
+    settings = {"seed": seed, "steps": steps, "guidance": guidance, "size": image.size, "lora": lora and str(lora)}
+    _write_png(image, output, infotext(GenerationRequest(prompt, negative, model=name, **settings), seed))
     took = f"采样 sampling {seconds:.1f} s · 全程 altogether {time.perf_counter() - started:.1f} s"
-    typer.echo(f"{output} · {settings['size']} · seed {seed} · {steps} steps · guidance {guidance:g} · {took}")
+    typer.echo(
+        f"{output} · {image.width}x{image.height} · seed {seed} · {steps} steps · guidance {guidance:g} · {took}"
+    )
 
 
 @app.command()
@@ -232,10 +234,11 @@ def _parse_size(size):
     return int(match[1]), int(match[2])
 
 
-def _check_before_loading(prompt, output, lora, settings):
+def _check_before_loading(prompt, negative, output, lora, settings):
     """Everything that can be refused without a model: nobody waits ten seconds for a typing error."""
     if not prompt.strip():
         raise PaidiffError("提示词是空的", "the prompt is empty")
+    refuse_tags(prompt, negative)
     check_settings(**settings)
     _check_writable(output)
     if lora is not None and not lora.exists() and not short_name(str(lora)):
@@ -255,11 +258,11 @@ def _check_writable(path):
         raise PaidiffError(f"不能写到 {path.parent}", "cannot write there", error.strerror) from error
 
 
-def _write_png(image, path, **settings):
-    """Write the whole picture or nothing. The settings go in as text."""
+def _write_png(image, path, text=None):
+    """Write the whole picture or nothing. text: its settings."""
     try:
         with atomic_file(path) as staging:
-            staging.write_bytes(png(image, **settings))
+            staging.write_bytes(png(image, text))
     except OSError as error:
         raise PaidiffError(f"写不了 {path}", "cannot write it", error.strerror) from error
 

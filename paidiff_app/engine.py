@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from paidiff_lib.data.images import read_picture, square
 from paidiff_lib.errors import PaidiffError, Refused, unknown
-from paidiff_lib.generate import BATCH, STEPS, check_settings, sample
+from paidiff_lib.generate import BATCH, check_settings, sample
 from paidiff_lib.metrics import canny
 from paidiff_lib.models.load import TASKS
 from paidiff_lib.prompts import check_prompt
@@ -30,44 +30,13 @@ from paidiff_lib.schedulers import SAMPLERS, sampler
 
 from .infotext import infotext
 from .models import Models
+from .request import GenerationRequest
 
 BATCH_PIXELS = BATCH * 512 * 512  # large images are drawn fewer at a time: memory grows with their area
 FORMATS = ("PNG", "JPEG", "WEBP")  # no other decoder of Pillow is let near what a stranger sent
 MAX_PIXELS = 4096 * 4096  # of a picture that is brought along
 PREVIEW_SHARE = 0.2  # of the time at most goes into previews
 PREVIEW_SECONDS = 0.25  # at least between two of them
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """What to draw and how. None: what suits the model.
-
-    task: "text2img", "img2img", "inpaint" or "controlnet". lora, embeddings: names in the engine's folder.
-    size: (width, height). n: images, with seeds seed, seed + 1, ... strength: of img2img and inpaint.
-    control_scale: how strongly the edges steer. image, mask: PIL images that a task begins with, cut to the size drawn.
-    """
-
-    prompt: str = ""
-    negative_prompt: str = ""
-    task: str = "text2img"
-    model: str | None = None
-    lora: str | None = None
-    lora_scale: float = 1.0
-    embeddings: tuple = ()
-    sampler: str | None = None
-    seed: int = 0
-    steps: int = STEPS
-    guidance: float | None = None
-    size: tuple | None = None
-    n: int = 1
-    strength: float | None = None
-    control_scale: float = 1.0
-    image: object = field(default=None, repr=False)
-    mask: object = field(default=None, repr=False)
-
-    def settings(self):
-        """What images must share to be drawn at once: all but texts, seed and what they begin with."""
-        return replace(self, prompt="", negative_prompt="", seed=0, n=1, image=None, mask=None)
 
 
 @dataclass(frozen=True)
@@ -167,7 +136,9 @@ class Engine:
             job.stop.set()
 
     def submit(self, job):
-        """Queue a job. Raises Rejected where there is no room, or a job of that name is under way."""
+        """Queue a job. Raises Rejected where there is no room, or a job of that name is under way; PaidiffError on its tags."""
+        job.request.check_tags()
+        self._models.require_loras(job.request.loras())
         with self._lock:
             if self._closed:
                 raise Rejected(503, "服务正在关闭", "the service is closing")
@@ -261,7 +232,7 @@ class Engine:
         first = batch[0][0]
         with self._models.prepared(first.request) as (pipe, scheduler, request):
             for job in {job for job, _ in batch}:
-                texts = [job.request.prompt, *filter(None, [job.request.negative_prompt])]
+                texts = [job.request.words(), *filter(None, [job.request.negative_prompt])]
                 job.hints = tuple(dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)))
             if first.on_frame:
                 return self._draw_watched(pipe, scheduler, request, first)
@@ -324,7 +295,8 @@ class Watch:
 
 def check(request):
     """Raise PaidiffError, in one line, on a request that cannot be drawn."""
-    if not request.prompt.strip():
+    request.check_tags()
+    if not request.words().strip():
         raise PaidiffError("提示词是空的", "the prompt is empty")
     check_settings(request.seed, request.steps, request.guidance, request.size, request.n)
     if request.sampler and request.sampler not in SAMPLERS:
@@ -375,7 +347,7 @@ def _sample(pipe, scheduler, request, batch, after_step):
         kwargs |= {"images": edges, "controlnet_conditioning_scale": float(request.control_scale)}
     else:
         kwargs |= {"size": request.size}
-    prompts, negatives = [one.prompt for one in requests], [one.negative_prompt for one in requests]
+    prompts, negatives = [one.words() for one in requests], [one.negative_prompt for one in requests]
     return sample(pipe, prompts, seeds, request.steps, request.guidance, negatives, **kwargs)
 
 
@@ -384,7 +356,7 @@ def _inpaint(pipe, request, seed, after_step):
 
     settings = {"steps": request.steps, "guidance": request.guidance}
     settings |= {"negative_prompt": request.negative_prompt or None, "watch": after_step}
-    return inpaint(pipe, request.prompt, request.image, request.mask, seed, request.strength, **settings)
+    return inpaint(pipe, request.words(), request.image, request.mask, seed, request.strength, **settings)
 
 
 def _preview(pipe, latents, request):

@@ -5,6 +5,7 @@ Everything that changes a pipeline is called in the engine's own thread.
 
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from paidiff_lib.errors import NotFound, PaidiffError, one_line, unknown
@@ -16,9 +17,11 @@ from paidiff_lib.models.encode import native_size
 from paidiff_lib.models.load import TASKS, at_hand, check_controls, find, load, load_control, model_name
 from paidiff_lib.models.registry import names
 
+from .infotext import last_part
+
 STRENGTH = {"img2img": 0.75, "inpaint": 1.0}  # unless the request says otherwise
 EMBEDDINGS = ("learned_embeds.safetensors", "learned_embeds.bin")
-ADAPTER = "engine"  # of the LoRA in the pipeline: one at a time, so that a file that was trained anew is read anew
+ADAPTER = "engine-"  # how the LoRAs of the folder are called in the pipeline; a file that was trained anew is read anew
 PIPELINES = TASKS | {"inpaint": TASKS["img2img"]}  # see inpainting.py
 
 
@@ -45,8 +48,7 @@ class Models:
 
     def loras(self):
         """Names of the LoRAs that can be chosen now."""
-        own = sorted(adapter_names(self._given) - {ADAPTER}) if self._given else []
-        return [*own, *shelf(self.folder)["lora"]]
+        return [*sorted(self._own()), *shelf(self.folder)["lora"]]
 
     def embeddings(self):
         """The Textual Inversions that can be chosen now: {name: the word to write in the prompt, or None}."""
@@ -67,14 +69,15 @@ class Models:
     def prepared(self, request):
         """(a pipeline for a request, with its LoRA and embeddings; the model's own scheduler; the request filled in)."""
         self.use(request.model or self.names[0])
-        before = {} if self.fixed else scales(self._pipe)
+        before, wanted = scales(self._pipe), request.loras()
         try:
             if not self.fixed:
                 self._learn(request.embeddings)
-                self._switch_lora(request.lora, request.lora_scale)
+            if wanted or not self.fixed:
+                self._switch_loras(wanted, before if self.fixed else {})
             yield self._pipeline(request.task), self._scheduler, self._filled(request)
         finally:
-            if self._given and not self.fixed:
+            if self._given and (wanted or not self.fixed):
                 _switch(self._pipe, before)
 
     def _filled(self, request):
@@ -87,8 +90,8 @@ class Models:
         return replace(request, model=self._name, guidance=guidance, size=size, strength=strength)
 
     def _forget(self):
-        self._pipe = self._name = self._loaded_lora = self._control = None
-        self._learnt = {}
+        self._pipe = self._name = self._control = None
+        self._learnt, self._loaded = {}, {}  # {name: stamp} of words, {stamp: adapter} of LoRAs
 
     def _learn(self, embeddings):
         """The model knows these words and no others of the shelf; forgetting one means to load the model anew."""
@@ -101,20 +104,31 @@ class Models:
                 load_embedding(self._pipe, stamp[0])
                 self._learnt[name] = stamp
 
-    def _switch_lora(self, name, scale):
-        """Switch this LoRA on, and every other one off."""
-        if name is None:
-            return _switch(self._pipe, {})
-        if self._given and name in adapter_names(self._given) - {ADAPTER}:
-            return _switch(self._pipe, {name: scale})
-        stamp = _stamp(self._find("lora", name))
-        if stamp != self._loaded_lora:
-            if self._loaded_lora:
-                self._pipe.delete_adapters(ADAPTER)
-            self._loaded_lora = None  # also if loading fails
-            load_lora(self._pipe, stamp[0], ADAPTER)
-            self._loaded_lora = stamp
-        _switch(self._pipe, {ADAPTER: scale})
+    def require_loras(self, wanted):
+        """Raise NotFound if one of these LoRAs cannot be had."""
+        for name in wanted:
+            if name not in self._own():
+                self._find("lora", name)
+
+    def _own(self):
+        """The LoRAs that the pipeline came with."""
+        names = adapter_names(self._given) if self._given else ()
+        return {name for name in names if not name.startswith(ADAPTER)}
+
+    def _switch_loras(self, wanted, kept):
+        """Switch the LoRAs {name: scale} on, beside those of `kept`, and every other one off."""
+        own = self._own()
+        files = {name: _stamp(self._find("lora", name)) for name in wanted if name not in own}
+        for stamp in set(self._loaded) - set(files.values()):
+            self._pipe.delete_adapters(self._loaded.pop(stamp))
+        for stamp in files.values():
+            if stamp not in self._loaded:
+                taken = adapter_names(self._pipe)  # another engine may hold the same pipeline
+                adapter = next(name for i in count() if (name := f"{ADAPTER}{i}") not in taken)
+                load_lora(self._pipe, stamp[0], adapter)
+                self._loaded[stamp] = adapter
+        called = {name: name if name in own else self._loaded[files[name]] for name in wanted}
+        _switch(self._pipe, kept | {called[name]: scale for name, scale in wanted.items()})
 
     def _find(self, kind, name):
         there = shelf(self.folder)[kind]
@@ -137,11 +151,6 @@ class Models:
         check_controls(pipe)
         pipe.set_progress_bar_config(disable=True)
         return pipe
-
-
-def last_part(name):
-    """A model's folder is nobody's business: who looks at a page or asks a service sees the last part of its path."""
-    return str(name).rstrip("/\\").replace("\\", "/").rpartition("/")[2]
 
 
 def shelf(folder):

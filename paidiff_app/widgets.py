@@ -153,7 +153,7 @@ class Playground:
         """Put a picture into the history, under it a button that takes its settings back."""
         index, narrow = len(self.history), w.Layout(width=SIDE)
         self.history.append((frame.image, frame.text, dataclasses.replace(request, seed=frame.seed, n=1), raw))
-        image = w.Image(value=png(frame.image, parameters=frame.text), format="png", layout=narrow)
+        image = w.Image(value=png(frame.image, frame.text), format="png", layout=narrow)
         lines = html.escape(frame.text).replace("\n", "<br>")
         text = w.HTML(f'<div style="width: {SIDE}; line-height: 1.3; font-size: 12px">{lines}</div>')
         back = w.Button(description=LABELS["dropped"][1], layout=narrow)

@@ -11,7 +11,7 @@ from .arguments import explicit, require_int
 from .errors import PaidiffError
 from .memory import is_small, pictures_at_once
 from .models.encode import native_size
-from .prompts import check_prompt
+from .prompts import check_prompt, refuse_tags, token_weights, weighted
 
 STEPS = 20
 GUIDANCE = 2.0  # where the small model's pictures are nearest to real ones, and it follows prompts no worse than at 3
@@ -34,7 +34,8 @@ def draw(
 ) -> Image.Image | list[Image.Image]:
     """Draw pictures, after printing readable hints about the prompt (see check_prompt).
 
-    prompt: a string, or a list of strings. seed: 0 or more; a list holds one for each prompt, or many for a single one.
+    prompt: a string, or a list of strings, with the WebUI's weights: (猫:1.3), see weighted. seed: 0 or more; a list
+    holds one for each prompt, or many for a single one.
     n: pictures for each prompt, with seeds seed, seed + 1, ... guidance: None is what suits the model, 2 or 5.
     size: (width, height); None is the model's own size.
     Returns one PIL picture for one prompt, one seed and n=1, else a list, all pictures of the first prompt first.
@@ -58,6 +59,7 @@ def sample(
     or a ControlNet follows; a tuple for several ControlNets. kwargs: the pipeline's own arguments.
     """
     guidance = guidance_of(pipe) if guidance is None else guidance
+    refuse_tags(*prompts, *_for_each(negative_prompt or "", prompts))
     columns = (_for_each(value, prompts) for value in (negative_prompt or "", seed, images))
     jobs = [(*texts, first + i, image) for *texts, first, image in zip(prompts, *columns) for i in range(n)]
     run_batch = getattr(pipe, "run_batch", partial(run_diffusers_batch, pipe))
@@ -74,9 +76,35 @@ def run_diffusers_batch(pipe, prompts, negative_prompts, seeds, steps, guidance,
     """One call of a stock pipeline. Every image has its own generator, so that it depends on no neighbour."""
     if size is not None:
         kwargs["width"], kwargs["height"] = size
+    kwargs |= _words(pipe, prompts, negative_prompts, guidance)
     generators = [noise_of(seed) for seed in seeds]
-    settings = {"num_inference_steps": steps, "guidance_scale": guidance}
-    return pipe(prompts, negative_prompt=negative_prompts, generator=generators, **settings, **kwargs).images
+    return pipe(generator=generators, num_inference_steps=steps, guidance_scale=guidance, **kwargs).images
+
+
+def _words(pipe, prompts, negative_prompts, guidance):
+    """What a pipeline is told in words: the texts, or their embeddings where one of them has weights."""
+    given = [[weighted(text) for text in texts] for texts in (prompts, negative_prompts)]
+    prompts, negatives = [["".join(text for text, _ in parts) for parts in column] for column in given]
+    if all(weight == 1 for column in given for parts in column for _, weight in parts):
+        return {"prompt": prompts, "negative_prompt": negatives}
+    device = pipe.text_encoder.device
+    along, without = pipe.encode_prompt(prompts, device, 1, guidance > 1, negatives)
+    empty = pipe.encode_prompt([""], device, 1, False)[0]
+    found = {"prompt_embeds": _weighed(pipe, along, empty, given[0])}
+    return found | ({} if without is None else {"negative_prompt_embeds": _weighed(pipe, without, empty, given[1])})
+
+
+def _weighed(pipe, hidden, empty, column):
+    """Hidden states (B, tokens, width), every token as far from the empty prompt's as it weighs; 1 changes no bit.
+
+    Written out, for compel puts [CLS] and [SEP] round every weighed word where the tokenizer is BERT's.
+    """
+    import torch
+
+    convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)  # a learnt word may be several tokens
+    rows = [[(convert(text, pipe.tokenizer), weight) for text, weight in parts] for parts in column]
+    weights = torch.tensor([token_weights(pipe.tokenizer, row) for row in rows]).to(hidden)
+    return hidden + (weights[..., None] - 1) * (hidden - empty)
 
 
 def batch_size(pipe, size=None):

@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .errors import PaidiffError, one_line
+
 # Words that carry no picture of their own: particles, places, numbers and measure words.
 FUNCTION_CHARS = set(
     "的地得了着和与跟及同或在有是为被把让给从到向往对于之其这那此个只匹朵头条张片颗棵座辆艘架把本位名群双对株枝串块件间"
@@ -14,22 +16,125 @@ FUNCTION_CHARS = set(
     "上下左右前后里内外中间旁边侧处方"
     "很非常最更太也都正又还再不没小大好看"
 )
+VERBS = "骑坐站躺飞追吃喝看拿戴穿"  # at the end of what is left of a prompt: 龙虾骑[自行车]
+# The WebUI's brackets: an escaped sign, an opening one, a closing one with or without a number, or plain text.
+BRACKET = re.compile(
+    r"\\(?P<escaped>[()\[\]\\]?)|(?P<open>[(\[])|(?P<shut>:\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[)\]])|[^\\()\[\]:]+|:"
+)
+EMPHASIS = 1.1  # of a pair of round brackets; square ones divide by it
+TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*)>", re.I)
+# What the WebUI or its extensions take for editing, alternation and wildcards.
+NOT_UNDERSTOOD = re.compile(r"(?<!\\)\[[^\[\]()\\]*[:|][^\[\]()\\]*\]|\{[^{}]*\}")
 
 
 def check_prompt(pipe_or_tokenizer: Any, prompt: str) -> list[str]:
     """Readable hints about what this model will not see in a prompt, as a list of lines. Never raises.
 
     Looked at: an empty prompt; one over the tokenizer's limit; characters that become [UNK]; English words in a
-    Chinese-only vocabulary; subjects and counts that the model never learnt, where its folder has a words.json.
+    Chinese-only vocabulary; other programs' instructions; subjects and counts that the model never learnt, where its folder has a words.json.
     """
     tokenizer = getattr(pipe_or_tokenizer, "tokenizer", pipe_or_tokenizer)
     if not prompt or not prompt.strip():
         return ["提示词是空的,模型会随便画 · the prompt is empty: the model draws whatever it likes"]
-    hints = [*too_long(tokenizer, prompt), *unknown_characters(tokenizer, prompt)]
+    odd, prompt = not_understood(prompt), plain(prompt)
+    hints = [*odd, *too_long(tokenizer, prompt), *unknown_characters(tokenizer, prompt)]
     for added in tokenizer.get_added_vocab():  # a learnt <my-cat> is no English word
         prompt = prompt.replace(added, " ")
-    finders = (_english_words, _never_learnt, _too_many)
+    finders = (
+        (_english_words, _too_many) if _has_lora(pipe_or_tokenizer) else (_english_words, _never_learnt, _too_many)
+    )
     return hints + [hint for finder in finders for hint in finder(tokenizer, prompt)]
+
+
+def weighted(prompt: str) -> list[tuple[str, float]]:
+    """A prompt in the WebUI's syntax -> [(text, weight), ...]; one without brackets is [(prompt, 1.0)], unchanged.
+
+    (猫) weighs 1.1, ((猫)) 1.21, [猫] 1/1.1, (猫:1.3) 1.3; \\( \\) \\[ \\] \\\\ are the signs themselves. A bracket that is never
+    closed reaches to the end, one that was never opened is a sign. Only prompts are read like this, never captions.
+    """
+    if not re.search(r"[()\[\]]", prompt):
+        return [(prompt, 1.0)]
+    texts, weights, opened = [], [], {"(": [], "[": []}
+    for found in BRACKET.finditer(prompt):
+        sign = "(" if (found["shut"] or "").endswith(")") else "["
+        if found["open"]:
+            opened[found["open"]].append(len(texts))
+        elif found["shut"] and opened[sign]:
+            _multiply(weights, opened[sign].pop(), sign, found["number"])
+        else:
+            texts.append(found[0] if found["escaped"] is None else found["escaped"])
+            weights.append(1.0)
+    for sign, starts in opened.items():
+        for start in starts:
+            _multiply(weights, start, sign)
+    return _joined(texts, weights)
+
+
+def _multiply(weights, start, sign, number=None):
+    factor = float(number) if number else EMPHASIS if sign == "(" else 1 / EMPHASIS
+    weights[start:] = [weight * factor for weight in weights[start:]]
+
+
+def _joined(texts, weights):
+    """Neighbours of the same weight as one."""
+    found = []
+    for text, weight in zip(texts, weights):
+        if found and found[-1][1] == weight:
+            found[-1] = (found[-1][0] + text, weight)
+        else:
+            found.append((text, weight))
+    return found or [("", 1.0)]
+
+
+def plain(prompt):
+    """The words of a prompt, without brackets and weights."""
+    return "".join(text for text, _ in weighted(prompt))
+
+
+def token_weights(tokenizer, parts):
+    """The weights of `weighted` for every place that the text encoder reads, as a list; 1 for [CLS], [SEP], padding."""
+    characters = [weight for text, weight in parts for _ in text]
+    pieces = _pieces(tokenizer, "".join(text for text, _ in parts))
+    limit = tokenizer.model_max_length
+    weights = [characters[start] for _, _, start in pieces[: limit - 2]]  # [CLS] stands before them
+    return [1.0, *weights, *[1.0] * (limit - 1 - len(weights))]
+
+
+def take_tags(prompt):
+    """<lora:name:scale> -> (the prompt without such tags, ((name, scale), ...)). The scale is 1 where none is written.
+
+    Raises PaidiffError on what is no name and number, and on the WebUI's tags for other kinds.
+    """
+    loras = []
+    for kind, inside in TAG.findall(prompt):
+        name, _, scale = inside.partition(":")
+        try:
+            loras.append((name.strip(), float(scale or 1)))
+            if kind.lower() == "hypernet" or not name.strip() or abs(loras[-1][1]) > 100:
+                raise ValueError
+        except ValueError:
+            zh, en = "看不懂这个标签,要写成 <lora:名字:0.8>", "not understood, write <lora:name:0.8>"
+            raise PaidiffError(zh, en, one_line(f"<{kind}:{inside}>")) from None
+    return TAG.sub("", prompt), tuple(loras)
+
+
+def refuse_tags(*prompts):
+    """Raise PaidiffError on a LoRA tag where nobody takes it: its letters would be drawn as words."""
+    for found in filter(None, map(TAG.search, prompts)):
+        zh, en = "这里不认 LoRA 标签,用 load_lora 或 --lora 装上", "no LoRA tags here, load it with load_lora or --lora"
+        raise PaidiffError(zh, en, one_line(found[0]))
+
+
+def not_understood(prompt):
+    """What another program would take for instructions and this one reads as words."""
+    return _named("这种写法这里不懂,当普通字读", "not understood here, read as words", NOT_UNDERSTOOD.findall(prompt))
+
+
+def _has_lora(pipe):
+    """Whether a LoRA is switched on: it may have taught the model any word."""
+    parts = (getattr(pipe, name, None) for name in ("unet", "text_encoder"))
+    layers = (layer for part in parts if part is not None for layer in part.modules() if hasattr(layer, "lora_A"))
+    return any(layer.active_adapters and not layer.disable_adapters for layer in layers)
 
 
 def tokens(tokenizer: Any, prompt: str) -> list[str]:
@@ -79,10 +184,12 @@ def _never_learnt(tokenizer, prompt):
     if not words:
         return ()
     # longest first, so that 小狗 goes as one word and leaves nothing of itself behind
-    known = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-    rest = re.sub(known, " ", prompt)
+    known = "|".join(map(re.escape, sorted((word for word in words if len(word) > 1), key=len, reverse=True)))
+    rest = re.sub(known, " ", prompt) if known else prompt
     rest = "".join(c if "\u4e00" <= c <= "\u9fff" and c not in FUNCTION_CHARS else " " for c in rest)
-    unknown = [word for word in rest.split() if len(word) > 1]
+    # a known character in an unknown word (龙 in 龙虾) does not cut it in two: what is named stands so in the prompt
+    runs = [run.rstrip(VERBS) for run in rest.split()]
+    unknown = [run for run in runs if sum(c not in words for c in run) > 1]
     return _named("这个小模型没学过", "this small model never learnt", unknown, "、")
 
 

@@ -12,6 +12,8 @@ SAMPLERS = {
     "DDPM": "DDPMScheduler",
     "PNDM": "PNDMScheduler",
 }
+KARRAS = " Karras"  # the WebUI's name for noise levels after Karras et al. 2022, of those that diffusers gives them to
+SAMPLERS |= {name + KARRAS: SAMPLERS[name] for name in ("DPM++ 2M", "Euler", "Heun")}
 
 
 def sampler(scheduler, name=None, **settings):
@@ -25,4 +27,5 @@ def sampler(scheduler, name=None, **settings):
         raise unknown("采样器", "sampler", name, SAMPLERS)
     kind = getattr(diffusers, SAMPLERS[name]) if name else type(scheduler)
     extra = {"skip_prk_steps": True} if name == "PNDM" else {}  # as Stable Diffusion's; else few steps fail
+    extra |= {"use_karras_sigmas": True} if name and name.endswith(KARRAS) else {}
     return kind.from_config(scheduler.config, **extra, **settings)

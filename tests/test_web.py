@@ -186,7 +186,7 @@ def test_infotext_reads_back_what_it_wrote_and_what_serve_wrote():
     )
     assert (found["Model"], found["Size"], found["Sampler"]) == ('odd, "name": x', "64x72", "Euler a")
     assert parse("只有一句话") == {} == parse("")
-    assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), parameters=text))))["Seed"] == "7"
+    assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), text))))["Seed"] == "7"
 
 
 def test_two_people_at_once_get_each_their_own(client, url, tiny, engine):

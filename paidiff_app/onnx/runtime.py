@@ -16,6 +16,7 @@ from PIL import Image
 
 from paidiff_lib.errors import NotFound, Refused, first_line
 from paidiff_lib.models.load import EXPORT_MARK
+from paidiff_lib.prompts import token_weights, weighted
 
 from ..install import install_command
 
@@ -29,6 +30,10 @@ def runtime(name="onnxruntime"):
         return import_module(name)
     except ImportError as error:
         raise NotFound(f"没有装 {name},装上它", "not installed, install it", install_command("export")) from error
+
+
+class OnlyDraws(Refused, AttributeError):
+    """Whoever asks an exported model for more than drawing; hasattr and getattr's default work as ever."""
 
 
 class OnnxPipeline:
@@ -45,7 +50,7 @@ class OnnxPipeline:
             self.scheduler = self.note["scheduler"]
             self.tokenizer = Tokenizer(folder, self.note["tokens"])
             sessions = [_session(onnxruntime, folder / f"{part}.onnx") for part in PARTS]
-            self.text_encoder, self.unet, self.decoder = sessions
+            self._text_encoder, self._unet, self._decoder = sessions
         except Exception as error:  # the runtime's own errors are of a dozen kinds
             what = f"cannot read the exported model {folder}"
             raise Refused("导出的模型读不出来", what, first_line(error)) from error
@@ -56,19 +61,31 @@ class OnnxPipeline:
         shape = (self.note["channels"], height // self.note["scale"], width // self.note["scale"])
         latents = np.stack([noise(seed, shape) for seed in seeds])
         guided = guidance > 1
-        words = _run(self.text_encoder, self.tokenizer.ids([*negative_prompts, *prompts] if guided else prompts))
+        words = self._words([*negative_prompts, *prompts] if guided else prompts)
 
         def model(latents, timestep):
             twice = np.concatenate([latents] * 2) if guided else latents
-            output = _run(self.unet, twice, np.array(timestep, np.float32), words)
+            output = _run(self._unet, twice, np.array(timestep, np.float32), words)
             if not guided:
                 return output
             without, along = np.split(output, 2)
             return without + np.float32(guidance) * (along - without)
 
         latents = solve(self.scheduler, model, latents, steps)
-        pictures = [_run(self.decoder, one)[0] for one in np.split(latents, len(latents))]  # little memory
+        pictures = [_run(self._decoder, one)[0] for one in np.split(latents, len(latents))]  # little memory
         return [Image.fromarray((picture * 255).round().astype(np.uint8)) for picture in pictures]
+
+    def _words(self, prompts):
+        """Hidden states (B, tokens, width), weighed as generate.py weighs them."""
+        given = [weighted(prompt) for prompt in prompts]
+        hidden = _run(self._text_encoder, self.tokenizer.ids(["".join(text for text, _ in parts) for parts in given]))
+        weights = np.array([token_weights(self.tokenizer, parts) for parts in given], np.float32)[..., None]
+        if (weights == 1).all():
+            return hidden
+        return hidden + (weights - 1) * (hidden - _run(self._text_encoder, self.tokenizer.ids([""])))
+
+    def __getattr__(self, name):
+        raise OnlyDraws("导出的模型只能画,别的用原来的模型", "an exported model only draws, use the model itself", name)
 
 
 class Tokenizer:

@@ -13,13 +13,26 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from paidiff_lib import __version__
-from paidiff_lib.errors import PaidiffError
+from paidiff_lib.errors import PaidiffError, one_line
+from paidiff_lib.generate import STEPS
 from paidiff_lib.schedulers import SAMPLERS
 
 from ..engine import GenerationRequest, Job, Rejected
 from ..infotext import infotext
-from . import schemas
-from .schemas import Drawn, Img2Img, Platform, PlatformDrawn, Refusal, State, TaskState, Txt2Img
+from . import fields, schemas
+from .schemas import (
+    IMG2IMG,
+    PLATFORM,
+    TXT2IMG,
+    Drawn,
+    Img2Img,
+    Platform,
+    PlatformDrawn,
+    Refusal,
+    State,
+    TaskState,
+    Txt2Img,
+)
 from .security import refuse
 
 STATUSES = {
@@ -37,7 +50,8 @@ STATUSES = {
 ABOUT = (
     "中文文生图 · Chinese text-to-image. 出错时 `detail` 是一行说明 · when refused, `detail` is one line that says why."
 )
-EMPTY = ("loras", "upscalers", "sd-vae", "hypernetworks", "prompt-styles", "face-restorers")  # asked for at start
+EMPTY = ("upscalers", "latent-upscale-modes", "sd-vae", "hypernetworks", "prompt-styles", "face-restorers")
+EMPTY += ("realesrgan-models",)  # asked for at start
 NO_TASK = 404, "没有这个任务,或者已经画完", "no such task, or it is done"
 DECODERS = 2  # pictures unpacked at once: each takes 12 MB or more
 
@@ -85,7 +99,7 @@ class Metrics:
 @webui.post("/txt2img")
 async def txt2img(wanted: Txt2Img, request: Request) -> Drawn:
     """文生图 · text to image"""
-    return await _webui_answer(wanted, _wanted(wanted, request.app.state.engine), request)
+    return await _webui_answer(wanted, _wanted(wanted, request.app.state.engine), request, TXT2IMG)
 
 
 @webui.post("/img2img")
@@ -96,7 +110,7 @@ async def img2img(wanted: Img2Img, request: Request) -> Drawn:
     decode = schemas.decode_picture, wanted.init_images[0], asked.size
     image = await to_thread.run_sync(*decode, limiter=request.app.state.decoders)
     wanted.init_images = []
-    return await _webui_answer(wanted, replace(asked, task="img2img", image=image), request)
+    return await _webui_answer(wanted, replace(asked, task="img2img", image=image), request, IMG2IMG)
 
 
 @webui.get("/progress")
@@ -126,16 +140,21 @@ async def sd_models(request: Request) -> list[dict]:
 
 @webui.get("/options")
 async def options(request: Request) -> dict:
-    name = request.app.state.engine.models[0]
-    return {"sd_model_checkpoint": name, "sd_checkpoint_hash": "", "samples_format": "png"}
+    standing = {name: values[0] for name, values in fields.OPTIONS.items()}
+    return {"sd_model_checkpoint": request.app.state.engine.models[0], **standing}
 
 
 @webui.post("/options")
 async def set_options(wanted: dict, request: Request) -> None:
-    """能设的只有模型,而且只能是现在这一个 · only the model can be set, and only to the one that is loaded"""
-    name = request.app.state.engine.models[0]
-    if wanted.get("sd_model_checkpoint", name) != name:
-        raise Rejected(422, f"这里只有模型 {name}", f"the only model here is {name}")
+    """设置只能是现在的样子 · the settings can only be what they are"""
+    fields.check_options(wanted, request.app.state.engine.models[0])
+
+
+@webui.get("/loras")
+async def loras(request: Request) -> list[dict]:
+    """能写进 <lora:名字:强度> 的 · what <lora:name:scale> may name"""
+    names = request.app.state.engine.loras()
+    return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in names]
 
 
 def _always(path, answer):
@@ -148,8 +167,8 @@ def _always(path, answer):
 
 
 _always("/samplers", [{"name": name, "aliases": [], "options": {}} for name in SAMPLERS])
-AUTOMATIC = {"name": "automatic", "label": "Automatic", "aliases": [], "default_rho": -1, "need_inner_model": False}
-_always("/schedulers", [AUTOMATIC])
+SCHEDULE = {"aliases": [], "default_rho": -1, "need_inner_model": False}
+_always("/schedulers", [{"name": name, "label": name.title(), **SCHEDULE} for name in ("automatic", "karras")])
 _always("/scripts", {"txt2img": [], "img2img": []})
 _always("/embeddings", {"loaded": {}, "skipped": {}})
 for _name in EMPTY:
@@ -162,16 +181,18 @@ for _name in EMPTY:
 @own.post("/")
 async def platform(wanted: Platform, request: Request) -> PlatformDrawn:
     """PAI-EAS 的写法:服务的根地址 · as PAI-EAS calls a service, at its root"""
-    side, guidance = request.app.state.engine.suits()
-    size, seed = (side, side), schemas.first_seed(wanted.seed)
-    settings = {"steps": wanted.num_inference_steps, "guidance": guidance, "size": size, "n": wanted.num_images}
-    asked = GenerationRequest(wanted.text, model=request.app.state.engine.models[0], seed=seed, **settings)
-    images, _ = await _draw(Job(asked), request)
-    return PlatformDrawn(text=wanted.text, num_images=len(images), images_base64=images)
+    engine = request.app.state.engine
+    size, guidance = _suiting(wanted, wanted.guidance_scale, engine)
+    settings = {"steps": wanted.num_inference_steps or STEPS, "n": wanted.num_images or 1, "size": size}
+    settings |= {"guidance": guidance, "model": engine.models[0], "seed": schemas.first_seed(wanted.seed)}
+    job = Job(GenerationRequest(wanted.text, wanted.negative_prompt or "", **settings))
+    images, _ = await _draw(job, request)
+    hints = [*job.hints, *fields.say_no_effect(fields.without_effect(wanted, PLATFORM))]
+    return PlatformDrawn(text=wanted.text, num_images=len(images), images_base64=images, hints=hints)
 
 
 @own.get("/tasks/{name}")
-async def task(name: schemas.Task, request: Request) -> TaskState:
+async def task(name: schemas.Name, request: Request) -> TaskState:
     """画到哪里了 · how far a task is"""
     found = request.app.state.engine.task(name)
     if not found:
@@ -181,7 +202,7 @@ async def task(name: schemas.Task, request: Request) -> TaskState:
 
 
 @own.delete("/tasks/{name}")
-async def cancel(name: schemas.Task, request: Request) -> dict:
+async def cancel(name: schemas.Name, request: Request) -> dict:
     """取消一个任务 · cancel a task"""
     if not request.app.state.engine.cancel_task(name):
         raise Rejected(*NO_TASK)
@@ -210,25 +231,33 @@ async def metrics(request: Request) -> str:
 def _wanted(wanted, engine, strength=None):
     """A WebUI request -> a GenerationRequest. Raises Rejected on what the schema cannot say."""
     count, most = (wanted.batch_size or 1) * (wanted.n_iter or 1), schemas.MAX_PICTURES
-    steps = wanted.steps or schemas.STEPS
+    steps = wanted.steps or STEPS
     if count > most:
         raise Rejected(422, f"一次最多 {most} 张", f"at most {most} pictures", str(count))
     if strength is not None and int(steps * strength) < 1:
         raise Rejected(422, "steps x denoising_strength 要至少是 1", "must be 1 or more")
-    side, guidance = engine.suits()
-    size = (wanted.width or side, wanted.height or side)
-    schemas.check_size(size, side)
-    guidance = guidance if wanted.cfg_scale is None else wanted.cfg_scale
-    settings = {"model": engine.models[0], "sampler": wanted.sampler_name or None, "strength": strength}
+    fields.check_options(wanted.override_settings or {}, engine.models[0])
+    fields.check_scripts(wanted.alwayson_scripts or {})
+    size, guidance = _suiting(wanted, wanted.cfg_scale, engine)
+    settings = {"model": engine.models[0], "sampler": wanted.sampler(), "strength": strength}
     settings |= {"steps": steps, "guidance": guidance, "size": size, "seed": schemas.first_seed(wanted.seed)}
     return GenerationRequest(wanted.prompt, wanted.negative_prompt or "", n=count, **settings)
 
 
-async def _webui_answer(wanted, asked, request):
+def _suiting(wanted, guidance, engine):
+    """(size, guidance) of a request, with what suits the model where it says nothing. Raises PaidiffError."""
+    side, suits = engine.suits()
+    size = (wanted.width or side, wanted.height or side)
+    schemas.check_size(size, side)
+    return size, suits if guidance is None else guidance
+
+
+async def _webui_answer(wanted, asked, request, no_effect):
     job = Job(asked, id=wanted.force_task_id)
     images, texts = await _draw(job, request)
-    parameters = wanted.model_dump() | {"seed": asked.seed, "width": asked.size[0], "height": asked.size[1]}
-    return Drawn(images=images, parameters=parameters, info=schemas.info(job, texts))
+    parameters = wanted.model_dump(include=schemas.ECHOED)
+    parameters |= {"seed": asked.seed, "width": asked.size[0], "height": asked.size[1]}
+    return Drawn(images=images, parameters=parameters, info=schemas.info(job, texts, wanted.hints(no_effect)))
 
 
 async def _draw(job, request):
@@ -282,6 +311,8 @@ def _first_fault(error):
     """One line about the first fault; what was sent is not repeated."""
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"] if part != "body")[:100] or "body"
+    if fault["type"] == "extra_forbidden":
+        return f"请求不对 · bad request: {one_line(where)}: 没有这个字段 · no such field"
     return f"请求不对 · bad request: {where}: {fault['msg']}"
 
 

@@ -9,6 +9,7 @@ from paidiff_lib.methods.lora_files import load_lora
 from paidiff_lib.models.load import load, model_name
 
 from ..engine import Engine
+from ..infotext import last_part
 from .routes import Metrics, make_app
 from .security import Guard, ImpatientProtocol, is_loopback
 
@@ -29,7 +30,7 @@ def run(host="127.0.0.1", port=7860, model=None, lora=None, token=None, queue=64
         name = model_name(model)
         pipe = load(name)
         if lora:
-            load_lora(pipe, lora)
+            load_lora(pipe, lora, last_part(lora).split(".")[0] or "lora")  # how <lora:name:scale> calls it
         metrics = Metrics()
         engine = Engine(pipe, fixed=True, name=name, queue_size=queue, on_batch=metrics.batch)
         try:

@@ -1,24 +1,26 @@
 """What a request may ask for, and what it is answered with. Every limit stands here and in the OpenAPI description.
 
-The WebUI's clients send far more fields than are listed: what would not change the picture is passed over, what
-would and cannot be done here is refused, so that nobody gets another picture than the one asked for.
+The WebUI's clients send far more fields than are used here; fields.py says what becomes of those. A name that stands in
+neither is refused.
 """
 
 import base64
 import binascii
 import json
+import re
 import secrets
 from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from paidiff_lib.errors import PaidiffError, Refused
 from paidiff_lib.generate import STEPS
-from paidiff_lib.schedulers import SAMPLERS
+from paidiff_lib.schedulers import KARRAS, SAMPLERS
 
 from ..engine import open_image
 from ..infotext import png
+from . import fields
 
 MAX_PROMPT = 2000  # characters; the model reads 30 or so
 MAX_SIDE = 1024  # pixels, of what is drawn
@@ -34,7 +36,8 @@ Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Side = Annotated[int, Field(ge=64, le=MAX_SIDE, multiple_of=8)]
 Count = Annotated[int, Field(ge=1, le=MAX_PICTURES)]
 Sampler = Literal[tuple(["", *SAMPLERS])]
-Task = Annotated[str, Field(pattern=r"^[A-Za-z0-9_()\-]{1,100}$")]  # the WebUI's own look like task(abc)
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_()\-]{1,100}$")]  # the WebUI's own look like task(abc)
+Task = Annotated[Name | None, BeforeValidator(lambda given: given or None)]
 
 
 class Refusal(BaseModel):
@@ -43,10 +46,10 @@ class Refusal(BaseModel):
     detail: str
 
 
-class Txt2Img(BaseModel, allow_inf_nan=False):
-    """A request in the WebUI's shape. Other fields are allowed and have no effect."""
+class Asked(BaseModel, allow_inf_nan=False, extra="forbid"):
+    """A request in the WebUI's shape."""
 
-    prompt: Prompt = ""
+    prompt: Prompt = Field("", description="with weights, (猫:1.3), and <lora:name:scale>")
     negative_prompt: Prompt | None = ""
     seed: Annotated[int, Field(ge=-1, le=MAX_SEED, description="-1: any")] | None = -1
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = STEPS
@@ -56,32 +59,62 @@ class Txt2Img(BaseModel, allow_inf_nan=False):
     batch_size: Count | None = 1
     n_iter: Count | None = 1
     sampler_name: Sampler | None = Field(None, description="null: the model's own")
-    scheduler: Literal["automatic", "Automatic", ""] | None = None
-    force_task_id: Task | None = Field(None, description="a name of your own, to ask for progress or to cancel")
-    enable_hr: Literal[False] | None = False
-    restore_faces: Literal[False] | None = False
-    tiling: Literal[False] | None = False
-    styles: Annotated[list[str], Field(max_length=0)] | None = None
-    subseed_strength: Annotated[float, Field(ge=0, le=0)] | None = 0
-    script_name: Literal[""] | None = None
-    send_images: Literal[True] | None = True
+    sampler_index: Sampler | None = Field(None, description="the old name of sampler_name, where that is not sent")
+    scheduler: Literal["automatic", "Automatic", "karras", "Karras", ""] | None = None
+    force_task_id: Task = Field(None, description="a name of your own, to ask for progress or to cancel")
+    override_settings: dict[str, Any] | None = Field(None, description="as POST /options, for this request")
+    alwayson_scripts: dict[str, Any] | None = Field(None, description="there are none here: empty, or switched off")
+
+    def sampler(self):
+        """The name in SAMPLERS, or None. Raises PaidiffError where there is no such schedule."""
+        name = self.sampler_name or self.sampler_index
+        if (self.scheduler or "").lower() != "karras" or (name or "").endswith(KARRAS):
+            return name or None
+        if f"{name}{KARRAS}" not in SAMPLERS:
+            listed = ", ".join(one.removesuffix(KARRAS) for one in SAMPLERS if one.endswith(KARRAS))
+            raise PaidiffError("Karras 只配这些采样器", "Karras goes with these samplers only", listed)
+        return f"{name}{KARRAS}"
+
+    def hints(self, no_effect):
+        """What was sent and changes nothing, in one line. no_effect: the table of fields.py."""
+        named = fields.without_effect(self, no_effect)
+        if (self.eta, self.sampler()) in ((0, "Euler a"), (1, "DDIM")):
+            named += ["eta"]
+        if self.sampler_name and self.sampler_index not in (None, "", "Euler", "Euler a", self.sampler_name):
+            named += ["sampler_index"]
+        return fields.say_no_effect(named)
 
 
-class Img2Img(Txt2Img):
+class FromImage(Asked):
     """As Txt2Img, from one picture, which is scaled to width x height."""
 
     init_images: list[str] = Field(min_length=1, max_length=1, description="base64 of a PNG, JPEG or WebP picture")
     denoising_strength: Annotated[float, Field(gt=0, le=1)] | None = 0.75
-    mask: None = Field(None, description="inpainting is not offered here")
 
 
-class Platform(BaseModel, allow_inf_nan=False):
+TXT2IMG = fields.NO_EFFECT | fields.NO_EFFECT_OF_TXT2IMG
+IMG2IMG = fields.NO_EFFECT | fields.NO_EFFECT_OF_IMG2IMG
+# What the answer's `parameters` repeat: not what was sent for nothing, which may be large, or no number
+ECHOED = {*FromImage.model_fields} - {"init_images", "override_settings", "alwayson_scripts"}
+Txt2Img = fields.declare("Txt2Img", Asked, fields.REFUSED, TXT2IMG)
+Img2Img = fields.declare("Img2Img", FromImage, fields.REFUSED | fields.REFUSED_OF_IMG2IMG, IMG2IMG)
+
+
+class AskedOfThePlatform(BaseModel, allow_inf_nan=False, extra="forbid"):
     """A request in the shape of the platform's own text-to-image service."""
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]
-    num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = STEPS
-    num_images: Count = 1
-    seed: Annotated[int, Field(ge=-1, le=MAX_SEED)] = -1
+    negative_prompt: Prompt | None = ""
+    num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = STEPS
+    guidance_scale: Annotated[float, Field(ge=0, le=50)] | None = Field(None, description="null: what suits the model")
+    width: Side | None = Field(None, description="null: the model's own")
+    height: Side | None = None
+    num_images: Count | None = 1
+    seed: Annotated[int, Field(ge=-1, le=MAX_SEED)] | None = -1
+
+
+PLATFORM = fields.NO_EFFECT_OF_THE_PLATFORM
+Platform = fields.declare("Platform", AskedOfThePlatform, {}, PLATFORM)
 
 
 class Drawn(BaseModel):
@@ -96,6 +129,7 @@ class PlatformDrawn(BaseModel):
     text: str
     num_images: int
     images_base64: list[str] = Field(description="PNG pictures in base64")
+    hints: list[str] = Field(description="what the model or this service passes over")
 
 
 class State(BaseModel):
@@ -132,20 +166,26 @@ def check_size(size, side):
 
 def decode_picture(text, size):
     """Base64, bare or as a data: URL, -> a PIL RGB picture of `size`. Raises PaidiffError; opens no path and no URL."""
+    return open_image(decode_base64(text), MAX_START).resize(size, Image.Resampling.LANCZOS)
+
+
+def decode_base64(text):
+    """Bytes of base64 as it is written anywhere: in one line or in many, of either alphabet, padded or not."""
+    text = re.sub(r"\s", "", text.partition(",")[2] if text.startswith("data:") else text)
+    text = text.translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
-        raw = base64.b64decode(text.partition(",")[2] if text.startswith("data:image/") else text, validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refused("图片要用 base64", "the picture must be base64, not a path or a link") from error
-    return open_image(raw, MAX_START).resize(size, Image.Resampling.LANCZOS)
 
 
 def encode_picture(picture, text):
     """A PIL picture -> PNG in base64, with its settings as the WebUI writes them."""
-    return base64.b64encode(png(picture, parameters=text)).decode()
+    return base64.b64encode(png(picture, text)).decode()
 
 
-def info(job, texts):
-    """The answer's `info`: what the WebUI says, and the hints about the prompt that `paidiff draw` prints."""
+def info(job, texts, hints):
+    """The answer's `info`: what the WebUI says, the hints about the prompt that `paidiff draw` prints, and `hints`."""
     request, count = job.request, job.request.n
     seeds = [request.seed + index for index in range(count)]
     first = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
@@ -154,4 +194,4 @@ def info(job, texts):
     answer |= {"subseed_strength": 0, "width": request.size[0], "height": request.size[1], "batch_size": count}
     answer |= {"sampler_name": request.sampler, "cfg_scale": request.guidance, "steps": request.steps}
     answer |= {"denoising_strength": request.strength, "sd_model_name": request.model, "index_of_first_image": 0}
-    return json.dumps(answer | {"infotexts": texts, "hints": job.hints}, ensure_ascii=False)
+    return json.dumps(answer | {"infotexts": texts, "hints": [*job.hints, *hints]}, ensure_ascii=False)

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import logging
+import re
 import tempfile
 import threading
 import time
@@ -15,15 +16,25 @@ import gradio as gr
 from PIL import Image
 
 from paidiff_lib.errors import PaidiffError, one_line
-from paidiff_lib.generate import STEPS
 from paidiff_lib.metrics import canny
-from paidiff_lib.schedulers import SAMPLERS
+from paidiff_lib.schedulers import KARRAS, SAMPLERS
 
 from ..engine import FORMATS, PREVIEW_SECONDS, GenerationRequest, fit_image, open_image
 from ..infotext import png, settings_in
 from ..labels import ANY, NONE, TASKS, embedding_choices
-from ..server.schemas import MAX_PROMPT, MAX_SEED, MAX_SIDE, check_size, first_seed
+from ..server.schemas import MAX_PROMPT, MAX_SEED, MAX_SIDE, MAX_STEPS, check_size, first_seed
 from .brush import mask_of
+
+# field: (the WebUI's key, its kind, the least and the most that the field holds)
+NUMBERS = {
+    "seed": ("Seed", int, -1, MAX_SEED),
+    "steps": ("Steps", int, 1, MAX_STEPS),
+    "guidance": ("CFG scale", float, 0, 20),
+    "control_scale": ("Control scale", float, 0, 2),
+}
+TAKEN = {"Prompt", "Negative prompt", "LoRA", "Model", "Sampler", "Schedule type", "TI", "Task", "Size"}
+TAKEN |= {"Denoising strength", *(key for key, *_ in NUMBERS.values())}
+DESCRIBED = {"Model hash", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Version", "Stopped at"}  # set nothing
 
 
 class Handlers:
@@ -69,7 +80,7 @@ class Handlers:
                         yield {"easel": as_easel(frame)}
                     continue
                 path = Path(folder) / f"paidiff-{frame.seed}{'-stopped' if frame.stopped else ''}.png"
-                path.write_bytes(png(frame.image, parameters=frame.text))
+                path.write_bytes(png(frame.image, frame.text))
                 shown.append((str(path), f"{'停在 stopped · ' if frame.stopped else ''}seed {frame.seed}"))
                 gallery = gr.Gallery(shown, selected_index=0 if request.n == 1 else None)
                 text = {"infotext": frame.text} if len(shown) == 1 else {}
@@ -138,37 +149,50 @@ class Handlers:
             fields, missed = self._fields(_settings(values["dropped"]))
         except PaidiffError as error:
             return {"report": as_wrong(str(error))}
-        hints = [f"这里没有 · not here: {', '.join(missed)}"] if missed else ()
+        hints = [f"没能取回 · not taken back: {', '.join(missed)}"] if missed else ()
         return fields | {"report": as_line("设置取回来了 · settings taken back", hints)}
 
     def _fields(self, found):
-        """(what to put into the fields, names that are not to be had here). Raises PaidiffError."""
-        there = {"model": self.engine.models, "lora": [NONE, *self.engine.loras()], "sampler": [ANY, *SAMPLERS]}
-        lora, scale = next(iter(found["LoRA"]), (NONE, 1))
-        wanted = {"model": found.get("Model"), "lora": lora, "sampler": found.get("Sampler", ANY)}
-        words = [word for word in found.get("TI", "").split(" | ") if word]
+        """(what to put into the fields, in words what could not be taken back)."""
+        fields, missed = self._named(found)
+        for field, (key, kind, least, most) in NUMBERS.items():
+            value = _number(found, key, kind, least, most)
+            fields |= {} if value is None else {field: value}
+            missed += [f"{key}: {found[key]}"] if key in found and value is None else []
+        from_image = "Denoising strength" in found and "Hires upscale" not in found
+        task = found.get("Task", "img2img" if from_image else "text2img")
+        task = task if task in TASKS else "text2img"
+        strength = _number(found, "Denoising strength", float, 0.05, 1)
+        if strength is None:
+            missed += [f"{key}: {found[key]}" for key in ("Denoising strength",) if key in found]
+        elif task in ("img2img", "inpaint"):
+            fields[f"{task}_strength"] = strength
+        sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", found.get("Size", ""))
+        fields |= dict(zip(("width", "height"), map(int, sides.groups()))) if sides else {}
+        missed += [f"Size: {found['Size']}"] if "Size" in found and not sides else []
+        missed += [f"{key}: {value}" for key, value in found.items() if key not in TAKEN and key not in DESCRIBED]
+        missed += [] if task == "text2img" else ["它从哪张图画起 the picture that it began with"]
+        return fields | {"n": 1, "tabs": gr.Tabs(selected=task)}, [one_line(name) for name in missed]
+
+    def _named(self, found):
+        """({field: what is called by a name}, the names that are not to be had here)."""
+        there = {"model": self.engine.models, "sampler": [ANY, *SAMPLERS]}
+        name, schedule = found.get("Sampler", ANY), found.get("Schedule type", "Automatic")
+        name = name if schedule == "Automatic" or name.endswith(KARRAS) else f"{name} {schedule}"
+        wanted = {"model": found.get("Model"), "sampler": name}
         missed = [name for field, name in wanted.items() if name and name not in there[field]]
+        fields = {field: name for field, name in wanted.items() if name in there[field]}
+        if fields.get("sampler") is None:
+            fields["sampler"] = ANY
+        here = [(lora, scale) for lora, scale in found["LoRA"] if lora in self.engine.loras()]
+        missed += [lora for lora, _ in found["LoRA"] if lora not in self.engine.loras()]
+        words = [word for word in found.get("TI", "").split(" | ") if word]
         missed += [word for word in words if word not in self.engine.embeddings()]
-        otherwise = {"model": None, "lora": NONE, "sampler": ANY}
-        fields = {field: otherwise[field] if name in missed else name for field, name in wanted.items()}
-        sides = dict(zip(("width", "height"), found.get("Size", "x").split("x")))
-        task = found.get("Task", "img2img" if "Denoising strength" in found else "text2img")
-        fields |= {
-            "prompt": found.get("Prompt", ""),
-            "negative_prompt": found.get("Negative prompt", ""),
-            "lora_scale": float(scale),
-            "embeddings": [word for word in words if word not in missed],
-            "seed": _number(found, "Seed", -1, int),
-            "steps": _number(found, "Steps", STEPS, int),
-            "guidance": _number(found, "CFG scale"),
-            **{name: int(side) for name, side in sides.items() if side.isdecimal()},
-            "n": 1,
-            "tabs": gr.Tabs(selected=task if task in TASKS else "text2img"),
-            "control_scale": _number(found, "Control scale", 1.0),
-        }
-        if task in ("img2img", "inpaint"):
-            fields[f"{task}_strength"] = _number(found, "Denoising strength", 0.75)
-        return {name: value for name, value in fields.items() if value is not None}, [one_line(name) for name in missed]
+        lora, scale = here[0] if here else (NONE, 1)
+        tags = "".join(f" <lora:{lora}:{scale}>" for lora, scale in here[1:])  # the page has a field for one
+        fields |= {"prompt": found.get("Prompt", "") + tags, "negative_prompt": found.get("Negative prompt", "")}
+        fields |= {"lora": lora, "lora_scale": float(scale)}
+        return fields | {"embeddings": [word for word in words if word not in missed]}, missed
 
 
 def _brought(task, values):
@@ -194,11 +218,13 @@ def _settings(raw):
     return found
 
 
-def _number(found, key, otherwise=None, kind=float):
+def _number(found, key, kind, least, most):
+    """The number under that key, or None where there is none that the field can hold."""
     try:
-        return kind(found[key])
+        value = kind(found[key])
     except (KeyError, ValueError, OverflowError):
-        return otherwise
+        return None
+    return value if least <= value <= most else None
 
 
 def as_easel(frame):

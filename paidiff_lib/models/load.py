@@ -44,8 +44,6 @@ def load(
     if "torch" not in sys.modules:  # its threads wait by spinning, see environment.py; read when torch is imported
         os.environ.setdefault("GOMP_SPINCOUNT", DEFAULTS["GOMP_SPINCOUNT"])
     name = model_name(name)
-    if is_export(name):
-        raise Refused("导出的模型,用 paidiff_app.open_model 打开", "an export: use paidiff_app.open_model", name)
     if task not in TASKS:
         raise unknown("任务", "task", task, TASKS)
     if Path(name).expanduser().is_file():
@@ -104,6 +102,12 @@ def find(name, kind="base", safety_checker=False):
     In order: a local folder, embedded, the caches, ModelScope, the mirror, the hub. safety_checker: it must be there too.
     kind: "base", "controlnet" or "lora". Raises NotFound, which lists what was tried.
     """
+    if is_export(name):
+        zh, en = (
+            "导出的模型只能画,别的用原来的模型",
+            "an exported model only draws (open_model, paidiff draw), use the model itself",
+        )
+        raise Refused(zh, en, str(name))
     if (folder := at_hand(name, kind, safety_checker)) is not None:
         return folder
     model = published(name, kind)
