@@ -110,7 +110,7 @@ def take_tags(prompt):
         name, _, scale = inside.partition(":")
         try:
             loras.append((name.strip(), float(scale or 1)))
-            if kind.lower() == "hypernet" or not name.strip() or abs(loras[-1][1]) > 100:
+            if kind.lower() == "hypernet" or not name.strip() or not abs(loras[-1][1]) <= 100:
                 raise ValueError
         except ValueError:
             zh, en = "看不懂这个标签,要写成 <lora:名字:0.8>", "not understood, write <lora:name:0.8>"

@@ -78,6 +78,25 @@ def test_the_same_pictures_as_the_pipeline(tiny, folder, settings):
     assert furthest(ours[:1], theirs[-1:]) > 2
 
 
+def test_weights_act_as_in_the_pipeline(tiny, folder):
+    ours, theirs = (
+        paidiff.draw(one, "(猫:1.8),狗", steps=2, negative_prompt="[模糊]") for one in (open_model(folder), tiny)
+    )
+    assert furthest([ours], [theirs]) <= 2
+    assert furthest([ours], [paidiff.draw(tiny, "猫,狗", steps=2, negative_prompt="模糊")]) > 2
+
+
+def test_whatever_but_drawing_is_one_line(folder, tmp_path):
+    from paidiff_app.engine import Engine
+
+    pipe = open_model(folder)
+    for use in (LoRA, paidiff.FullTuning, paidiff.merge, lambda pipe: paidiff.set_scales(pipe, {"a": 1})):
+        refused(["导出的模型只能画", "only draws"], lambda use=use: use(pipe))
+    for open_it in (load, Engine):
+        refused(["导出的模型只能画", "only draws"], lambda open_it=open_it: open_it(str(folder)))
+    assert not hasattr(pipe, "unet")
+
+
 def test_the_mini_model_over_all_steps(tmp_path):
     mini = load("mini")
     export(mini, tmp_path / "mini")

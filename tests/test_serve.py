@@ -149,7 +149,7 @@ def test_webuiapi_draws_from_a_picture(client, tiny_folder):
 
 def test_what_a_client_asks_for_at_start(client, service):
     assert client.util_get_model_names() == ["tiny"] and client.util_get_current_model() == "tiny"
-    assert "Euler a" in client.util_get_sampler_names() and client.util_get_scheduler_names() == ["automatic"]
+    assert "Euler a" in client.util_get_sampler_names() and client.util_get_scheduler_names() == ["automatic", "karras"]
     client.util_set_model("tiny")
     client.util_wait_for_ready()
     assert client.get_loras() == client.get_upscalers() == client.get_sd_vae() == []

@@ -1,6 +1,8 @@
 import pytest
+from conftest import refused
 
-from paidiff_lib import check_prompt, tokens
+from paidiff_lib import check_prompt, draw, tokens
+from paidiff_lib.prompts import plain, take_tags, token_weights, weighted
 
 
 def test_a_good_prompt_has_no_hints(tiny):
@@ -72,3 +74,110 @@ def test_tokens_are_what_the_encoder_reads(tokenizer):
     assert tokens(tokenizer, "雪地里") == ["[CLS]", "雪", "地", "里", "[SEP]"]
     long = tokens(tokenizer, "猫" * 40)
     assert len(long) == tokenizer.model_max_length and long[-1] == "[SEP]"
+
+
+# --- brackets and weights -----------------------------------------------------------------------------------------
+
+WEIGHTS = [  # as the WebUI reads them
+    ("猫,草地", [("猫,草地", 1)]),
+    ("a\\b,:0.5", [("a\\b,:0.5", 1)]),  # no brackets: not a character is touched
+    ("(猫:1.3),草地", [("猫", 1.3), (",草地", 1)]),
+    ("(猫 : 1.3 )", [("猫 ", 1.3)]),
+    ("((猫))", [("猫", 1.21)]),
+    ("[猫]", [("猫", 1 / 1.1)]),
+    ("(猫:-.5)狗", [("猫", -0.5), ("狗", 1)]),
+    ("(未关", [("未关", 1.1)]),
+    ("未开):1.2)", [("未开):1.2)", 1)]),
+    (r"\(猫\)\[\]\\", [("(猫)[]\\", 1)]),
+    (r"(\(猫\):1.2)", [("(猫)", 1.2)]),
+    ("(a)(b)", [("ab", 1.1)]),
+    ("[a(b:2)c]", [("a", 1 / 1.1), ("b", 2 / 1.1), ("c", 1 / 1.1)]),
+    ("(猫:1.2.3)", [("猫:1.2.3", 1.1)]),
+    ("()", [("", 1)]),
+    ("a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).", None),
+]
+
+
+@pytest.mark.parametrize("prompt, expected", WEIGHTS)
+def test_weights_are_read_as_the_webui_reads_them(prompt, expected):
+    expected = expected or [
+        *[("a ", 1), ("house", 1.573), (" ", 1.1), ("on", 1), (" a ", 1.1), ("hill", 0.55), (", sun, ", 1.1)],
+        *[("sky", 1.4641), (".", 1.1)],
+    ]
+    found = weighted(prompt)
+    assert [text for text, _ in found] == [text for text, _ in expected]
+    assert [weight for _, weight in found] == pytest.approx([weight for _, weight in expected])
+
+
+def test_every_token_gets_the_weight_of_its_character(tokenizer):
+    weights = token_weights(tokenizer, weighted("一只(企鹅:1.5),猫"))
+    assert weights == [1, 1, 1, 1.5, 1.5, 1, 1, *[1] * (tokenizer.model_max_length - 7)]
+    assert len(token_weights(tokenizer, weighted("(猫:2)" * 40))) == tokenizer.model_max_length
+
+
+def test_weights_change_the_picture_and_one_changes_no_bit(tiny):
+    plain_cat, dog = draw(tiny, ["猫", "狗"], seed=1, steps=2)
+    for same in ("(猫:1)", "(猫:1.0)"):
+        assert draw(tiny, [same, "狗"], seed=1, steps=2)[0].tobytes() == plain_cat.tobytes()
+    heavy, beside = draw(tiny, ["(猫:1.8)", "狗"], seed=1, steps=2)
+    assert heavy.tobytes() != plain_cat.tobytes() and beside.tobytes() == dog.tobytes()
+    without = draw(tiny, "猫", seed=1, steps=2, negative_prompt="模糊")
+    assert draw(tiny, "猫", seed=1, steps=2, negative_prompt="(模糊:2)").tobytes() != without.tobytes()
+    drawn = [draw(tiny, text, seed=1, steps=2).tobytes() for text in ("(猫:0)狗", "狗", "(猫:0)", "")]
+    assert drawn[2] != drawn[3] and drawn[0] != drawn[1]  # the other words have seen it: as everywhere
+
+
+def test_captions_are_never_read_for_weights(tiny):
+    from paidiff_lib.models.encode import encode_captions
+
+    caption = "一只(猫:1.3)"
+    expected = tiny.encode_prompt([caption], "cpu", 1, False)[0]
+    assert encode_captions(tiny, [caption]).equal(expected)
+    assert not encode_captions(tiny, [plain(caption)]).equal(expected)
+
+
+def test_words_in_brackets_are_understood(tiny):
+    for prompt in ("(企鹅:1.3),[猫],((雪地))", r"猫\(草地\)"):
+        assert check_prompt(tiny, prompt) == []
+    assert "没学过:变形金刚 ·" in check_prompt(tiny, "(变形(金刚:1.2))")[0]
+
+
+@pytest.mark.parametrize("part", ["[猫:狗:0.5]", "[猫|狗]", "{猫|狗}"])
+def test_what_other_programs_understand_is_named(tiny, part):
+    hint = check_prompt(tiny, f"一只{part}")[0]
+    assert part in hint and "not understood" in hint
+
+
+def test_a_lora_may_have_taught_a_word(tiny, loras):
+    import paidiff_lib as paidiff
+
+    assert "没学过:变形金刚" in check_prompt(tiny, "变形金刚")[0]
+    paidiff.load_lora(tiny, loras / "porcelain")
+    assert check_prompt(tiny, "变形金刚") == []
+    paidiff.set_scales(tiny, {})
+    assert "没学过:变形金刚" in check_prompt(tiny, "变形金刚")[0]
+
+
+def test_what_is_named_stands_so_in_the_prompt():
+    import paidiff_lib as paidiff
+
+    mini = paidiff.load("mini")
+    for prompt, named in {
+        "一只龙虾骑自行车": None,
+        "龙虾变形金刚": "龙虾变形金刚",
+        "猫追变形金刚": "猫追变形金刚",
+    }.items():
+        hints = [hint for hint in check_prompt(mini, prompt) if "没学过" in hint]
+        assert not hints if named is None else f"没学过:{named} ·" in hints[0], (prompt, hints)
+
+
+def test_lora_tags():
+    assert take_tags("猫<lora:a b:0.8>,草地 <lora:中文>") == ("猫,草地 ", (("a b", 0.8), ("中文", 1.0)))
+    assert take_tags("<my-cat>") == ("<my-cat>", ())
+    for wrong in ("<lora:a:x>", "<lora::1>", "<hypernet:a:1>", "<lora:a:0.5:0.8>", "<lora:a:nan>", "<lora:a:1000>"):
+        refused(["<lora:名字:0.8>", wrong], lambda wrong=wrong: take_tags(wrong))
+
+
+def test_a_tag_is_never_drawn_as_words(tiny):
+    for settings in ({"prompt": "猫<lora:a:1>"}, {"prompt": "猫", "negative_prompt": "<lora:a:1>"}):
+        refused(["load_lora", "<lora:a:1>"], lambda settings=settings: draw(tiny, steps=1, **settings))

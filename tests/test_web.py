@@ -189,6 +189,28 @@ def test_infotext_reads_back_what_it_wrote_and_what_serve_wrote():
     assert settings_in(Image.open(io.BytesIO(png(Image.new("RGB", (8, 8)), text))))["Seed"] == "7"
 
 
+WEBUI = """雪地里的企鹅 <lora:porcelain:0.5> <lora:no-such:1>
+Negative prompt: 模糊
+Steps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 30, Seed: 9, Size: 64x72, Model hash: 1a2b, Clip skip: 2"""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+@pytest.mark.parametrize(
+    "head, code", [(b"UNICODE\0", "utf-16-be"), (b"UNICODE\0", "utf-16-le"), (b"ASCII\0\0\0", "utf-8")]
+)
+def test_a_photo_of_the_webui_gives_its_settings_back_and_says_what_it_cannot(client, tmp_path, kind, head, code):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = head + WEBUI.encode(code)
+    path = tmp_path / f"photo.{kind.lower()}"
+    Image.new("RGB", (64, 64)).save(path, kind, exif=exif)
+    back = client.predict(handle_file(path), api_name="/settings")
+    fields = [one["value"] if isinstance(one, dict) and "value" in one else one for one in back[:13]]
+    assert fields[:2] == ["雪地里的企鹅", "模糊"] and fields[3:9] == ["porcelain", 0.5, [], "DPM++ 2M Karras", 9, 3]
+    for missed in ("no-such", "Clip skip: 2", "CFG scale: 30"):
+        assert missed in back[-1], back[-1]
+    assert "1a2b" not in back[-1]  # a hash sets nothing
+
+
 def test_two_people_at_once_get_each_their_own(client, url, tiny, engine):
     other, got = Client(url, verbose=False), {}
 

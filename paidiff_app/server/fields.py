@@ -73,15 +73,18 @@ def say_no_effect(names):
     return [f"这里没有作用 · no effect here: {', '.join(names)}"] if names else []
 
 
-def check_options(wanted, model):
-    """Raise PaidiffError on settings that are not those of this service. model: the one that it draws with."""
+def check_options(wanted, model, where=""):
+    """Raise PaidiffError on settings that are not those of this service. model: the one that it draws with.
+
+    where: the field that they stand in, with a dot.
+    """
     known = {"sd_model_checkpoint": (model, ""), **OPTIONS}
     for name, value in wanted.items():
         if name not in known:
-            raise unknown("设置", "setting", name[:80], known)
+            raise unknown("设置", "setting", where + name[:80], known)
         if value is not None and value not in known[name]:
             listed = json.dumps(known[name][0], ensure_ascii=False)
-            raise PaidiffError(f"{name} 在这里只能是 {listed}", "the only value here", one_line(str(value)[:80]))
+            raise PaidiffError(f"{where}{name} 在这里只能是 {listed}", "the only value here", one_line(str(value)[:80]))
 
 
 def check_scripts(wanted):

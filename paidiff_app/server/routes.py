@@ -236,7 +236,7 @@ def _wanted(wanted, engine, strength=None):
         raise Rejected(422, f"一次最多 {most} 张", f"at most {most} pictures", str(count))
     if strength is not None and int(steps * strength) < 1:
         raise Rejected(422, "steps x denoising_strength 要至少是 1", "must be 1 or more")
-    fields.check_options(wanted.override_settings or {}, engine.models[0])
+    fields.check_options(wanted.override_settings or {}, engine.models[0], "override_settings.")
     fields.check_scripts(wanted.alwayson_scripts or {})
     size, guidance = _suiting(wanted, wanted.cfg_scale, engine)
     settings = {"model": engine.models[0], "sampler": wanted.sampler(), "strength": strength}
