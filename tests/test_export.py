@@ -80,10 +80,10 @@ def test_the_same_pictures_as_the_pipeline(tiny, folder, settings):
 
 def test_weights_act_as_in_the_pipeline(tiny, folder):
     ours, theirs = (
-        paidiff.draw(one, "(猫:1.8),狗", steps=2, negative_prompt="[模糊]") for one in (open_model(folder), tiny)
+        paidiff.draw(one, "(猫:5),狗", steps=4, negative_prompt="[模糊]") for one in (open_model(folder), tiny)
     )
     assert furthest([ours], [theirs]) <= 2
-    assert furthest([ours], [paidiff.draw(tiny, "猫,狗", steps=2, negative_prompt="模糊")]) > 2
+    assert furthest([ours], [paidiff.draw(tiny, "猫,狗", steps=4, negative_prompt="模糊")]) > 2
 
 
 def test_whatever_but_drawing_is_one_line(folder, tmp_path):

@@ -162,6 +162,17 @@ def test_base64_as_anybody_writes_it(client, plain):
         assert drawn(answer) == plain["/sdapi/v1/img2img"]
 
 
+def test_a_picture_says_how_it_was_drawn(client):
+    image = client.post("/sdapi/v1/txt2img", json=ASKED).json()["images"][0]
+    found = client.post("/sdapi/v1/png-info", json={"image": image}).json()
+    assert found["info"].startswith("猫\nSteps: 2") and found["parameters"]["Seed"] == "1"
+    assert client.post("/sdapi/v1/png-info", json={"image": picture("red")}).json()["info"] == ""
+    assert_refused(client.post("/sdapi/v1/png-info", json={"image": "/etc/passwd"}), "base64")
+    assert_refused(client.post("/sdapi/v1/png-info", json={"image": image, "model": "clip"}), "model")
+    for path in ("refresh-checkpoints", "refresh-loras"):
+        assert client.post(f"/sdapi/v1/{path}").status_code == 200
+
+
 def test_what_is_sent_for_nothing_is_not_repeated(client):
     body = json.dumps(ASKED)[:-1] + ', "s_tmin": NaN, "comments": {"a": Infinity}}'
     answer = client.post("/sdapi/v1/txt2img", content=body, headers={"content-type": "application/json"})

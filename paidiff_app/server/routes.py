@@ -18,7 +18,7 @@ from paidiff_lib.generate import STEPS
 from paidiff_lib.schedulers import SAMPLERS
 
 from ..engine import GenerationRequest, Job, Rejected
-from ..infotext import infotext
+from ..infotext import infotext, parse
 from . import fields, schemas
 from .schemas import (
     IMG2IMG,
@@ -157,6 +157,19 @@ async def loras(request: Request) -> list[dict]:
     return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in names]
 
 
+@webui.post("/refresh-checkpoints")
+@webui.post("/refresh-loras")
+async def refresh() -> None:
+    """不用做什么:文件夹每次都重新看 · nothing to do: the folder is looked at each time"""
+
+
+@webui.post("/png-info")
+async def png_info(wanted: schemas.Picture, request: Request) -> dict:
+    """一张图里的设置 · the settings in a picture"""
+    text = await to_thread.run_sync(schemas.read_settings, wanted.image, limiter=request.app.state.decoders)
+    return {"info": text, "items": {"parameters": text} if text else {}, "parameters": parse(text)}
+
+
 def _always(path, answer):
     """A route that answers the same to everyone."""
 
@@ -169,6 +182,7 @@ def _always(path, answer):
 _always("/samplers", [{"name": name, "aliases": [], "options": {}} for name in SAMPLERS])
 SCHEDULE = {"aliases": [], "default_rho": -1, "need_inner_model": False}
 _always("/schedulers", [{"name": name, "label": name.title(), **SCHEDULE} for name in ("automatic", "karras")])
+_always("/cmd-flags", {})
 _always("/scripts", {"txt2img": [], "img2img": []})
 _always("/embeddings", {"loaded": {}, "skipped": {}})
 for _name in EMPTY:

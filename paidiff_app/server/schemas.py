@@ -6,6 +6,7 @@ neither is refused.
 
 import base64
 import binascii
+import io
 import json
 import re
 import secrets
@@ -18,8 +19,8 @@ from paidiff_lib.errors import PaidiffError, Refused
 from paidiff_lib.generate import STEPS
 from paidiff_lib.schedulers import KARRAS, SAMPLERS
 
-from ..engine import open_image
-from ..infotext import png
+from ..engine import FORMATS, open_image
+from ..infotext import png, text_in
 from . import fields
 
 MAX_PROMPT = 2000  # characters; the model reads 30 or so
@@ -117,6 +118,10 @@ PLATFORM = fields.NO_EFFECT_OF_THE_PLATFORM
 Platform = fields.declare("Platform", AskedOfThePlatform, {}, PLATFORM)
 
 
+class Picture(BaseModel, extra="forbid"):
+    image: str = Field(description="base64 of a PNG, JPEG or WebP picture")
+
+
 class Drawn(BaseModel):
     """The WebUI's answer. info: a JSON text with the seed of every picture."""
 
@@ -177,6 +182,15 @@ def decode_base64(text):
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refused("图片要用 base64", "the picture must be base64, not a path or a link") from error
+
+
+def read_settings(text):
+    """Base64 of a picture -> the lines that describe it, or "". Raises PaidiffError."""
+    raw = decode_base64(text)
+    open_image(raw, MAX_START)
+    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        image.load()  # PNG texts may stand behind the pixels
+        return text_in(image)
 
 
 def encode_picture(picture, text):
