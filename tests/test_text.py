@@ -141,7 +141,7 @@ def test_words_in_brackets_are_understood(tiny):
     assert "没学过:变形金刚 ·" in check_prompt(tiny, "(变形(金刚:1.2))")[0]
 
 
-@pytest.mark.parametrize("part", ["[猫:狗:0.5]", "[猫|狗]", "{猫|狗}"])
+@pytest.mark.parametrize("part", ["[猫:狗:0.5]", "[猫|狗]", "{猫|狗}", "（猫：1.3）"])
 def test_what_other_programs_understand_is_named(tiny, part):
     hint = check_prompt(tiny, f"一只{part}")[0]
     assert part in hint and "not understood" in hint
