@@ -24,7 +24,7 @@ BRACKET = re.compile(
 EMPHASIS = 1.1  # of a pair of round brackets; square ones divide by it
 TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*)>", re.I)
 # What the WebUI or its extensions take for editing, alternation and wildcards, and weights with a Chinese keyboard's signs.
-NOT_UNDERSTOOD = re.compile(r"(?<!\\)\[[^\[\]()\\]*[:|][^\[\]()\\]*\]|\{[^{}]*\}|（[^（）]*[:：]\s*[\d.]+\s*）")
+NOT_UNDERSTOOD = re.compile(r"(?<!\\)\[[^\[\]()\\]*[:|][^\[\]()\\]*\]|\{[^{}]*\|[^{}]*\}|（[^（）]*[:：]\s*[\d.]+\s*）")
 
 
 def check_prompt(pipe_or_tokenizer: Any, prompt: str) -> list[str]:
