@@ -67,7 +67,7 @@ def weighted(prompt: str) -> list[tuple[str, float]]:
     for sign, starts in opened.items():
         for start in starts:
             _multiply(weights, start, sign)
-    return _joined(texts, weights)
+    return _merge_equal(texts, weights)
 
 
 def _multiply(weights, start, sign, number=None):
@@ -75,7 +75,7 @@ def _multiply(weights, start, sign, number=None):
     weights[start:] = [weight * factor for weight in weights[start:]]
 
 
-def _joined(texts, weights):
+def _merge_equal(texts, weights):
     """Neighbours of the same weight as one."""
     found = []
     for text, weight in zip(texts, weights):

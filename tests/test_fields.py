@@ -121,8 +121,8 @@ def test_options_are_what_they_are(client):
     standing = client.get("/sdapi/v1/options").json()
     assert set(standing) == {"sd_model_checkpoint", *fields.OPTIONS}
     assert client.post("/sdapi/v1/options", json=standing).json() is None
-    told = {"override_settings": standing}
-    assert client.post("/sdapi/v1/txt2img", json=ASKED | told).status_code == 200
+    asked = ASKED | {"override_settings": standing}
+    assert client.post("/sdapi/v1/txt2img", json=asked).status_code == 200
     for name in standing:
         assert_refused(client.post("/sdapi/v1/options", json={name: "other"}), name)
         assert_refused(client.post("/sdapi/v1/txt2img", json=ASKED | {"override_settings": {name: 7}}), name)
