@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import tokenize
+import unicodedata
 
 import nbformat
 import pytest
+from markdown_it import MarkdownIt
 from test_project import ROOT, script
 
 builder = script(ROOT / "tools/build_notebooks.py")
@@ -28,6 +30,8 @@ BANNED = {  # in Chinese text: what to write instead
     "您": "你",
     "诚实地说": "未在真权重上验证",
     "叫一声": "调用",
+    "这一格": "这个单元格",
+    "就是字面的意思": "说要怎么办",
 }
 WIDTH = 88
 
@@ -44,17 +48,25 @@ def faults(path):
 
 
 def _code_faults(cell):
-    if any(len(line) > WIDTH for line in cell.source.splitlines()):
+    if any(_columns(line) > WIDTH for line in cell.source.splitlines()):
         yield f"a line of more than {WIDTH} columns"
     for token in tokenize.generate_tokens(io.StringIO(cell.source).readline):
         if token.type == tokenize.COMMENT and re.search(f"[{HAN}]", token.string):
             yield "a comment that is not English"
 
 
+def _columns(line):
+    """Chinese characters are two columns wide, as for ruff."""
+    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in line)
+
+
 def _text_faults(cell, following):
     text = CODE.sub("", cell.source)
     for match in HALF_WIDTH.finditer(text):
         yield f"half-width punctuation: {match[0]}"
+    blocks = MarkdownIt("js-default").parse(CODE.sub("x", cell.source))
+    if left := [child.content for block in blocks for child in block.children or () if "*" in child.content]:
+        yield f"asterisks that are not read as emphasis: {left[0]}"
     if cell.metadata.get("lang") != "zh":
         return
     yield from (f"{word}: write {better}" for word, better in BANNED.items() if re.search(word, text))
@@ -170,6 +182,7 @@ BAD_SOURCES = [
     ("一句话", "准确率(precision)", "查准率"),
     ("# A line, $x_t$", "# A line, $x$", "formulas"),
     ("# A line", "# ## A line", "headings"),
+    ("一句话，", "**一句。**话", "asterisks"),
     ('{{ f"{rate:.0%}" }}.', "62 %.", "expressions"),
     ("rate = 0.625", "rate = 0.625" + " " * 80 + "# half", "88"),
     ("rate = 0.625", "rate = 0.625  # 一半", "not English"),
