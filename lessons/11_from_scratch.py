@@ -149,12 +149,12 @@ assert (len(SEEN), sum(HELD)) == (54, 18)
 # %% [markdown] lang="zh"
 # ## 11.3 分词器
 #
-# 计算机不认识字，只认识编号。最简单的中文分词器：一个字一个编号，0 留给“没有”和“没见过”。真的模型用 `BertTokenizer`，中文也是一字一号，只是词表有两万多行（第 2 课起用的就是它）。
+# 计算机不认识字，只认识编号。最简单的中文分词器：一个字一个编号，0 留给“没有”和“没见过”。`mini` 和 PAI-Diffusion 用 `BertTokenizer`，中文也是一字一号，只是词表长得多（PAI-Diffusion 有两万多行）。
 
 # %% [markdown] lang="en"
 # ## 11.3 The tokenizer
 #
-# A computer knows numbers, not characters. The simplest Chinese tokenizer: one number for each character, and 0 for "nothing here" and "never seen". The real models' `BertTokenizer` also takes Chinese one character at a time; its table just has more than twenty thousand rows.
+# A computer knows numbers, not characters. The simplest Chinese tokenizer: one number for each character, and 0 for "nothing here" and "never seen". `BertTokenizer`, which `mini` and PAI-Diffusion use, also takes Chinese one character at a time; its table is just much longer (more than twenty thousand rows in PAI-Diffusion).
 
 # %% tags=["scratch"]
 LENGTH = 8  # the longest caption has 8 characters
@@ -235,6 +235,12 @@ assert torch.allclose(attend(h, w), attend.out(theirs), atol=1e-5)
 
 
 # %% tags=["scratch"]
+def follow(slow, fast, share):  # slow += share (fast - slow)
+    for s, f in zip(slow, fast):
+        s.data.lerp_(f.data, share)
+
+
+# %% tags=["scratch"]
 def train(parameters, loss_of, steps, lr, batch, ema=0.0):
     parameters, losses = list(parameters), []
     smooth = [p.detach().clone() for p in parameters]
@@ -245,13 +251,9 @@ def train(parameters, loss_of, steps, lr, batch, ema=0.0):
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        rate.step()
-        losses.append(loss.item())
-        for s, p in zip(smooth, parameters):
-            s.lerp_(p.detach(), 1 - ema)
-    for s, p in zip(smooth, parameters):
-        p.data.copy_(s)
+        optimizer.step(), rate.step(), losses.append(loss.item())
+        follow(smooth, parameters, 1 - ema)
+    follow(parameters, smooth, 1.0)
     return losses
 
 
@@ -457,12 +459,12 @@ assert np.mean(vae_losses[-20:]) < 0.7 * np.mean(vae_losses[:5])
 # %% [markdown] lang="zh"
 # 第一行是真图，第二行是刚练的 100 步，第三行是练完的。细节先丢：后面画得再好，也不会比第三行更清楚。
 #
-# 解码后的误差用峰值信噪比（PSNR，越大越好）记下；然后把所有训练图编码一次，减去均值、除以标准差，让 $x_0$ 和噪声一样“宽”（第 00 课：$\sqrt{\bar\alpha_t}$ 和 $\sqrt{1-\bar\alpha_t}$ 的平方和是 1，前提是两者方差都约为 1）。词的向量也只算一次：从这里起，文本编码器不再变。
+# 解码后的误差用峰值信噪比（PSNR，越大越好）记下；然后把所有训练图编码一次，减去均值、除以标准差，让 $x_0$ 和噪声一样“宽”：第 00 课的 $\bar\alpha_t$ 说的是多少噪声，前提是两者的方差都约为 1。词的向量也只算一次：从这里起，文本编码器不再变。
 
 # %% [markdown] lang="en"
 # First row: real; second: after the 100 steps of just now; third: fully trained. Detail goes first: whatever we draw later cannot be sharper than the third row.
 #
-# The decoder's error is kept as a peak signal-to-noise ratio (PSNR, more is better). Then all training pictures are encoded once, less their mean, divided by their deviation, so that $x_0$ is as wide as the noise (lesson 00: the squares of $\sqrt{\bar\alpha_t}$ and $\sqrt{1-\bar\alpha_t}$ sum to 1, which keeps the variance only if both have about 1). The vectors of the words are computed once too: from here on the text encoder stays as it is.
+# The decoder's error is kept as a peak signal-to-noise ratio (PSNR, more is better). Then all training pictures are encoded once, less their mean, divided by their deviation, so that $x_0$ is as wide as the noise: lesson 00's $\bar\alpha_t$ says how noisy $x_t$ is only if both have a variance of about 1. The vectors of the words are computed once too: from here on the text encoder stays as it is.
 
 # %% tags=["scratch"]
 with torch.no_grad():
@@ -472,6 +474,12 @@ with torch.no_grad():
     WORDS, EMPTY = text(ids), text(tokenize([""]))  # (N, 8, 64), (1, 8, 64)
     error = F.mse_loss(vae.up(latents[:256]), x[:256]).item()
 psnr = 10 * math.log10(4 / error)
+
+# %% [markdown] lang="zh"
+# PSNR 是 {{ f"{psnr:.1f}" }} dB；标准差 {{ f"{STD:.2f}" }} 本来就在 1 附近，是 KL 那一小份的功劳。别的 VAE 不一定：Stable Diffusion 的潜变量要乘 0.18215（配置里的 `scaling_factor`），忘了乘，噪声就几乎看不见。
+
+# %% [markdown] lang="en"
+# The PSNR is {{ f"{psnr:.1f}" }} dB; the deviation, {{ f"{STD:.2f}" }}, was near 1 anyway, thanks to the small share of KL. Other VAEs differ: Stable Diffusion's latents are multiplied by 0.18215 (`scaling_factor` in its config); without it the noise would hardly show.
 
 # %% [markdown] lang="zh"
 # ## 11.8 UNet：这团噪声里，噪声是什么样的？
@@ -775,12 +783,12 @@ for name, decide in (("clip", own_clip), ("judge", paidiff_judge)):
 # %% [markdown] lang="zh"
 # `real` 是上限，`1.0` 和 `3.0` 是引导的大小。按裁判，引导 3 时留出的组合两样都对的占 {{ "%.0f %% [%.0f, %.0f]" % tuple(wilson(scores["judge", 3.0][2, held])) }}，见过的组合 {{ "%.0f %%" % (100 * scores["judge", 3.0][2, seen].mean()) }}，真图 {{ "%.0f %%" % (100 * scores["judge", "real"][2].mean()) }}。
 #
-# 所以网络没有背下 54 种组合，而是学会了“事物”和“地方”两样东西，再拼起来。这正是第 00 课留下的问题：精确的猜测只会还原数据，网络却会*推广*。这里看得出原因之一：交叉注意力让每个字各自起作用。
+# 所以网络没有只背下 54 种组合：它能把学过的“事物”和学过的“地方”拼成没见过的一对。这正是第 00 课留下的问题：精确的猜测只会还原数据，网络却会*推广*。为什么会，这张表回答不了；[第 12 课](12_attention.ipynb)把交叉注意力打开来看。
 
 # %% [markdown] lang="en"
 # `real` is the ceiling; `1.0` and `3.0` are the guidance. By the judge, at guidance 3, both are right in {{ "%.0f %% [%.0f, %.0f]" % tuple(wilson(scores["judge", 3.0][2, held])) }} of the pairs held out, in {{ "%.0f %%" % (100 * scores["judge", 3.0][2, seen].mean()) }} of those seen, and in {{ "%.0f %%" % (100 * scores["judge", "real"][2].mean()) }} of the real pictures.
 #
-# So the network has not learnt 54 combinations by heart: it learnt subjects and places, and puts them together. That is the question that lesson 00 left open: the exact guess gives back its data, a network *generalises*. One reason is to be seen here: with cross-attention each character acts for itself.
+# So the network has not just learnt 54 combinations by heart: it puts a subject and a place that it knows together into a pair that it has not met. That is the question that lesson 00 left open: the exact guess gives back its data, a network *generalises*. This table does not say why; [lesson 12](12_attention.ipynb) opens the cross-attention and looks.
 
 # %% tags=["nbval-ignore-output"]
 frame = lambda p, held: ImageOps.expand(picture(p, 60), 2, "red" if held else "white")
@@ -835,13 +843,13 @@ print(f"{'':34}" + "".join(f"{sum(map(millions, c)):9.2f} M" for c in zip(*TABLE
 # %% [markdown] lang="zh"
 # | 我们的 | diffusers / transformers | 差别 |
 # |---|---|---|
-# | `tokenize` | `BertTokenizer` | 词表两万多行；开头 [CLS]，结尾 [SEP]；最多 32 个 |
+# | `tokenize` | `BertTokenizer` | 词表长；开头 [CLS]，结尾 [SEP]；`mini` 最多 32 个编号 |
 # | `Attention` | `Attention`（`attn1` 自注意力，`attn2` 交叉注意力） | 一样的公式 |
-# | `TextEncoder` | `CLIPTextModel` | 12 层，768 宽；字只能看前面的字（因果掩码） |
-# | `VAE` | `AutoencoderKL` | 压 8 倍；还用感知损失训练，所以更清楚 |
-# | `Res` | `ResnetBlock2D` | 一样 |
+# | `TextEncoder` | `CLIPTextModel` | PAI-Diffusion：12 层，768 宽；字只能看前面的字（因果掩码） |
+# | `VAE` | `AutoencoderKL` | 边长压 8 倍，我们压 4 倍；一层层的 `ResnetBlock2D` |
+# | `Res` | `ResnetBlock2D` | 一样的想法 |
 # | `Look` | `Transformer2DModel` | 交叉注意力之前还有自注意力，之后还有两个全连接层 |
-# | `waves` + `clock` | `Timesteps` + `TimestepEmbedding` | 一样 |
+# | `waves` + `clock` | `Timesteps` + `TimestepEmbedding` | 一样的想法 |
 # | `mix` | `scheduler.add_noise` | 噪声调度不同：`scaled_linear` |
 # | `sample` | `DDIMScheduler.step` 加上流水线的循环 | 一样；`mini` 用 DPM-Solver++，步数更省 |
 #
@@ -850,13 +858,13 @@ print(f"{'':34}" + "".join(f"{sum(map(millions, c)):9.2f} M" for c in zip(*TABLE
 # %% [markdown] lang="en"
 # | ours | diffusers / transformers | what differs |
 # |---|---|---|
-# | `tokenize` | `BertTokenizer` | more than twenty thousand rows; [CLS] in front, [SEP] behind; 32 at most |
+# | `tokenize` | `BertTokenizer` | a long table; [CLS] in front, [SEP] behind; 32 ids at most in `mini` |
 # | `Attention` | `Attention` (`attn1` self, `attn2` cross) | the same formula |
-# | `TextEncoder` | `CLIPTextModel` | 12 layers, 768 wide; a character sees only those before it (a causal mask) |
-# | `VAE` | `AutoencoderKL` | 8 times smaller a side; trained with a perceptual loss too, hence sharper |
-# | `Res` | `ResnetBlock2D` | the same |
+# | `TextEncoder` | `CLIPTextModel` | PAI-Diffusion: 12 layers, 768 wide; a character sees only those before it (a causal mask) |
+# | `VAE` | `AutoencoderKL` | 8 times smaller a side, ours 4 times; levels of `ResnetBlock2D` |
+# | `Res` | `ResnetBlock2D` | the same idea |
 # | `Look` | `Transformer2DModel` | self-attention before the cross-attention, two linear layers after it |
-# | `waves` + `clock` | `Timesteps` + `TimestepEmbedding` | the same |
+# | `waves` + `clock` | `Timesteps` + `TimestepEmbedding` | the same idea |
 # | `mix` | `scheduler.add_noise` | another noise schedule: `scaled_linear` |
 # | `sample` | `DDIMScheduler.step` and the pipeline's loop | the same; `mini` uses DPM-Solver++, which needs fewer steps |
 #
@@ -1015,10 +1023,10 @@ print("mini", mini.scheduler.config.prediction_type)
 #
 # | 你看到 | 多半是 |
 # |---|---|
-# | 全是灰的 | 忘了除以 `STD`：$x_0$ 太窄，网络只看见噪声 |
-# | 画得出，却不听话 | 词没有打乱对上：`WORDS[i]` 和 `X_0[i]` 的 `i` 不是同一个 |
-# | 引导没有作用 | 训练时没有换成空提示词 |
-# | 颜色过头 | 引导太大 |
+# | 画里没有你写的东西 | 字不在词表里，编号是 0（11.3） |
+# | 画得出，却不听话 | 词和图没有对上：`WORDS[i]` 和 `X_0[i]` 的 `i` 不是同一个 |
+# | 颜色过头 | 引导太大（11.10） |
+# | 糊 | VAE 只有这么清楚（11.7 的第三行） |
 
 # %% [markdown] lang="en"
 # ## 11.15 What you have learnt
@@ -1035,10 +1043,10 @@ print("mini", mini.scheduler.config.prediction_type)
 #
 # | you see | most likely |
 # |---|---|
-# | all grey | `STD` was forgotten: $x_0$ is too narrow, the network sees only noise |
+# | what you wrote is missing | its characters are not in the table, their id is 0 (11.3) |
 # | pictures, but not what was asked | words and pictures do not match: the `i` of `WORDS[i]` is not that of `X_0[i]` |
-# | guidance does nothing | the empty prompt was not trained |
-# | colours overdone | too much guidance |
+# | colours overdone | too much guidance (11.10) |
+# | blur | the VAE is no sharper (third row of 11.7) |
 
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习

@@ -73,6 +73,11 @@ class Attention(nn.Module):
 
 
 # 11.5 One training loop for all parts
+def follow(slow, fast, share):  # slow += share (fast - slow)
+    for s, f in zip(slow, fast):
+        s.data.lerp_(f.data, share)
+
+
 def train(parameters, loss_of, steps, lr, batch, ema=0.0):
     parameters, losses = list(parameters), []
     smooth = [p.detach().clone() for p in parameters]
@@ -83,13 +88,9 @@ def train(parameters, loss_of, steps, lr, batch, ema=0.0):
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        rate.step()
-        losses.append(loss.item())
-        for s, p in zip(smooth, parameters):
-            s.lerp_(p.detach(), 1 - ema)
-    for s, p in zip(smooth, parameters):
-        p.data.copy_(s)
+        optimizer.step(), rate.step(), losses.append(loss.item())
+        follow(smooth, parameters, 1 - ema)
+    follow(parameters, smooth, 1.0)
     return losses
 
 
