@@ -25,7 +25,7 @@ def parts():
     names = {}
     for cell in jupytext.read(LESSON, fmt="py:percent").cells:
         if "scratch" in cell.metadata.get("tags", ()) and not RUNS.search(cell.source):
-            exec(cell.source.replace("SEEN * 45", "SEEN").replace("\ncheck(drawn[3.0])", ""), names)
+            exec(cell.source.replace("SEEN * 30", "SEEN").replace("\ncheck(drawn[3.0])", ""), names)
     return names
 
 
