@@ -4,7 +4,8 @@
     python tools/build_notebooks.py 03 04       these
     python tools/build_notebooks.py 03 --keep   only text has changed: take the stored outputs, execute nothing
 
-A lesson is executed once; notebooks/NN_name.ipynb (Chinese) and notebooks/en/NN_name.ipynb (English) share its outputs.
+A lesson is executed once; notebooks/NN_name.ipynb (Chinese) and notebooks/en/NN_name.ipynb (English) share its outputs;
+build/lessons/ gets both as HTML pages, for the eye.
 Blocks say lang="zh" or lang="en"; one that says neither is in both. `{{ expression }}` in markdown is evaluated where it
 stands. The boot cell comes from lessons/boot.py, the links at the end from lessons/order.yml.
 """
@@ -21,11 +22,13 @@ import nbformat
 import yaml
 from nbclient.exceptions import CellExecutionError
 from nbclient.util import ensure_async
-from run_lesson import SECONDS, Lesson, find
+from run_lesson import Lesson, find, write_page
 from set_address import ADDRESS, badges, with_address
 
 ROOT = Path(__file__).resolve().parents[1]
+HOUR = 3600  # for one cell: nobody waits before the screen, and the machine may be busy
 LESSONS = ROOT / "lessons"
+PAGES = ROOT / "build/lessons"
 EXPRESSION = re.compile(r"\{\{ (.+?) \}\}")
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -108,7 +111,7 @@ class Build(Lesson):
         wanted = {"value": f"str({expression})"}
         asked = await ensure_async(self.kc.execute("", silent=True, user_expressions=wanted))
         while True:
-            reply = await ensure_async(self.kc.shell_channel.get_msg(timeout=SECONDS))
+            reply = await ensure_async(self.kc.shell_channel.get_msg(timeout=HOUR))
             if reply["parent_header"].get("msg_id") == asked:
                 break
         found = reply["content"]["user_expressions"]["value"]
@@ -130,7 +133,7 @@ def execute(cells):
     book = nbformat.v4.new_notebook(cells=cells, metadata=KERNEL)
     quiet = ["--IPKernelApp.log_level=ERROR"]
     where = {"metadata": {"path": str(ROOT / "notebooks")}}
-    client = Build(book, timeout=SECONDS, kernel_name="python3", resources=where, extra_arguments=quiet)
+    client = Build(book, timeout=HOUR, kernel_name="python3", resources=where, extra_arguments=quiet)
     client.record_timing, client.coalesce_streams = False, True
     try:
         client.execute()
@@ -174,7 +177,9 @@ def build(path, folder, kept=False):
         execute(cells)
     for lang, file in to.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(edition(cells, lang), file)
+        book = edition(cells, lang)
+        nbformat.write(book, file)
+        write_page(book, (PAGES / file.relative_to(folder)).with_suffix(".html"), lang)
 
 
 def main(arguments=None):
