@@ -447,7 +447,7 @@ def vae_loss(i):
 # %% tags=["scratch", "nbval-ignore-output"]
 torch.manual_seed(SEED)
 vae = VAE()
-vae_losses = train(vae.parameters(), vae_loss, 400 if TRAIN_ALL else 100, 3e-3, 32)
+vae_losses = train(vae.parameters(), vae_loss, 800 if TRAIN_ALL else 100, 3e-3, 32)
 
 # %% tags=["nbval-ignore-output"]
 again = lambda: vae.up(vae.encode(real[:60:10])[0]).detach()
@@ -542,7 +542,7 @@ def waves(t):  # (B,) -> (B, 64): 32 clock hands, each slower than the one befor
 
 # %% tags=["scratch"]
 class UNet(nn.Module):
-    def __init__(self, c=32):
+    def __init__(self, c=48):
         super().__init__()
         self.clock = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128))
         self.first, self.down1 = conv(4, c), Stage(c, c)
@@ -656,7 +656,7 @@ assert torch.allclose(back, vae.up(x_0 * STD + MEAN).clamp(-1, 1), atol=0.02)
 # %% tags=["scratch", "nbval-ignore-output"]
 torch.manual_seed(SEED)
 unet = UNet()
-steps = 800 if TRAIN_ALL else 100
+steps = 2500 if TRAIN_ALL else 100
 unet_step = lambda i: diffusion_loss(unet, i, mix, target)
 unet_losses = train(unet.parameters(), unet_step, steps, 2e-3, 32, ema=0.995)
 

@@ -191,7 +191,7 @@ def vae_loss(i):
 
 torch.manual_seed(SEED)
 vae = VAE()
-vae_losses = train(vae.parameters(), vae_loss, 400 if TRAIN_ALL else 100, 3e-3, 32)
+vae_losses = train(vae.parameters(), vae_loss, 800 if TRAIN_ALL else 100, 3e-3, 32)
 
 
 with torch.no_grad():
@@ -240,7 +240,7 @@ def waves(t):  # (B,) -> (B, 64): 32 clock hands, each slower than the one befor
 
 
 class UNet(nn.Module):
-    def __init__(self, c=32):
+    def __init__(self, c=48):
         super().__init__()
         self.clock = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128))
         self.first, self.down1 = conv(4, c), Stage(c, c)
@@ -296,7 +296,7 @@ def sample(unet, prompts, steps=25, guidance=3.0, seed=0, mix=mix, target=target
 # 11.10 Train the UNet, then draw
 torch.manual_seed(SEED)
 unet = UNet()
-steps = 800 if TRAIN_ALL else 100
+steps = 2500 if TRAIN_ALL else 100
 unet_step = lambda i: diffusion_loss(unet, i, mix, target)
 unet_losses = train(unet.parameters(), unet_step, steps, 2e-3, 32, ema=0.995)
 
