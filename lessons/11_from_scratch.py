@@ -464,7 +464,7 @@ assert np.mean(vae_losses[-20:]) < 0.7 * np.mean(vae_losses[:5])
 # %% [markdown] lang="en"
 # First row: real; second: after the 100 steps of just now; third: fully trained. Detail goes first: whatever we draw later cannot be sharper than the third row.
 #
-# The decoder's error is kept as a peak signal-to-noise ratio (PSNR, more is better). Then all training pictures are encoded once, less their mean, divided by their deviation, so that $x_0$ is as wide as the noise: lesson 00's $\bar\alpha_t$ says how noisy $x_t$ is only if both have a variance of about 1. The vectors of the words are computed once too: from here on the text encoder stays as it is.
+# The decoder's error is kept as a peak signal-to-noise ratio (PSNR, more is better). Then all training pictures are encoded once, less their mean, divided by their deviation, so that $x_0$ is as wide as the noise: lesson 00's $\bar\alpha_t$ says how much noise there is only if both have a variance of about 1. The vectors of the words are computed once too: from here on the text encoder stays as it is.
 
 # %% tags=["scratch"]
 with torch.no_grad():
