@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 import paidiff_lib
 from paidiff_lib import PaidiffError
+from paidiff_lib.files import LISTING
 from paidiff_lib.methods import lora_files
 from paidiff_lib.methods.adapters import merge, scales, set_scales
 from paidiff_lib.methods.lora import ATTENTION, WIDE, LoRA
@@ -36,7 +37,7 @@ def test_plain_diffusers_draws_the_same_picture(tiny, tiny_folder, tmp_path, lay
     plain = picture(tiny)
     method = made(tiny, rank=2, alpha=alpha, layers=LAYERS[layers], text_encoder=text_encoder)
     method.save(tmp_path / "out")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["pytorch_lora_weights.safetensors"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"pytorch_lora_weights.safetensors", LISTING}
     fresh = paidiff_lib.load(tiny_folder)
     fresh.load_lora_weights(str(tmp_path / "out"))
     assert plain != picture(tiny) == picture(fresh)

@@ -285,7 +285,7 @@ def blocks(name, edition=".md"):
 
 
 def test_the_readmes_ten_lines_draw_and_teach(tmp_path, monkeypatch, capsys):
-    """As they stand there, with two updates in place of 240. The one hint: the style's name is new to the model."""
+    """As they stand, with two updates for 240. No hint: the style is new, but the LoRA may have taught it."""
     (block,) = blocks("README")
     assert blocks("README", ".zh-CN.md") == [block] and "steps=240" in block
     monkeypatch.chdir(tmp_path)
@@ -293,7 +293,7 @@ def test_the_readmes_ten_lines_draw_and_teach(tmp_path, monkeypatch, capsys):
     exec(compile(block.replace("steps=240", "steps=2"), "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} == {"data", "out", "penguins.png", "panda.png"}
     assert [path.suffix for path in (tmp_path / "out/porcelain").glob("*.safetensors")] == [".safetensors"]
-    assert re.findall(r"没学过:(\S+)", capsys.readouterr().out) == ["青花瓷"]
+    assert "没学过" not in capsys.readouterr().out
 
 
 def test_several_prompts_draw(tmp_path, monkeypatch, capsys):

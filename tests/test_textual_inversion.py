@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import paidiff_lib
 from paidiff_lib import PaidiffError
 from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.files import LISTING
 from paidiff_lib.generate import GUIDANCE
 from paidiff_lib.methods.textual_inversion import OBJECT, STYLE, TextualInversion, load_embedding
 from paidiff_lib.training.api import train
@@ -100,7 +101,7 @@ def test_captions(tiny):
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_the_small_file(tiny, tiny_folder, tmp_path, vectors):
     learnt(tiny, vectors=vectors).save(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["learned_embeds.safetensors"]
+    assert {p.name for p in tmp_path.iterdir()} == {"learned_embeds.safetensors", LISTING}
     assert load_file(tmp_path / "learned_embeds.safetensors")["<小奶猫>"].shape == (vectors, 16)
     fresh = paidiff_lib.load(tiny_folder)
     assert load_embedding(fresh, tmp_path) == "<小奶猫>" and picture(fresh) == picture(tiny)
