@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from .cleaning.audit import audit as audit
     from .cleaning.filter import curate as curate
     from .comparison import compare as compare, sweep as sweep
-    from .data.folder import CaptionFolder as CaptionFolder
-    from .data.mixed import Mixed as Mixed
+    from .datasets.folder import CaptionFolder as CaptionFolder
+    from .datasets.mixed import Mixed as Mixed
     from .display import (
         curve as curve,
         digest as digest,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
         watch as watch,
     )
     from .errors import PaidiffError as PaidiffError
-    from .files import data_folder as data_folder
+    from .files import data as data, data_folder as data_folder
     from .generate import draw as draw
     from .inpainting import inpaint as inpaint
     from .methods.adapters import merge as merge, set_scales as set_scales
@@ -45,11 +45,11 @@ _NAMES = {  # module: its public names
     "cleaning.audit": "audit",
     "cleaning.filter": "curate",
     "comparison": "compare sweep",
-    "data.folder": "CaptionFolder",
-    "data.mixed": "Mixed",
+    "datasets.folder": "CaptionFolder",
+    "datasets.mixed": "Mixed",
     "display": "curve digest grid show use_chinese_font watch",
     "errors": "PaidiffError",
-    "files": "data_folder",
+    "files": "data data_folder",
     "generate": "draw",
     "inpainting": "inpaint",
     "methods.adapters": "merge set_scales",
