@@ -178,4 +178,4 @@ def test_the_table(sees):
         "all         100% [34%, 100%]     50% [9%, 91%]  2",
     ]
     assert str(on).splitlines()[1] == "subject     100% [34%, 100%]  2"
-    assert measure.table({"a": {"x": wilson(1, 2)}}, ".2f") == "   a\nx  0.50 [0.09, 0.91]"
+    assert measure.table({"a": {"x": wilson(1, 2)}}, ".2f") == f"{'a':>20}\nx  0.50 [0.09, 0.91]"
