@@ -37,7 +37,7 @@ def data(*names: str) -> Path:
     """A file or folder of the course's data, as a Path: data("porcelain"). Raises NotFound if it is not there."""
     path = data_folder().joinpath(*names)
     if not path.exists():
-        raise NotFound("课程的数据里没有它", "not in the course's data", path)
+        raise NotFound("课程的数据里没有它", "not in the course's data", str(path))
     return path
 
 

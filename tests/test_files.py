@@ -53,6 +53,13 @@ def test_the_checkout_has_them():
     assert (data_folder() / "models/paidiff-mini-zh/model_index.json").is_file()
 
 
+def test_data_is_below_it_and_still_a_function_when_the_sets_are_imported():
+    import paidiff_lib
+
+    assert paidiff_lib.CaptionFolder(paidiff_lib.data("porcelain")) and paidiff_lib.data() == data_folder()
+    refused(["not in the course's data", "no-such-set"], lambda: paidiff_lib.data("no-such-set"))
+
+
 class Stopped(Exception):
     pass
 

@@ -22,10 +22,11 @@ import nbformat
 import yaml
 from nbclient.exceptions import CellExecutionError
 from nbclient.util import ensure_async
-from run_lesson import SECONDS, Lesson, find, write_page
+from run_lesson import Lesson, find, write_page
 from set_address import ADDRESS, badges, with_address
 
 ROOT = Path(__file__).resolve().parents[1]
+HOUR = 3600  # for one cell: nobody waits before the screen, and the machine may be busy
 LESSONS = ROOT / "lessons"
 PAGES = ROOT / "build/lessons"
 EXPRESSION = re.compile(r"\{\{ (.+?) \}\}")
@@ -110,7 +111,7 @@ class Build(Lesson):
         wanted = {"value": f"str({expression})"}
         asked = await ensure_async(self.kc.execute("", silent=True, user_expressions=wanted))
         while True:
-            reply = await ensure_async(self.kc.shell_channel.get_msg(timeout=SECONDS))
+            reply = await ensure_async(self.kc.shell_channel.get_msg(timeout=HOUR))
             if reply["parent_header"].get("msg_id") == asked:
                 break
         found = reply["content"]["user_expressions"]["value"]
@@ -132,7 +133,7 @@ def execute(cells):
     book = nbformat.v4.new_notebook(cells=cells, metadata=KERNEL)
     quiet = ["--IPKernelApp.log_level=ERROR"]
     where = {"metadata": {"path": str(ROOT / "notebooks")}}
-    client = Build(book, timeout=SECONDS, kernel_name="python3", resources=where, extra_arguments=quiet)
+    client = Build(book, timeout=HOUR, kernel_name="python3", resources=where, extra_arguments=quiet)
     client.record_timing, client.coalesce_streams = False, True
     try:
         client.execute()
