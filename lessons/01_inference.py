@@ -354,7 +354,7 @@ show([mine, draw(pipe, "荷塘,青蛙,童话绘本", seed=11)], titles=["by_hand
 # %% [markdown] lang="zh"
 # ## 1.11 画廊：36 条提示词
 #
-# 文章的艺术画廊，一个单元格画完。标题里的 ✓ 表示每个词小模型都学过；~ 表示它只认得一部分，画的也只有那一部分；✗ 表示主体和背景它都不认得，画出来的别当真。
+# 文章的艺术画廊，一个单元格就画完。标题里的 ✓ 表示每个词小模型都学过；~ 表示它只认得一部分，画的也只有那一部分；✗ 表示主体和背景它都不认得，画出来的别当真。
 
 # %% [markdown] lang="en"
 # ## 1.11 The gallery of 36 prompts
@@ -469,10 +469,12 @@ for row in ("model", "ceiling", "floor"):
 # show(draw(pipe, "雾蒙蒙的日出在湖面上", steps=50))
 # ```
 #
-# 或者在启动 Jupyter 之前设 `PAIDIFF_MODEL=artist-large`，整本笔记本就都用它。**未在真权重上验证。**没有网络也想看看真模型的样子：`paidiff skeleton artist-large -o out/artist` 写一个布局一样、权重随机的模型，`load` 它的文件夹就行。`profile` 按模型和内存决定每一课的步数、批量和张数。
+# 或者在启动 Jupyter 之前设 `PAIDIFF_MODEL=artist-large`，整个笔记本就都用它。**未在真权重上验证**。没有网络也想看看真模型的样子：`paidiff skeleton artist-large -o out/artist` 写一个布局一样、权重随机的模型，`load` 它的文件夹就行。`profile` 按模型和内存决定每一课的步数、批量和张数。
 
 # %% [markdown] lang="en"
 # ## 1.13 The real model
+#
+# With a GPU and a network, change one name:
 #
 # ```python
 # import os
@@ -481,7 +483,7 @@ for row in ("model", "ceiling", "floor"):
 # show(draw(pipe, "雾蒙蒙的日出在湖面上", steps=50))
 # ```
 #
-# With a GPU and a network, change one name; or set `PAIDIFF_MODEL=artist-large` before Jupyter starts and the whole notebook uses it. **Not verified on the real weights.** `paidiff skeleton artist-large -o out/artist` writes a model of the same layout with random weights, for trying things without a network; `load` takes its folder. `profile` decides steps, batches and numbers of pictures by model and memory.
+# Or set `PAIDIFF_MODEL=artist-large` before Jupyter starts and the whole notebook uses it. **Not verified on the real weights.** `paidiff skeleton artist-large -o out/artist` writes a model of the same layout with random weights, for trying things without a network; `load` takes its folder. `profile` decides steps, batches and numbers of pictures by model and memory.
 
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 1.14 自己试试
@@ -507,7 +509,7 @@ for row in ("model", "ceiling", "floor"):
 # | `没有找到模型 …` | 名字写错，或真模型还没下载：消息里列出了试过的地方。 |
 # | `宽和高要是 8 的倍数` | VAE 把边长缩小 8 倍。 |
 # | `提示词有 … 个词元,模型只看前 30 个` | 把重要的词放前面。 |
-# | 反向提示词没有用 | `guidance` 是不是 1? |
+# | 反向提示词没有用 | `guidance` 是不是 1？ |
 # | 画出来的不对 | 换种子；用 1.1 里那些词；小模型只认识它的世界。 |
 # | 别的怪事 | 在终端运行 `paidiff doctor`。 |
 

@@ -85,7 +85,7 @@ show(
 # %% [markdown] lang="zh"
 # ## 2.2 它怎么做到的
 #
-# 文生图从纯噪声出发。图生图先把原图编码成*潜变量*（latents），加噪声加到第 t 步该有的程度，再从那一步往下去噪。`strength` 决定 t:0.25 只加一点，1 就什么都不剩了。下面把加了噪声的潜变量解码出来看看。
+# 文生图从纯噪声出发。图生图先把原图编码成*潜变量*（latents），加噪声加到第 t 步该有的程度，再从那一步往下去噪。`strength` 决定 t：0.25 只加一点，1 就什么都不剩了。下面把加了噪声的潜变量解码出来看看。
 
 # %% [markdown] lang="en"
 # ## 2.2 How it works
@@ -211,8 +211,9 @@ show(
 # A negative prompt works here too.
 
 # %%
-plain = redraw(penguins, "雪地里的两只企鹅", seed=7, n=3)
-clear = redraw(penguins, "雪地里的两只企鹅", seed=7, n=3, negative_prompt=["模糊"] * 3)
+words = "雪地里的两只企鹅"
+plain = redraw(penguins, words, seed=7, n=3)
+clear = redraw(penguins, words, seed=7, n=3, negative_prompt=["模糊"] * 3)
 show(plain + clear, titles=["-"] * 3 + ["模糊"] * 3, columns=6)
 
 # %% [markdown] lang="zh"
@@ -287,7 +288,7 @@ show(
 # picture = pipe("雪地里的两只企鹅", image=your_picture, strength=0.75, guidance_scale=7.5).images[0]
 # ```
 #
-# 诚实地说：写这一课的机器连不上模型库，这两行还没有在真权重上跑过。
+# **未在真权重上验证**。
 
 # %% [markdown] lang="en"
 # ## 2.8 The real model
@@ -323,7 +324,7 @@ show(
 # | 出来的和原图一样 | `strength` 太小，或者 `strength * steps` 不到 1。 |
 # | 出来的和原图毫无关系 | `strength` 接近 1。 |
 # | 重绘的边上有接缝 | 蒙版按 8x8 的单元格起作用；让它稍大一点。 |
-# | `strength 要大于 0、不超过 1` | 就是字面的意思。 |
+# | `strength 要大于 0、不超过 1` | 换一个 0 到 1 之间的数。 |
 # | 图被裁掉了边 | 模型画正方形：`square` 取正中的一块。 |
 
 # %% [markdown] lang="en"
@@ -334,7 +335,7 @@ show(
 # | nothing changes | `strength` is too small. |
 # | nothing stays | `strength` is close to 1. |
 # | a seam at the mask | The mask acts in cells of 8x8; make it a little larger. |
-# | `strength 要大于 0、不超过 1` | It means what it says. |
+# | `strength 要大于 0、不超过 1` | Take a number between 0 and 1. |
 # | the sides are cut off | The model draws squares. |
 
 # %% [markdown] lang="zh"

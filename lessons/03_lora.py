@@ -376,7 +376,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # paidiff.fit(lora, data, steps=1500, learning_rate=1e-4, mixed_precision="fp16")
 # ```
 #
-# **未在真权重上验证。**
+# **未在真权重上验证**。
 
 # %% [markdown] lang="en"
 # ## 3.10 The real model
@@ -394,7 +394,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # ## 3.11 自己试试
 #
 # 1. `layers=WIDE` 换成默认的（只有注意力层）：学得慢了多少？
-# 2. `rank` 取 2、8、32,文件多大，画风多像？
+# 2. `rank` 取 2、8、32，文件多大，画风多像？
 # 3. 只用 5 张图训练。
 # 4. 用你自己的图：一个文件夹，每张图旁边一个同名 `.txt`。
 

@@ -8,7 +8,7 @@
 # **用时**：两核 CPU 上全部运行约两分钟，不需要 GPU，也不需要网络。
 
 # %% [markdown] lang="en"
-# # 04 · Teaching a new word
+# # 04 · Textual Inversion: teaching a new word
 #
 # **Offline · CPU · no GPU needed**
 #
@@ -111,28 +111,15 @@ show(draw(pipe, prompts, seed=3), titles=prompts)
 # *Textual Inversion* freezes the whole model, adds one word to the vocabulary and trains its *embedding* vectors.
 
 # %%
-print(
-    "词元 tokens:",
-    paidiff.tokens(
-        pipe.tokenizer,
-        pipe.maybe_convert_prompt("一只<小奶猫>在草地上", pipe.tokenizer),
-    ),
-)
-print(
-    "编号 ids:",
-    word.ids,
-    "· 向量 vectors:",
-    tuple(word.vectors.shape),
-    "· 一共 in all:",
-    word.vectors.numel(),
-    "个数 numbers",
-)
+text = pipe.maybe_convert_prompt("一只<小奶猫>在草地上", pipe.tokenizer)
+print("tokens:", paidiff.tokens(pipe.tokenizer, text))
+print("ids:", word.ids, "· vectors:", *word.vectors.shape, "=", word.vectors.numel())
 whole = sum(
     p.numel()
     for part in (pipe.unet, pipe.vae, pipe.text_encoder)
     for p in part.parameters()
 )
-print(f"模型 the model: {whole / 1e6:.1f} M 个数 numbers")
+print(f"pipe: {whole / 1e6:.1f} M")
 
 # %% [markdown] lang="zh"
 # 训练时，这几行把新词的位置换成正在学的向量；别的词的向量原样通过，所以不可能被改动。
@@ -158,7 +145,7 @@ print(" · ".join(template.format("<小奶猫>") for template in TEMPLATES["obje
 
 # %% tags=["nbval-ignore-output"]
 show(
-    paidiff.curve({"loss": losses}, x="步 step", y="loss", window=10),
+    paidiff.curve({"loss": losses}, x="step", y="loss", window=10),
     alt="损失 · the loss",
 )
 
@@ -179,9 +166,8 @@ from paidiff_lib.metrics import interval
 from paidiff_world.judge import similarity
 from paidiff_world import Spec, render
 
-where = ["草地", "沙发", "湖面", "星空", "落日", "竹林", "粉色背景", "沙漠"][
-    : profile.places
-]
+where = ["草地", "沙发", "湖面", "星空", "落日", "竹林", "粉色背景", "沙漠"]
+where = where[: profile.places]
 colours = ["橙色", "白色", "黑色", "粉色"]
 
 
@@ -194,24 +180,23 @@ def alike(name, phrase):
         steps=profile.steps,
     )
     found = interval(similarity(drawn, kitten))
-    print(f"{name:22} %.2f [%.2f, %.2f]" % found)
+    print(f"{name:8} %.2f [%.2f, %.2f]" % found)
     return found
 
 
-learnt = alike("新词 <小奶猫>", lambda i: "<小奶猫>")
-cat = alike("猫 cat", lambda i: "猫")
-some = alike("随便一只 some kitten", lambda i: colours[i % 4] + "小猫")
+learnt = alike("<小奶猫>", lambda i: "<小奶猫>")
+cat = alike("猫", lambda i: "猫")
+some = alike("小猫", lambda i: colours[i % 4] + "小猫")
 real = [
     render(Spec("小奶猫", place, size=0.75, grid=True), np.random.RandomState(i))
     for i, place in enumerate(where)
 ]
-print("上限 ceiling             %.2f [%.2f, %.2f]" % interval(similarity(real, kitten)))
+print("ceiling  %.2f [%.2f, %.2f]" % interval(similarity(real, kitten)))
 
 # %%
 if profile.judged:
-    assert (
-        learnt[1] > cat[2] + 0.2 and learnt[1] > some[2] + 0.2
-    )  # the whole intervals lie apart, by a clear margin
+    # the whole intervals lie apart, by a clear margin
+    assert learnt[1] > cat[2] + 0.2 and learnt[1] > some[2] + 0.2
 
 # %% [markdown] lang="zh"
 # **别的变没变**：同一批提示词、同一个种子，训练前后一个像素都不差。
@@ -222,7 +207,7 @@ if profile.judged:
 # %%
 again = draw(pipe, other_words, seed=5)
 assert all(map(profile.same, others, again))
-show(others + again, titles=["之前"] * 3 + ["之后"] * 3, columns=6)
+show(others + again, titles=["before"] * 3 + ["after"] * 3, columns=6)
 
 # %% [markdown] lang="zh"
 # ## 4.4 存和取
@@ -252,15 +237,14 @@ print(
 # %% tags=["nbval-ignore-output"]
 from diffusers import StableDiffusionPipeline
 
-plain = StableDiffusionPipeline.from_pretrained(out / "model", dtype=pipe.dtype).to(
-    pipe.device
-)  # no line of ours
+plain = StableDiffusionPipeline.from_pretrained(out / "model", dtype=pipe.dtype)
+plain.to(pipe.device)  # no line of ours
 plain.set_progress_bar_config(disable=True)
 fresh = paidiff.load()
 paidiff.load_embedding(fresh, out / "word")
 three = [draw(p, "一只<小奶猫>在沙发上", seed=1) for p in (pipe, plain, fresh)]
 assert profile.same(*three)
-show(three, titles=["刚训练完", "整个模型", "只有向量"])
+show(three, titles=["trained", "model", "word"])
 
 # %% [markdown] lang="zh"
 # 中文占位词有个坑：一个词占几个向量时，diffusers 自己的读取方式会悄悄只用第一个。`load_embedding` 按编号比较，用上全部。
@@ -336,7 +320,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # paidiff.fit(word, data, steps=1000, learning_rate=5e-4, batch_size=4)
 # ```
 #
-# **未在真权重上验证。**小模型只认识它的图画世界，新词只能是它画得出的东西的“混合”；真模型会的多得多，学得也就更像。
+# **未在真权重上验证**。小模型只认识它的图画世界，新词只能是它画得出的东西的“混合”；真模型会的多得多，学得也就更像。
 
 # %% [markdown] lang="en"
 # ## 4.7 The real model
@@ -354,9 +338,9 @@ assert done.returncode == 0, done.stderr[-2000:]
 # ## 4.8 自己试试
 #
 # 1. `initializer` 换成 `熊`，学到的有什么不同？
-# 2. `vectors` 取 1、2、4,各量一次。
+# 2. `vectors` 取 1、2、4，各量一次。
 # 3. 只用一张图训练。
-# 4. 教一种画风：`learnable="style"`，数据用 `../data/porcelain`。
+# 4. 教一种画风：`learnable="style"`，数据用 `paidiff.data("porcelain")`。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 4.8 Try it yourself
@@ -375,7 +359,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # | `词表里已经有 <小奶猫>` | 换个占位词，或重新 `load`。 |
 # | 一点不像 | 步数或学习率太小；多给几个向量。 |
 # | 画面乱了 | 学习率太大。 |
-# | `占位词不能是空的,也不能有空格` | 就是字面的意思。 |
+# | `占位词不能是空的,也不能有空格` | 换一个没有空格的词。 |
 
 # %% [markdown] lang="en"
 # ## 4.9 Common errors
@@ -386,7 +370,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # | `词表里已经有 <小奶猫>` | Another placeholder, or load anew. |
 # | not alike | Too few steps, too small a rate; more vectors. |
 # | the picture falls apart | The rate is too large. |
-# | `占位词不能是空的,也不能有空格` | It means what it says. |
+# | `占位词不能是空的,也不能有空格` | Take a word without spaces. |
 
 # %% [markdown] lang="zh"
 # ## 4.10 小结

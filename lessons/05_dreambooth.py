@@ -8,7 +8,7 @@
 # **用时**：两核 CPU 上全部运行两到五分钟，看机器，不需要 GPU，也不需要网络。
 
 # %% [markdown] lang="en"
-# # 05 · One particular thing
+# # 05 · DreamBooth: one particular thing
 #
 # **Offline · CPU · no GPU needed**
 #
@@ -86,11 +86,7 @@ losses = [step.loss for step in paidiff.watch(steps, profile.lora["steps"])]
 after = sample(pipe, prompts, seed=0)
 if profile.real:
     assert not {p.tobytes() for p in before} & {p.tobytes() for p in after}
-show(
-    before + after,
-    titles=["之前"] * 4 + [f"之后:{prompt}" for prompt in prompts],
-    columns=4,
-)
+show(before + after, titles=["before"] * 4 + prompts, columns=4)
 
 # %% [markdown] lang="zh"
 # ## 5.2 挑一个生僻字
@@ -103,13 +99,12 @@ show(
 # The name should be in the vocabulary (not `[UNK]`), be exactly one token, and mean nothing to the model yet. A common character brings its own meaning along.
 
 # %%
-learnt = paidiff.data("models/paidiff-mini-zh/words.json").read_text(
-    encoding="utf-8"
-)  # every word the small model knows
+# every word the small model knows
+words = paidiff.data("models/paidiff-mini-zh/words.json").read_text(encoding="utf-8")
 for name in ["淼", "焱", "磊", "犇", "红", "猫", "sks"]:
     tokens = paidiff.tokens(pipe.tokenizer, name)[1:-1]
-    fit = len(tokens) == 1 and tokens != ["[UNK]"] and name not in learnt
-    print(f"{name:4}", tokens, "可以 fits" if fit else "不合适 does not fit")
+    fit = len(tokens) == 1 and tokens != ["[UNK]"] and name not in words
+    print(f"{name:4}", tokens, "✓" if fit else "✗")
 
 # %% [markdown] lang="zh"
 # `sks` 是英文教程里的惯例，在中文词表里会碎成三片。
@@ -191,7 +186,7 @@ def drawn(phrase):
 
 def report(name, pictures):
     found = interval(similarity(pictures, bear))
-    print(f"{name:26} %.2f [%.2f, %.2f]" % found)
+    print(f"{name:14} %.2f [%.2f, %.2f]" % found)
     return found
 
 
@@ -204,14 +199,15 @@ best = max(
         bear,
     ).mean(),
 )
-words = report(f"原模型 base: {best}", drawn(best))
+words = report(f"base: {best}", drawn(best))
 paidiff.set_scales(pipe, {"lora": 1.0})
 learnt = report("淼熊", drawn("一只淼熊"))
 real = [
     render(Spec("玩具熊", place, size=0.75, grid=True), np.random.RandomState(i))
     for i, place in enumerate(places)
 ]
-report("上限 ceiling", real)
+ceiling = report("ceiling", real)
+
 # %%
 if profile.judged:
     assert learnt[1] > words[2] + 0.05  # the whole intervals lie apart
@@ -237,9 +233,9 @@ for step in paidiff.watch(steps, profile.alone["steps"]):
 
 drift, shown = {}, []
 for name, on in (
-    ("原模型 base", {}),
-    ("有先验保持 with", {"lora": 1.0}),
-    ("没有 without", {"alone": 1.0}),
+    ("base", {}),
+    ("with_prior", {"lora": 1.0}),
+    ("without", {"alone": 1.0}),
 ):
     paidiff.set_scales(pipe, on)
     pictures = drawn("一只熊")
@@ -249,15 +245,15 @@ for name, on in (
         float((judge().probability(pictures, "subject", "熊") > 0.5).mean()),
     )
     print(
-        f"{name:16} 像玩具熊 like the toy %.2f [%.2f, %.2f]" % drift[name][0],
-        f"· 认得出是熊 seen as a bear {drift[name][1]:.0%}",
+        f"{name:10} similarity %.2f [%.2f, %.2f]" % drift[name][0],
+        f"· P(熊) > 0.5: {drift[name][1]:.0%}",
     )
 show(shown, titles=[name for name in drift for _ in range(4)], columns=4)
 
 # %%
 base, kept, lost = drift.values()
 if profile.judged:
-    assert lost[0][1] > kept[0][2]  # without it, 熊 has become the toy
+    assert lost[0][1] > kept[0][2]  # without it, a bear has become the toy
     assert kept[1] >= 0.8 and lost[1] <= 0.5  # with it, a bear is still a bear
 
 # %% [markdown] lang="zh"
@@ -289,13 +285,12 @@ if profile.fits("whole"):  # a published model needs a GPU of 24 GB for this
     for step in paidiff.watch(steps, profile.whole["steps"]):
         pass
     tuning.save_model(out / "model")
-    plain = StableDiffusionPipeline.from_pretrained(
-        out / "model", dtype=whole.dtype
-    ).to(whole.device)  # no line of ours
+    plain = StableDiffusionPipeline.from_pretrained(out / "model", dtype=whole.dtype)
+    plain.to(whole.device)  # no line of ours
     plain.set_progress_bar_config(disable=True)
     ours, theirs = (sample(p, prompts, seed=0) for p in (whole, plain))
     assert all(map(profile.same, ours, theirs))
-    print("相似度 similarity: %.2f" % similarity(ours, bear).mean())
+    print("similarity: %.2f" % similarity(ours, bear).mean())
     show(ours, titles=prompts)
 
 # %%
@@ -359,7 +354,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # paidiff.fit(lora, data, steps=800, learning_rate=1e-4, mixed_precision="fp16")
 # ```
 #
-# **未在真权重上验证。**小模型画得粗，学到的玩具熊也粗；看颜色、姿势和黄色的领结。
+# **未在真权重上验证**。小模型画得粗，学到的玩具熊也粗；看颜色、姿势和黄色的领结。
 
 # %% [markdown] lang="en"
 # ## 5.8 The real model
@@ -386,7 +381,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 #
 # 1. Without `text_encoder=True`: can the two still be told apart?
 # 2. Call it 红熊 (red bear): what is learnt?
-# 3. More class pictures: likeness, drift?
+# 3. `share=0.8`, more class pictures: likeness, drift?
 # 4. Your own 5 photographs.
 
 # %% [markdown] lang="zh"

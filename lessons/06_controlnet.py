@@ -8,7 +8,7 @@
 # **用时**：两核 CPU 上全部运行两到四分钟，看机器，不需要 GPU，也不需要网络。
 
 # %% [markdown] lang="en"
-# # 06 · Drawing along lines
+# # 06 · ControlNet: drawing along lines
 #
 # **Offline · CPU · no GPU needed**
 #
@@ -25,9 +25,8 @@ paidiff_course.setup()
 import paidiff_lib as paidiff
 from paidiff_lib import canny, draw_along, edge_agreement, show
 
-pipe = paidiff.load(
-    task="controlnet"
-)  # the model named in PAIDIFF_MODEL, and its Canny ControlNet
+# the model named in PAIDIFF_MODEL, and its Canny ControlNet
+pipe = paidiff.load(task="controlnet")
 profile = paidiff_course.profile("06", pipe)  # how much to do with this model
 
 # %% [markdown] lang="zh"
@@ -48,7 +47,7 @@ house = render(Spec("房子", "草地", size=0.7), np.random.RandomState(3), pro
 lines = canny(house)
 prompts = ["房子,草地", "房子,雪地", "房子,落日,油画", "房子,草地,水彩画", "房子,星空"]
 pictures = draw_along(pipe, prompts, lines, seed=1)
-show([house, lines, *pictures], titles=["原图", "线稿", *prompts], columns=7)
+show([house, lines, *pictures], titles=["render", "canny", *prompts], columns=7)
 
 # %% [markdown] lang="zh"
 # 自己画的也行。这是第 2 课那两只企鹅的线稿：
@@ -64,13 +63,13 @@ penguins = square(Image.open(paidiff.data("penguins.png")).convert("RGB"), profi
 prompts = ["雪地里的两只企鹅", "两只企鹅,粉色背景", "两只企鹅,星空"]
 show(
     [canny(penguins), *draw_along(pipe, prompts, canny(penguins), seed=2)],
-    titles=["线稿", *prompts],
+    titles=["canny", *prompts],
 )
 
 # %% [markdown] lang="zh"
 # ## 6.2 线稿从哪来
 #
-# Canny 有两个阈值。论文和 PAI-Diffusion 的 Canny 模型都用 100 和 200:太低，背景的纹理全进来了；太高，线断了。
+# Canny 有两个阈值。论文和 PAI-Diffusion 的 Canny 模型都用 100 和 200：太低，背景的纹理全进来了；太高，线断了。
 
 # %% [markdown] lang="en"
 # ## 6.2 Where the lines come from
@@ -173,7 +172,7 @@ def along(pipe, scale, seeds=range(profile.seeds)):
 
 def agreement(name, pictures, conditions):
     found = interval([edge_agreement(*pair) for pair in zip(pictures, conditions)])
-    print(f"{name:22} F1 %.2f [%.2f, %.2f]" % found)
+    print(f"{name:14} F1 %.2f [%.2f, %.2f]" % found)
     return found
 
 
@@ -190,32 +189,25 @@ def through_vae(pictures):
 controlled, free = along(pipe, 1.0), along(pipe, 0.0)
 with_lines = agreement("ControlNet", controlled, conditions * profile.seeds)
 shuffled = agreement(
-    "打乱 shuffled", controlled, (conditions[1:] + conditions[:1]) * profile.seeds
+    "shuffled", controlled, (conditions[1:] + conditions[:1]) * profile.seeds
 )
-without = agreement("不用 without", free, conditions * profile.seeds)
-agreement("上限 ceiling", through_vae(real), conditions)
+without = agreement("scale 0", free, conditions * profile.seeds)
+agreement("ceiling", through_vae(real), conditions)
 follow = {
     name: prompt_following(pictures, specs * profile.seeds)
     for name, pictures in (("with", controlled), ("without", free))
 }
 for name, rates in follow.items():
-    print(
-        name,
-        "· 主体 subject {subject:.0%} · 背景 background {background:.0%} · 画风 style {style:.0%}".format(
-            **rates
-        ),
-    )
+    print(name, *(f"· {head} {rate:.0%}" for head, rate in rates.items()))
 
 # %%
 if profile.real:
     assert with_lines[0] > shuffled[0]
 if profile.judged:
-    assert (
-        with_lines[1] > without[2] + 0.05 and with_lines[1] > shuffled[2] + 0.2
-    )  # whole intervals apart
-    assert (
-        follow["with"]["subject"] >= follow["without"]["subject"] - 0.2
-    )  # the prompt is mostly followed
+    # whole intervals apart
+    assert with_lines[1] > without[2] + 0.05 and with_lines[1] > shuffled[2] + 0.2
+    # the prompt is mostly followed
+    assert follow["with"]["subject"] >= follow["without"]["subject"] - 0.2
 
 # %% tags=["nbval-ignore-output"]
 known_ones = {0.0: free[: len(specs)], 1.0: controlled[: len(specs)]}
@@ -225,9 +217,8 @@ means = [
     for pictures in drawn
 ]
 if profile.judged:
-    assert all(
-        b > a for a, b in zip(means[:5], means[1:5])
-    )  # the stronger, the closer, up to 1
+    # the stronger, the closer, up to 1
+    assert all(b > a for a, b in zip(means[:5], means[1:5]))
 show(
     paidiff.curve({"F1": (scales, means)}, x="scale", y="F1"),
     alt="强度越大,和线稿越吻合 · the stronger, the closer to the lines",
@@ -258,9 +249,7 @@ mixed = [
     draw_along(two, "两棵松树,雪地", pair, seed=5, scale=list(scale))
     for scale in ((1, 0), (0, 1), (1, 1))
 ]
-show(
-    [*pair, *mixed], titles=["左边的线稿", "右边的线稿", "只用左边", "只用右边", "都用"]
-)
+show([*pair, *mixed], titles=["left", "right", "1, 0", "0, 1", "1, 1"])
 
 # %% [markdown] lang="zh"
 # ## 6.7 自己训练一个
@@ -270,7 +259,7 @@ show(
 # %% [markdown] lang="en"
 # ## 6.7 Train one yourself
 #
-# The training pictures are scenes; their lines are found on the way. 140 steps are a beginning, and each of them pushes the result about: what remains is the running mean of the weights (EMA). The one in the repository had 1,900, the last 300 on the present weights.
+# The training pictures are scenes; their lines are found on the way. 140 steps are a beginning, and each of them pushes the result about: what remains is the exponential moving average of the weights (EMA). The one in the repository had 1,900, the last 300 on the present weights.
 
 # %%
 import shutil
@@ -298,15 +287,19 @@ losses = [step.loss for step in paidiff.watch(steps, STEPS)]
 
 # %% tags=["nbval-ignore-output"]
 mine = along(control.pipeline(), 1.0, seeds=(0,))
-own = agreement(f"练了 {STEPS} 步 mine", mine, conditions)
-agreement("仓库里的 shipped", controlled[: len(specs)], conditions)
-untrained = agreement("没练过 untrained", free[: len(specs)], conditions)
+own = agreement(f"steps {STEPS}", mine, conditions)
+agreement("shipped", controlled[: len(specs)], conditions)
+untrained = agreement("steps 0", free[: len(specs)], conditions)
 if profile.judged:
     assert own[0] > untrained[0] + 0.04
 show(
     [*conditions[:6], *mine[:6], *controlled[:6]],
     columns=6,
-    titles=[title for title in ("线稿", "我练的", "仓库里的") for _ in conditions[:6]],
+    titles=[
+        title
+        for title in ("canny", f"steps {STEPS}", "shipped")
+        for _ in conditions[:6]
+    ],
 )
 
 # %% [markdown] lang="zh"
@@ -319,17 +312,14 @@ show(
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
 control.save(out / "canny")
-plain = StableDiffusionControlNetPipeline(
-    **paidiff.load().components,
-    requires_safety_checker=False,
-    controlnet=ControlNetModel.from_pretrained(out / "canny", dtype=pipe.dtype).to(
-        pipe.device
-    ),
-)  # diffusers alone
+net = ControlNetModel.from_pretrained(out / "canny", dtype=pipe.dtype).to(pipe.device)
+plain = StableDiffusionControlNetPipeline(  # diffusers alone
+    **paidiff.load().components, requires_safety_checker=False, controlnet=net
+)
 plain.set_progress_bar_config(disable=True)
 same = [draw_along(p, "房子,雪地", lines, seed=4) for p in (control.pipeline(), plain)]
 assert profile.same(*same)
-show(same, titles=["刚训练完", "存下来再打开"])
+show(same, titles=["trained", "loaded"])
 
 # %%
 import subprocess, sys
@@ -363,7 +353,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # picture = draw_along(pipe, "白色的小鸟", canny(photo), seed=1, guidance=7.5)
 # ```
 #
-# **未在真权重上验证。**
+# **未在真权重上验证**。
 
 # %% [markdown] lang="en"
 # ## 6.9 The real model
@@ -386,7 +376,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 6.10 Try it yourself
 #
-# 1. Your own photograph.
+# 1. Your own photograph: `canny(square(Image.open("photo.jpg"), 128))`.
 # 2. The lines of a cat, the prompt of a dog: who wins?
 # 3. Train with half of the captions left out: what does it draw without a prompt?
 # 4. Another condition: any function from picture to picture, such as blurred colours.

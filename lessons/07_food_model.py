@@ -14,7 +14,7 @@
 #
 # **You will**: turn a general model into a scenario model by *full fine-tuning* on a captioned set; see it learn the new and forget the old, and *measure the forgetting*; hold it down by *rehearsal*; then use a LoRA and a ControlNet on the new model at once.
 #
-# Two and a half to five and a half minutes, depending on the machine, for Run All on two CPU cores; no GPU, no network.
+# **Time**: Two and a half to five and a half minutes, depending on the machine, for Run All on two CPU cores; no GPU, no network.
 
 # %% tags=["boot"]
 import paidiff_course
@@ -72,13 +72,13 @@ show(
     titles=[new.caption(i) for i in range(12)],
     columns=6,
 )
-print("名字里有同样的字 share a character with a dish:", *namesakes)
+print(*namesakes)
 
 # %% [markdown] lang="zh"
 # 训练*全部*权重。`Mixed` 让一半多的训练图来自旧的世界：这就是复习。最先忘掉的，是名字和新菜有同样的字的东西：学“红烧狮子头”，“狮子”就画成菜；学“菠萝炒饭”，“菠萝”就乱了。所以复习图的三分之一只画它们。学习率一直不降；权重的*指数滑动平均*（EMA）抹平每一步的抖动，练完留下的就是它。
 
 # %% [markdown] lang="en"
-# Train *all* weights. `Mixed` takes a little over half of the training pictures from the old world: that is the rehearsal. What is forgotten first is what shares a character with a new dish: 红烧狮子头 turns 狮子 (a lion) into food, 菠萝炒饭 confuses 菠萝 (a pineapple). So a third of the rehearsal shows only those. The learning rate stays where it is; a *running mean* of the weights (EMA) evens out what each step pushes about, and is what remains at the end.
+# Train *all* weights. `Mixed` takes a little over half of the training pictures from the old world: that is the rehearsal. What is forgotten first is what shares a character with a new dish: 红烧狮子头 turns 狮子 (a lion) into food, 菠萝炒饭 confuses 菠萝 (a pineapple). So a third of the rehearsal shows only those. The learning rate stays where it is; an *exponential moving average* of the weights (EMA) evens out what each step pushes about, and is what remains at the end.
 
 # %%
 tuning = FullTuning(pipe)
@@ -98,7 +98,7 @@ losses = [step.loss for step in paidiff.watch(steps, profile.food["steps"])]
 after = sample(pipe, prompts, seed=0)
 if profile.real:
     assert not {p.tobytes() for p in before} & {p.tobytes() for p in after}
-show(before + after, titles=["之前"] * 6 + [*DISHES], columns=6)
+show(before + after, titles=["before"] * 6 + [*DISHES], columns=6)
 
 # %% [markdown] lang="zh"
 # ## 7.2 它和 LoRA 有什么不同
@@ -115,9 +115,7 @@ import inspect
 
 print(inspect.getsource(FullTuning.parameters))
 trained = sum(p.numel() for p in tuning.parameters().values())
-print(
-    f"训练的 trained: {trained / 1e6:.1f} M · 文本编码器和 VAE 不动 text encoder and VAE stay"
-)
+print(f"trained: {trained / 1e6:.1f} M")
 
 # %% [markdown] lang="zh"
 # ## 7.3 量一量
@@ -170,17 +168,17 @@ def rates(name, pipe):
         for pictures, specs in zip(drawn, (dishes, things))
     ]
     print(
-        f"{name:18}",
+        f"{name:9}",
         *(
             "%s %3.0f%% [%3.0f, %3.0f]" % (what, *(100 * v for v in f))
-            for what, f in zip(("菜 dishes", "· 旧的 old"), found)
+            for what, f in zip(("dishes", "· old"), found)
         ),
     )
     return drawn[0], found
 
 
-base = rates("之前 before", paidiff.load())
-rehearsed = rates("有复习 rehearsed", pipe)
+base = rates("before", paidiff.load())
+rehearsed = rates("rehearsed", pipe)
 shuffled = interval(seen(rehearsed[0][1:] + rehearsed[0][:1], dishes))
 real = interval(
     seen(
@@ -194,7 +192,7 @@ real = interval(
         dishes,
     )
 )
-print(f"菜:下限 floor {shuffled[0]:.0%} · 上限 ceiling {real[0]:.0%}")
+print(f"dishes: floor {shuffled[0]:.0%} · ceiling {real[0]:.0%}")
 
 # %% tags=["nbval-ignore-output"]
 careless = paidiff.load()
@@ -209,16 +207,14 @@ run = paidiff.train(
 )
 for step in paidiff.watch(run, profile.careless["steps"]):
     pass
-forgetful = rates("没复习 without", careless)
+forgetful = rates("careless", careless)
 
 # %%
 if profile.judged:
-    assert (
-        base[1][0][0] < 0.1 and rehearsed[1][0][0] >= 0.5
-    )  # learnt; few pictures: the interval is wide
-    assert (
-        rehearsed[1][1][0] > forgetful[1][1][0] + 0.2
-    )  # rehearsal is what keeps the old
+    # learnt; few pictures: the interval is wide
+    assert base[1][0][0] < 0.1 and rehearsed[1][0][0] >= 0.5
+    # rehearsal is what keeps the old
+    assert rehearsed[1][1][0] > forgetful[1][1][0] + 0.2
     assert rehearsed[1][1][0] > base[1][1][0] - 0.15
 
 # %% [markdown] lang="zh"
@@ -278,18 +274,12 @@ four = [
 ]
 if profile.real:
     assert len({p.tobytes() for p in four}) == 4
-show(
-    [canny(bowl), *four],
-    titles=["线稿", "只有美食模型", "+ ControlNet", "+ LoRA", "+ LoRA + ControlNet"],
-)
+show([canny(bowl), *four], titles=["canny", "food", "+ ControlNet", "+ LoRA", "+ both"])
 print(
-    "青花瓷 style: "
+    "P(青花瓷): "
     + " ".join(f"{p:.2f}" for p in judge().probability(four, "style", "青花瓷"))
 )
-print(
-    "线稿 edges F1: "
-    + " ".join(f"{paidiff.edge_agreement(p, canny(bowl)):.2f}" for p in four)
-)
+print("F1: " + " ".join(f"{paidiff.edge_agreement(p, canny(bowl)):.2f}" for p in four))
 
 # %% [markdown] lang="zh"
 # ## 7.5 存、取、一行命令
@@ -300,13 +290,12 @@ print(
 # %% tags=["nbval-ignore-output"]
 from diffusers import StableDiffusionPipeline
 
-plain = StableDiffusionPipeline.from_pretrained(out / "model", dtype=pipe.dtype).to(
-    pipe.device
-)  # no line of ours
+plain = StableDiffusionPipeline.from_pretrained(out / "model", dtype=pipe.dtype)
+plain.to(pipe.device)  # no line of ours
 plain.set_progress_bar_config(disable=True)
 same = [sample(p, ["番茄炒蛋,蓝色背景"], seed=1)[0] for p in (pipe, plain)]
 assert profile.same(*same)
-show(same, titles=["刚训练完", "纯 diffusers 打开"])
+show(same, titles=["trained", "diffusers"])
 
 # %%
 import subprocess, sys
@@ -355,7 +344,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 #             mixed_precision="fp16", gradient_checkpointing=True, ema=0.9999, output="out/food")
 # ```
 #
-# **未在真权重上验证。**真模型的旧训练图拿不到，复习可以用模型自己画的图，和第 5 课的先验保留一样。
+# **未在真权重上验证**。真模型的旧训练图拿不到，复习可以用模型自己画的图，和第 5 课的先验保留一样。
 
 # %% [markdown] lang="en"
 # ## 7.6 The real model
@@ -372,7 +361,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 7.7 自己试试
 #
-# 1. `share` 取 0.2 和 0.8:学和忘怎么变？
+# 1. `share` 取 0.2 和 0.8：学和忘怎么变？
 # 2. 不要 `ema`，改成 `lr_scheduler="cosine"`：学到几道菜？
 # 3. 只练两道菜。
 # 4. 番茄炒蛋放到星空下、画成水墨画：训练图里有吗？
@@ -403,7 +392,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # | --- | --- |
 # | the old is forgotten | No rehearsal, or too large a rate. |
 # | the dishes are mush | Too few steps. |
-# | `CPU 不能用 fp16 精度` | Leave it away on a CPU. |
+# | `CPU 不能用 fp16 精度` | Leave it out on a CPU. |
 # | out of memory | Smaller batch, more accumulation. |
 # | `两组图要一样大` | Give both sets the same size. |
 

@@ -60,9 +60,7 @@ data = CaptionFolder(out / "dirty")
 place = {item.name: i for i, item in enumerate(data.items)}
 show(
     [data.image(place[name], 128) for name in names],
-    titles=[
-        f"{truth[name] or '好 good'}:{data.caption(place[name])}" for name in names
-    ],
+    titles=[f"{truth[name] or '✓'}: {data.caption(place[name])}" for name in names],
     columns=4,
 )
 
@@ -106,7 +104,7 @@ try:
 except paidiff.PaidiffError as error:
     print(error)
 usable = CaptionFolder(broken, skip_faults=True)
-print(len(usable), "张可以训练 can be trained on")
+print(len(usable))
 
 # %% [markdown] lang="zh"
 # ## 8.3 打分
@@ -119,9 +117,8 @@ print(len(usable), "张可以训练 can be trained on")
 # Every picture gets a few numbers. `clip` is how well picture and caption agree (*CLIP score*), by this project's own Chinese CLIP; `blur noise watermark nsfw` are probabilities from small detectors; `near` is how far the most similar picture before it is; `aesthetic` here only means sharp and clean, there is no taste in it. None of them shares anything with the judge, so the judge can measure what comes out.
 
 # %%
-found = curate(
-    out / "dirty"
-)  # the rule that comes with the scores; keep="..." for your own
+# the rule that comes with the scores; keep="..." for your own
+found = curate(out / "dirty")
 print(found.summary())
 
 # %% tags=["nbval-ignore-output"]
@@ -132,7 +129,7 @@ worst, best = order[:6], order[-6:]
 show(
     [data.image(place[found.items[i].name], 128) for i in (*worst, *best)],
     titles=[
-        f"clip {found.scores['clip'][i]:.2f}:{found.items[i].text}"
+        f"clip {found.scores['clip'][i]:.2f}: {found.items[i].text}"
         for i in (*worst, *best)
     ],
     columns=6,
@@ -160,13 +157,10 @@ for (clause, holds), kind in zip(
         right / max((~holds).sum(), 1),
         right / max((kinds == kind).sum(), 1),
     )
-    print(
-        f"{clause:22} 准确率 precision {figures[kind][0]:.0%} · 召回率 recall {figures[kind][1]:.0%}"
-    )
+    precision, recall = figures[kind]
+    print(f"{clause:18} precision {precision:.0%} · recall {recall:.0%}")
 kept = kinds[found.kept]
-print(
-    f"留下的里面好图 good among the kept: {(kept == '').mean():.0%} · 之前 before: {(kinds == '').mean():.0%}"
-)
+print(f"good: before {(kinds == '').mean():.0%} · kept {(kept == '').mean():.0%}")
 
 # %%
 if profile.pictures >= 100:
@@ -187,14 +181,11 @@ lost = [float((found.scores["clip"][kinds == ""] <= limit).mean()) for limit in 
 left = [float((found.scores["clip"][wrong] > limit).mean()) for limit in limits]
 show(
     paidiff.curve(
-        {
-            "好图误伤 good ones lost": (limits, lost),
-            "漏网的错说明 wrong captions left": (limits, left),
-        },
-        x="clip 门槛 threshold",
-        y="比例 share",
+        {"good, lost": (limits, lost), "caption, left": (limits, left)},
+        x="clip",
+        y="share",
     ),
-    alt="门槛和两种错误 · two kinds of error over the threshold",
+    alt="阈值和两种错误 · two kinds of error over the threshold",
 )
 
 # %% [markdown] lang="zh"
@@ -238,11 +229,7 @@ def trained(data):
     return pipe
 
 
-models = {
-    "原模型 base": pipe,
-    "脏数据 dirty": trained(data),
-    "干净的 clean": trained(clean),
-}
+models = {"base": pipe, "dirty": trained(data), "clean": trained(clean)}
 
 # %% tags=["nbval-ignore-output"]
 from paidiff_lib.generate import sample
@@ -277,14 +264,14 @@ drawn = {
     )
     for name, model in models.items()
 }
-drawn["上限 real"] = [
+drawn["real"] = [
     render(spec, np.random.RandomState(i)) for i, (spec, _) in enumerate(chosen)
 ]
 numbers = {name: measured(pictures) for name, pictures in drawn.items()}
 for name, (hits, sharp) in numbers.items():
     print(
-        f"{name:12}",
-        "照着画 follows %.2f [%.2f, %.2f] · 清晰度 sharpness %.1f [%.1f, %.1f]"
+        f"{name:6}",
+        "follows %.2f [%.2f, %.2f] · sharpness %.1f [%.1f, %.1f]"
         % (*interval(hits), *interval(sharp)),
     )
 show(
@@ -300,13 +287,10 @@ show(
 # The same prompts and seeds: so what is compared is the difference of *each pair* of pictures.
 
 # %% tags=["nbval-ignore-output"]
-gain = [
-    interval(np.subtract(a, b))
-    for a, b in zip(numbers["干净的 clean"], numbers["脏数据 dirty"])
-]
+gain = [interval(np.subtract(a, b)) for a, b in zip(numbers["clean"], numbers["dirty"])]
 print(
-    "干净 - 脏 clean - dirty: 照着画 follows %+.2f [%+.2f, %+.2f]" % gain[0],
-    "· 清晰度 sharpness %+.1f [%+.1f, %+.1f]" % gain[1],
+    "clean - dirty: follows %+.2f [%+.2f, %+.2f]" % gain[0],
+    "· sharpness %+.1f [%+.1f, %+.1f]" % gain[1],
 )
 if profile.judged:
     assert gain[0][1] > 0 and gain[1][1] > 0  # beyond the interval
@@ -339,7 +323,7 @@ command = [
 ]
 done = subprocess.run(command, capture_output=True, text=True)
 assert done.returncode == 0 and (out / "dirty/mine.jsonl").is_file(), done.stderr
-print("paidiff curate: 退出码 exit code", done.returncode)
+print("paidiff curate:", done.returncode)
 
 # %% [markdown] lang="zh"
 # ## 8.8 换成真的
@@ -350,7 +334,7 @@ print("paidiff curate: 退出码 exit code", done.returncode)
 # CaptionFolder(found.write())
 # ```
 #
-# 诚实地说：内置的 CLIP 和检测器只认识图画世界；照片要用真的模型，那里的阈值要自己定。这几行还没有在真权重上跑过。
+# 内置的 CLIP 和检测器只认识图画世界；照片要用真的模型，那里的阈值要自己定。**未在真权重上验证**。
 
 # %% [markdown] lang="en"
 # ## 8.8 The real ones
@@ -361,7 +345,7 @@ print("paidiff curate: 退出码 exit code", done.returncode)
 # CaptionFolder(found.write())
 # ```
 #
-# To be honest: the embedded CLIP and detectors know the picture world only. Photographs need the real models, and thresholds of your own. These lines have not yet run on the real weights.
+# The embedded CLIP and detectors know the picture world only. Photographs need the real models, and thresholds of your own. **Not verified on the real weights.**
 
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 8.9 自己试试
@@ -373,8 +357,8 @@ print("paidiff curate: 退出码 exit code", done.returncode)
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 8.9 Try it yourself
 #
-# 1. Take out watermarks only.
-# 2. With less dirt, does cleaning still pay?
+# 1. Take out watermarks only: `keep="watermark < 0.5"`.
+# 2. `share=0.3`: with less dirt, does cleaning still pay?
 # 3. Run `paidiff audit` on a folder of your own.
 
 # %% [markdown] lang="zh"
@@ -392,8 +376,8 @@ print("paidiff curate: 退出码 exit code", done.returncode)
 # | You see | Cause and cure |
 # | --- | --- |
 # | `规则看不懂` | A rule holds scores, numbers, comparisons, `and or not`. |
-# | too few are kept | See which clause drops most, and loosen it. |
-# | training refuses a folder | See the faults, or skip them. |
+# | too few are kept | `summary()` says which clause drops most: loosen it. |
+# | training refuses a folder | `paidiff audit` shows the faults; or `skip_faults=True`. |
 
 # %% [markdown] lang="zh"
 # ## 8.11 小结

@@ -45,7 +45,7 @@ with acceleration.solver(pipe, "ddim"):
     before = draw(pipe, prompt, seed=seed, steps=plain)
 with acceleration.solver(pipe, "dpm"), acceleration.guidance_every(pipe, 2):
     after = draw(pipe, prompt, seed=seed, steps=few)
-show([before, after], titles=[f"DDIM {plain} 步 steps", f"DPM-Solver++ {few} 步 steps"])
+show([before, after], titles=[f"DDIM {plain}", f"DPM-Solver++ {few}"])
 
 # %% [markdown] lang="zh"
 # ## 9.2 时间花在哪里
@@ -78,15 +78,15 @@ with torch.no_grad():
     latents = pipe(prompt, num_inference_steps=1, output_type="latent").images
     words = pipe.encode_prompt(prompt, pipe.device, 1, True)[0]
     parts = {
-        "文本 text": lambda: pipe.encode_prompt(prompt, pipe.device, 1, True),
-        "UNet,一条 one branch": lambda: pipe.unet(latents, 500, words),
-        "UNet,两条 both branches": lambda: pipe.unet(
+        "text": lambda: pipe.encode_prompt(prompt, pipe.device, 1, True),
+        "UNet x 1": lambda: pipe.unet(latents, 500, words),
+        "UNet x 2": lambda: pipe.unet(
             torch.cat([latents] * 2), 500, torch.cat([words] * 2)
         ),
-        "VAE 解码 decode": lambda: pipe.vae.decode(latents),
+        "VAE": lambda: pipe.vae.decode(latents),
     }
     for name, work in parts.items():
-        print(f"{name}: {seconds(work) * 1000:.0f} 毫秒 ms")
+        print(f"{name}: {seconds(work) * 1000:.0f} ms")
 
 # %% [markdown] lang="zh"
 # ## 9.3 每一级都是一个 with
@@ -109,10 +109,7 @@ with acceleration.guidance_every(pipe, 2), acceleration.caching(pipe, 2):
     quick = draw(pipe, prompt, seed=seed, steps=few)
 again = draw(pipe, prompt, seed=seed, steps=few)
 assert profile.same(first, again) and quick.tobytes() != first.tobytes()
-show(
-    [first, quick, again],
-    titles=["原样 plain", "省一半 guidance_every + caching", "块结束 after the block"],
-)
+show([first, quick, again], titles=["plain", "guidance_every, caching", "plain"])
 
 # %% [markdown] lang="zh"
 # *特征缓存*（DeepCache）：UNet 深处的输出一步和下一步差不多，隔一步算一次，中间的用上一次的。浅层照算，所以细节还跟得上。
@@ -131,8 +128,6 @@ show(
 # *Progressive distillation*: the teacher (`mini` itself) walks eight steps with guidance, and the points of its paths are kept; the student is a LoRA that learns to do two of its steps in one, guidance included. It draws in four steps without the unconditional branch: four passes of the UNet instead of a hundred. Trained by `python -m paidiff_world.pretrain.distill`.
 
 # %%
-from pathlib import Path
-
 student = paidiff.data("models/paidiff-mini-zh-4-steps")
 prompts = [
     "一只猫,草地",
@@ -142,16 +137,11 @@ prompts = [
 ]
 full = draw(pipe, prompts, seed=1, steps=few)
 four = draw(pipe, prompts, seed=1, steps=4, guidance=1)  # simply too few
-pictures, titles = (
-    full + four,
-    [f"{few} 步 steps"] * 4 + ["4 步,不蒸馏 not distilled"] * 4,
-)
+pictures, titles = full + four, [f"steps {few}"] * 4 + ["steps 4"] * 4
 if profile.judged:  # the student belongs to the mini model
     with acceleration.few_step(pipe, student) as settings:
-        pictures, titles = (
-            pictures + draw(pipe, prompts, seed=1, **settings),
-            titles + ["4 步,蒸馏 distilled"] * 4,
-        )
+        pictures += draw(pipe, prompts, seed=1, **settings)
+        titles += ["few_step 4"] * 4
 show(pictures, titles=titles, columns=4)
 
 # %% [markdown] lang="zh"
@@ -186,7 +176,7 @@ ladder = {  # name: (steps, rungs)
     ),
 }
 if profile.judged:
-    ladder["4 步 steps"] = (4, [(acceleration.few_step, student)])
+    ladder["few_step 4"] = (4, [(acceleration.few_step, student)])
 
 
 def drawn(name, prompts, seed):
@@ -226,9 +216,10 @@ for name in names:
     )
     rates = prompt_following(pictures[name], list(specs))
     rows[name] = second, gap, rates["subject"], rates["background"]
+    saved = 1 - second / rows[names[0]][0]
     print(
-        f"{name:20} {second:5.2f} 秒 s · 省 saved {1 - second / rows[names[0]][0]:4.0%} · 离原图 distance {gap:4.1f}"
-        f" · 主体 subject {rates['subject']:.0%} · 背景 background {rates['background']:.0%}"
+        f"{name:18} {second:5.2f} s · saved {saved:4.0%} · distance {gap:4.1f}"
+        f" · subject {rates['subject']:.0%} · background {rates['background']:.0%}"
     )
 show(
     [p for name in names for p in pictures[name][:4]],
@@ -238,20 +229,16 @@ show(
 
 # %%
 if profile.judged:
-    base, quick, student_row = rows[names[0]], rows["+ caching 2"], rows["4 步 steps"]
-    assert (
-        quick[0] < 0.25 * base[0] and student_row[0] < 0.15 * base[0]
-    )  # 75 % and 85 % less time
-    assert (
-        quick[2] > base[2] - 0.1 and student_row[2] > base[2] - 0.15
-    )  # few prompts: the interval is wide
+    base, quick, student_row = rows[names[0]], rows["+ caching 2"], rows["few_step 4"]
+    # 75 % and 85 % less time
+    assert quick[0] < 0.25 * base[0] and student_row[0] < 0.15 * base[0]
+    # few prompts: the interval is wide
+    assert quick[2] > base[2] - 0.1 and student_row[2] > base[2] - 0.15
 
 # %% tags=["nbval-ignore-output"]
 show(
     paidiff.curve(
-        {name: ([row[0]], [row[1]]) for name, row in rows.items()},
-        x="一张图的秒数 seconds a picture",
-        y="离原图 distance",
+        {name: ([row[0]], [row[1]]) for name, row in rows.items()}, x="s", y="distance"
     ),
     alt="时间和差距 · time and distance",
 )
@@ -274,6 +261,7 @@ show(
 
 # %%
 import shutil, subprocess, sys
+from pathlib import Path
 from paidiff_lib.models.load import model_name
 
 out = Path("../out/09")
@@ -309,9 +297,8 @@ if exportable:
             draw(model, prompt, seed=seed, steps=few)
             times[name].append(time.perf_counter() - start)
     torch_time, onnx_time = (float(np.median(times[name])) for name in rows)
-    print(
-        f"torch {torch_time:.2f} 秒 s · ONNX Runtime {onnx_time:.2f} 秒 s · {torch_time / onnx_time:.2f}x · 最多差 at most {furthest}/255"
-    )
+    print(f"torch {torch_time:.2f} s · ONNX Runtime {onnx_time:.2f} s", end=" · ")
+    print(f"{torch_time / onnx_time:.2f}x · {furthest}/255")
     assert furthest <= exported.note["tolerance"]
     show(both, titles=list(rows))
 
@@ -341,7 +328,7 @@ if exportable:
 #     show(draw(pipe, "雾蒙蒙的日出在湖面上", steps=20))
 # ```
 #
-# **未在真权重上验证。**文章里的“A10 上不到一秒”没有给条件；每个时间都应当写明步数、引导和尺寸。四步 LoRA 只属于 `mini`，真模型要自己蒸馏。
+# **未在真权重上验证**。文章里的“A10 上不到一秒”没有给条件；每个时间都应当写明步数、引导和尺寸。四步 LoRA 只属于 `mini`，真模型要自己蒸馏。
 
 # %% [markdown] lang="en"
 # ## 9.7 The real model
@@ -365,8 +352,8 @@ if exportable:
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 9.8 Try it yourself
 #
-# 1. How does the distance change?
-# 2. No guidance in the first quarter.
+# 1. `guidance_every(pipe, 4)`, `caching(pipe, 3)`: how does the distance change?
+# 2. `guidance_between(pipe, 0.25, 1)`: no guidance in the first quarter.
 # 3. The four-step LoRA together with the porcelain LoRA of lesson 3.
 
 # %% [markdown] lang="zh"
@@ -374,7 +361,7 @@ if exportable:
 #
 # | 你看到 | 原因和办法 |
 # | --- | --- |
-# | 四步的图发灰、发糊 | 引导要是 1,用 `**settings`。 |
+# | 四步的图发灰、发糊 | 引导要是 1，用 `**settings`。 |
 # | `不是少步 LoRA` | 文件夹里要有 `few_step.json`。 |
 # | `没有装 onnxruntime` | `pip install -c constraints.txt -e .[export]`。 |
 # | `导出的模型装不了 LoRA` | 导出时加 `--lora`。 |
@@ -386,7 +373,7 @@ if exportable:
 # | --- | --- |
 # | four steps come out grey | Guidance has to be 1: pass `**settings`. |
 # | `不是少步 LoRA` | The folder needs its `few_step.json`. |
-# | `没有装 onnxruntime` | `pip install -c constraints.txt -e .[export]`。 |
+# | `没有装 onnxruntime` | `pip install -c constraints.txt -e .[export]`. |
 # | `导出的模型装不了 LoRA` | Give `--lora` to the export. |
 
 # %% [markdown] lang="zh"

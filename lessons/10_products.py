@@ -64,7 +64,7 @@ print(sorted(path.name for path in (out / "loras/porcelain").iterdir()))
 # %% [markdown] lang="zh"
 # ## 10.2 操作台
 #
-# 一行，运行这一格就出现。画的时候笔记本不卡，每一步有预览，随时可以停；每张图都记着它的设置，点一下就取回来。没有 ipywidgets 的地方，它会告诉你怎么用一行代码画。
+# 一行，运行这个单元格就出现。画的时候笔记本不卡，每一步有预览，随时可以停；每张图都记着它的设置，点一下就取回来。没有 ipywidgets 的地方，它会告诉你怎么用一行代码画。
 
 # %% [markdown] lang="en"
 # ## 10.2 The playground
@@ -96,7 +96,7 @@ for board.lora.value in ("不用 · none", "porcelain"):
     board.wait()
 (without, *_), (along, infotext, *_) = board.history
 print(infotext)
-show([without, along], titles=["不用 LoRA", "porcelain"])
+show([without, along], titles=["-", "porcelain"])
 
 # %% [markdown] lang="zh"
 # ## 10.3 服务
@@ -128,9 +128,8 @@ def started(*arguments):
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     atexit.register(process.terminate)  # at the end of this notebook at the latest
-    found = (
-        re.search(r"http://[\d.:]+", line) for line in process.stdout
-    )  # it may have something else to say first
+    # it may have something else to say first
+    found = (re.search(r"http://[\d.:]+", line) for line in process.stdout)
     return process, next(filter(None, found)).group()
 
 
@@ -188,7 +187,7 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 做不到的、不像话的，用一行话拒绝，服务照样活着：
+# 做不到的、不该做的，用一行话拒绝，服务照样活着：
 
 # %% [markdown] lang="en"
 # What cannot be done, or should not be, is refused in one line, and the service lives on:
@@ -215,10 +214,10 @@ print(
     )
 )
 service.terminate()
-print("退出码 exit code", service.wait(60))
+print("exit code", service.wait(60))
 
 # %% [markdown] lang="zh"
-# 忙的时候，设置相同的请求会一起画；排队满了答 503,不会把内存吃光。二十个客户端、两百个请求的测量：`python benchmarks/load.py`。
+# 忙的时候，设置相同的请求会一起画；排队满了答 503，不会把内存吃光。二十个客户端、两百个请求的测量：`python benchmarks/load.py`。
 
 # %% [markdown] lang="en"
 # While it is busy, requests with the same settings are drawn together; a full queue answers 503 instead of filling the memory. Two hundred requests from twenty clients: `python benchmarks/load.py`.
@@ -235,7 +234,7 @@ print("退出码 exit code", service.wait(60))
 
 # %% tags=["nbval-ignore-output"]
 page, address = started("web", "--loras", str(out / "loras"))
-print("打开它 open it:", address)
+print(address)
 
 # %% [markdown] lang="zh"
 # 页面上的每个按钮也有接口；这里用它的客户端代替鼠标。
@@ -275,7 +274,7 @@ page.terminate()
 page.wait(60)
 print(settings_in(on_page))
 assert profile.same(along, on_page)  # the playground's picture, by another door
-show(on_page, titles="网页 the page")
+show(on_page, titles="/txt2img")
 
 # %% [markdown] lang="zh"
 # ## 10.5 给别人用
@@ -333,7 +332,7 @@ show(on_page, titles="网页 the page")
 # | the port is in use | Another `--port`, or 0. |
 # | 401 | Send the token. |
 # | 503 | The queue is full, come back later. |
-# | `缺 gradio` | `pip install -c constraints.txt -e .[web]`。 |
+# | `缺 gradio` | `pip install -c constraints.txt -e .[web]`. |
 
 # %% [markdown] lang="zh"
 # ## 10.8 小结

@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import tokenize
+import unicodedata
 
 import nbformat
 import pytest
+from markdown_it import MarkdownIt
 from test_project import ROOT, script
 
 builder = script(ROOT / "tools/build_notebooks.py")
@@ -28,6 +30,8 @@ BANNED = {  # in Chinese text: what to write instead
     "您": "你",
     "诚实地说": "未在真权重上验证",
     "叫一声": "调用",
+    "这一格": "这个单元格",
+    "就是字面的意思": "说要怎么办",
 }
 WIDTH = 88
 
@@ -44,17 +48,25 @@ def faults(path):
 
 
 def _code_faults(cell):
-    if any(len(line) > WIDTH for line in cell.source.splitlines()):
+    if any(_columns(line) > WIDTH for line in cell.source.splitlines()):
         yield f"a line of more than {WIDTH} columns"
     for token in tokenize.generate_tokens(io.StringIO(cell.source).readline):
         if token.type == tokenize.COMMENT and re.search(f"[{HAN}]", token.string):
             yield "a comment that is not English"
 
 
+def _columns(line):
+    """Chinese characters are two columns wide, as for ruff."""
+    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in line)
+
+
 def _text_faults(cell, following):
     text = CODE.sub("", cell.source)
     for match in HALF_WIDTH.finditer(text):
         yield f"half-width punctuation: {match[0]}"
+    blocks = MarkdownIt("js-default").parse(CODE.sub("x", cell.source))
+    if left := [child.content for block in blocks for child in block.children or () if "*" in child.content]:
+        yield f"asterisks that are not read as emphasis: {left[0]}"
     if cell.metadata.get("lang") != "zh":
         return
     yield from (f"{word}: write {better}" for word, better in BANNED.items() if re.search(word, text))
@@ -157,6 +169,7 @@ print("猫")
 def toy(tmp_path, monkeypatch):
     """A small lesson in a folder of its own, with a neighbour on each side."""
     monkeypatch.setattr(builder, "LESSONS", tmp_path)
+    monkeypatch.setattr(builder, "PAGES", tmp_path / "pages")
     for number in ("97", "98", "99"):
         (tmp_path / f"{number}_toy.py").write_text(SOURCE.replace("98", number), encoding="utf-8")
     (tmp_path / "order.yml").write_text('[{zh: 会用, en: Using, lessons: ["97", "98", "99"]}]', encoding="utf-8")
@@ -170,6 +183,7 @@ BAD_SOURCES = [
     ("一句话", "准确率(precision)", "查准率"),
     ("# A line, $x_t$", "# A line, $x$", "formulas"),
     ("# A line", "# ## A line", "headings"),
+    ("一句话，", "**一句。**话", "asterisks"),
     ('{{ f"{rate:.0%}" }}.', "62 %.", "expressions"),
     ("rate = 0.625", "rate = 0.625" + " " * 80 + "# half", "88"),
     ("rate = 0.625", "rate = 0.625  # 一半", "not English"),
@@ -207,6 +221,17 @@ def test_a_lesson_is_built_in_both_languages_and_kept(toy, tmp_path):
         assert list(differences(toy, editions(toy, tmp_path / "out")))
         with pytest.raises(SystemExit, match="run"):
             builder.build(toy, tmp_path / "out", kept=True)
+
+
+def test_a_page_shows_its_formulas_without_a_network(toy, tmp_path):
+    """MathML needs no script; so the page has none, and no foreign host. The boot cell is for machines."""
+    text = "## 公式 $x_t$\n\n$$ \\bar\\alpha_t $$\n\n`$HOME` 和 `$PATH`"
+    cells = [nbformat.v4.new_markdown_cell(text), *builder.read(toy)[2:4]]
+    builder.write_page(nbformat.v4.new_notebook(cells=cells), tmp_path / "toy.html")
+    page = (tmp_path / "toy.html").read_text(encoding="utf-8")
+    assert page.count("<math ") == 2 and 'display="block"' in page and "$HOME" in page and "\ue000" not in page[-9000:]
+    assert "<script" not in page and not re.search(r"(src|import|href)[^>\n]{1,9}https?:", page)
+    assert "a red square" in page and "ADDRESS" not in page and 'lang="zh"' in page
 
 
 @pytest.mark.parametrize("old, new", [("{{ f", "{{ none + f"), ('print("猫")', "print(none)")])

@@ -38,7 +38,7 @@ SETTINGS = {
     "mathtext.fontset": "stix",
     "path.simplify": False,
 }
-NO_DATE = {"Date": None, "Creator": None, "Format": None, "Type": None}
+NO_DATE = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 class Card:
@@ -103,6 +103,9 @@ class Card:
         self.axes.plot([x, u], [y, v], color=colour, zorder=2, **look)
         self.lines.append((start, end))
 
+    def curve(self, places, colour=LINE, width=2.4, dash="-"):
+        self.axes.plot(*zip(*places), color=colour, lw=width, linestyle=dash, zorder=2)
+
     def brace(self, x, y, width, text, colour=GREY, size=16):
         """A bracket below a row, with what it says."""
         self.line((x, y), (x, y + 7), colour, 1.3)
@@ -110,9 +113,9 @@ class Card:
         self.line((x + width, y), (x + width, y + 7), colour, 1.3)
         self.label(x + width / 2, y + 23, text, size, colour)
 
-    def picture(self, x, y, side, image, edge=LINE, width=1.1):
+    def picture(self, x, y, side, image, edge=LINE, width=1.1, colours=48):
         """A picture (H, W) or (H, W, 3) of 0 to 255 in a frame. Few colours, so that the file stays small."""
-        pixels = few_colours(image)
+        pixels = few_colours(image, colours)
         look = {"extent": (x, x + side, y + side, y), "interpolation": "nearest"}
         shown = self.axes.imshow(pixels, aspect="auto", resample=False, zorder=3, **look)
         shown.set_interpolation("none")  # as many pixels in the file as it has
@@ -157,7 +160,7 @@ class Card:
 
 def slim(svg):
     """The same picture in half the bytes: a tenth of a point is enough, and 320 places for a glyph."""
-    svg = re.sub(r' clip-path="[^"]*"| style="stroke: none"| ?<!--.*?-->', "", svg)
+    svg = re.sub(r' clip-path="[^"]*"| style="stroke: none"|; stroke-linejoin: miter| ?<!--.*?-->', "", svg)
     svg = re.sub(r"\b(NotoSansSCSubset-Regular|STIXGeneral)-", "", svg)
     svg = re.sub(r'( d=")([^"]*)(" transform="scale)\(0.015625\)', coarse, svg)
     svg = re.sub(r'(?<= d=")[^"]*|(?<=translate)\([^)]*', tenths, svg)
@@ -183,7 +186,7 @@ def coarse(glyph):
     return f"{glyph[1]}{path.replace(' -', '-')}{glyph[3]}(.3125)"
 
 
-def few_colours(image, colours=48):
+def few_colours(image, colours):
     from PIL import Image
 
     picture = Image.fromarray(np.asarray(image, dtype=np.uint8)).convert("RGB")

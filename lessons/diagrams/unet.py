@@ -5,12 +5,12 @@ from typing import NamedTuple
 from paidiff_lib.metrics import canny
 
 from . import facts
-from .shapes import BLUE, GREY, LINE, ORANGE
+from .shapes import BLUE, GREY, ORANGE
 
-HEIGHT = 590
+HEIGHT = 626
 VARIANTS = ["plain", "lora", "ti", "dreambooth", "controlnet", "full"]
-TOP, STEP, TALL, STRIP = 78, 80, 40, 15  # of the levels; a block, and its cross-attention below it
-MIDDLE, BUS, FOOT = 392, 476, 516  # heights of the middle block, of the words' way, of the last row
+TOP, STEP, TALL, STRIP = 96, 80, 40, 15  # of the levels; a block, and its cross-attention below it
+MIDDLE, BUS, FOOT = 410, 494, 534  # heights of the middle block, of the words' way, of the last row
 WHOLE = ("full", "dreambooth")  # train every weight of the UNet
 
 
@@ -123,7 +123,7 @@ def words(card, blocks, method):
     card.line((right, BUS), (right, top), BLUE)
     card.box(28, FOOT, 96, 46, "ids", "text")
     card.arrow((124, FOOT + 23), (150, FOOT + 23), colour=BLUE)
-    table(card, 150, FOOT - 7, method == "ti")
+    table(card, 150, FOOT, method == "ti")
     card.arrow((270, FOOT + 23), (298, FOOT + 23), colour=BLUE)
     card.box(298, FOOT, 148, 46, "encoder", "text")
     card.arrow((372, FOOT), (372, BUS + 2), colour=BLUE)
@@ -133,14 +133,13 @@ def words(card, blocks, method):
 
 def table(card, x, y, lit):
     """The embeddings: a row for each token."""
-    card.box(x, y, 120, 60, kind="text", radius=4)
+    shape = facts.mini().text_encoder.get_input_embeddings().weight.shape
+    card.box(x, y, 120, 46, kind="text", radius=2)
     for row in range(1, 5):
-        card.line((x, y + 12 * row), (x + 120, y + 12 * row), BLUE, 0.6)
+        card.line((x, y + 9.2 * row), (x + 120, y + 9.2 * row), BLUE, 0.6)
     if lit:
-        card.box(x, y + 24, 120, 12, kind="trained", radius=0)
-    card.box(x + 14, y + 19, 92, 22, kind="text", radius=4, lw=0) if not lit else None
-    if not lit:
-        card.label(x + 60, y + 30, "table", 16)
+        card.box(x, y + 27.6, 120, 9.2, kind="trained", radius=0)
+    card.label(x + 60, y + 62, card.say("table", n="×".join(map(str, shape))), 16)
 
 
 def time(card, lit):
@@ -157,13 +156,17 @@ def copy(card, blocks):
     """The ControlNet: the first half once more, beside the second half, and zero convolutions to it."""
     depth, x, bus = len(blocks) // 2, 740, blocks[-1].right + 40
     edges = canny(facts.penguins())
-    card.picture(x + 26, 14, 52, facts.shrunk(edges, 52))
-    card.label(x + 16, 40, "edges", 16, ha="right")
+    card.picture(x + 22, 14, 60, facts.shrunk(edges, 60), colours=6)
+    card.arrow((x + 52, 74), (x + 52, TOP), colour=ORANGE)
+    card.label(x + 12, 44, "edges", 16, ha="right")
+    card.label((x + bus) / 2 + 10, TOP - 6, "zero", 16, ORANGE)
     for one, into in zip(blocks[: depth + 1], [*reversed(blocks[depth + 1 :]), blocks[depth]]):
         mine = one._replace(x=x, side=1)
         y = one.y + TALL / 2 - (0 if one.side else -10)
-        card.arrow((x, y), (into.right, y), colour=ORANGE)
-        card.dot((x + bus) / 2 + 10, y, 10, "trained", "0", 14)
+        dot = (x + bus) / 2 + 10
+        card.line((x, y), (dot + 10, y), ORANGE)
+        card.arrow((dot - 10, y), (into.right, y), colour=ORANGE)
+        card.dot(dot, y, 10, "trained", "0", 15)
         if one.attends:
             card.arrow((bus, mine.bottom - STRIP / 2), (x, mine.bottom - STRIP / 2), colour=BLUE)
         if one.side:
