@@ -34,7 +34,9 @@ def draw(card):
     card.label(530, 92, "frozen", 18, GREY, "left")
     share = rank * (out + into) / (out * into)
     card.label(640, 250, numbers(card, rank * (out + into)), 18, ORANGE, "left")
-    card.label(640, 280, card.say("share", r=rank, n=f"{share:.1%}"), 18, ORANGE, "left")
+    card.label(
+        640, 280, card.say("share", r=rank, n=f"{share:.1%}"), 18, ORANGE, "left"
+    )
     card.label(640, 330, r"$y = Wx + \frac{\alpha}{r}\,B\,A\,x$", 26, INK, "left")
     card.label(28, 415, "start", 17, GREY, "left")
 

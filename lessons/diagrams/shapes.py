@@ -48,7 +48,9 @@ class Card:
         self.table, self.language = LABELS[name.split("-")[0]], language
         self.size = (WIDTH, height)
         self.figure = Figure((WIDTH / 100, height / 100), dpi=100, facecolor="none")
-        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
+        self.axes = self.figure.add_axes(
+            (0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0)
+        )
         self.axes.set_axis_off()
         self.texts, self.lines = [], []  # (artist, room it has), (start, end)
         self.box(1, 1, WIDTH - 2, height - 2, kind="pale", radius=14)
@@ -74,7 +76,9 @@ class Card:
         if text:
             self.label(x, y, text, size)
 
-    def label(self, x, y, text, size=17, colour=INK, ha="center", va="center", room=None):
+    def label(
+        self, x, y, text, size=17, colour=INK, ha="center", va="center", room=None
+    ):
         """Text around a point; `room`, the box (x, y, w, h) it must stay in, is the card if not given."""
         font = FontProperties(fname=FONT, size=size * 0.72, math_fontfamily="stix")
         look = {"color": colour, "ha": ha, "va": va, "linespacing": 1.25, "zorder": 5}
@@ -117,7 +121,9 @@ class Card:
         """A picture (H, W) or (H, W, 3) of 0 to 255 in a frame. Few colours, so that the file stays small."""
         pixels = few_colours(image, colours)
         look = {"extent": (x, x + side, y + side, y), "interpolation": "nearest"}
-        shown = self.axes.imshow(pixels, aspect="auto", resample=False, zorder=3, **look)
+        shown = self.axes.imshow(
+            pixels, aspect="auto", resample=False, zorder=3, **look
+        )
         shown.set_interpolation("none")  # as many pixels in the file as it has
         self.axes.set(xlim=(0, WIDTH), ylim=(self.size[1], 0))
         self.box(x, y, side, side, fc="none", ec=edge, lw=width, radius=1, zorder=4)
@@ -160,7 +166,11 @@ class Card:
 
 def slim(svg):
     """The same picture in half the bytes: a tenth of a point is enough, and 320 places for a glyph."""
-    svg = re.sub(r' clip-path="[^"]*"| style="stroke: none"|; stroke-linejoin: miter| ?<!--.*?-->', "", svg)
+    svg = re.sub(
+        r' clip-path="[^"]*"| style="stroke: none"|; stroke-linejoin: miter| ?<!--.*?-->',
+        "",
+        svg,
+    )
     svg = re.sub(r"\b(NotoSansSCSubset-Regular|STIXGeneral)-", "", svg)
     svg = re.sub(r'( d=")([^"]*)(" transform="scale)\(0.015625\)', coarse, svg)
     svg = re.sub(r'(?<= d=")[^"]*|(?<=translate)\([^)]*', tenths, svg)
@@ -169,7 +179,9 @@ def slim(svg):
 
 def tenths(match):
     """Numbers with one digit behind the point, and no more space than they need."""
-    text = re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.1f}".removesuffix(".0"), match[0])
+    text = re.sub(
+        r"\d+\.\d+", lambda n: f"{float(n[0]):.1f}".removesuffix(".0"), match[0]
+    )
     return re.sub(r"\s*([MLQCzlqc])\s*", r"\1", text).strip()
 
 
@@ -190,7 +202,9 @@ def few_colours(image, colours):
     from PIL import Image
 
     picture = Image.fromarray(np.asarray(image, dtype=np.uint8)).convert("RGB")
-    return np.asarray(picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
+    return np.asarray(
+        picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB")
+    )
 
 
 def inside(box, room):
