@@ -306,7 +306,7 @@ def clean_of(x_t, noise, t):
 
 
 def walk_back(guess, x_t, times):
-    """Every x on the way from x_t at times[0]; guess(x_t, t) says what noise is in it."""
+    """Every x from x_t at times[0] on; guess(x_t, t) says what noise is in it."""
     path = [x_t]
     for t, s in zip(times, [*times[1:], None]):
         noise = guess(path[-1], t)
@@ -375,7 +375,7 @@ ends, counts = np.unique(path[-1].round(1), axis=0, return_counts=True)
 print(dict(zip(map(tuple, ends.tolist()), counts.tolist())))
 assert {tuple(end) for end in ends} == {tuple(pair) for pair in pairs}
 shown = [0, 30, 40, 46, 50]
-gathered = "a round cloud pulls together into three points: lower left, upper right, lower right"
+gathered = "a cloud pulls together into three points: two lower ones, one upper right"
 show(clouds([path[i] for i in shown], [f"step {i}" for i in shown]), alt=gathered)
 
 # %% [markdown] lang="zh"
@@ -404,7 +404,7 @@ def arrows(data, times):
     return picture(figure)
 
 
-towards = "arrows: at t = 900 all to one place amid the three points, at 100 each to one of them"
+towards = "arrows: at t = 900 all to one place; at 100 each to one of three points"
 show(arrows(pairs, [900, 400, 100]), alt=towards)
 
 # %% [markdown] lang="zh"
@@ -471,8 +471,6 @@ returned = (
 )
 show(clouds([path[i] for i in shown], [f"step {i}" for i in shown]), alt=returned)
 copies = path[-1]
-
-# %%
 fine = "arrows: at t = 900 all to the middle of the cat; at 50 to its nearest parts"
 show(arrows(cat, [900, 300, 50]), alt=fine)
 
@@ -508,7 +506,6 @@ def enlarged(x):
     return Image.fromarray(pixels.astype(np.uint8)).resize((96, 96), Image.NEAREST)
 
 
-# %%
 sprites = np.stack([small(name).ravel() for name in SUBJECTS])  # (112, 768)
 zoo = (
     "14 small pictures: cat, dog, rabbit, horse, penguin, panda, tiger, lion and so on"
@@ -530,7 +527,9 @@ noise, times = rng.standard_normal((1, 768)), [0, 250, 500, 700, 850, 950, 999]
 noisy = [add_noise(sprites[:1], t, noise) for t in times]
 guessed = [best_guess(x_t, t, sprites) for x_t, t in zip(noisy, times)]
 labels = [f"t = {t}" for t in times]
-drowning = "above, a cat drowning in noise; below, its best guess: sharp at first, a blur at 999"
+drowning = (
+    "above, a cat drowning in noise; below, its best guess: sharp, at last a blur"
+)
 show(
     [enlarged(x) for x in noisy + guessed], labels + ["-"] * 7, columns=7, alt=drowning
 )
@@ -894,7 +893,7 @@ for _ in range(updates):
     losses.append(update(network, optimizer, *batch(256)))
     schedule.step()
     average.update_parameters(network)
-dropped = "the loss drops within some hundred updates from above 0.4 to 0.3, then hardly at all"
+dropped = "the loss drops within some hundred updates, then hardly at all"
 show(curve({"": losses}, "updates", "loss", window=100), alt=dropped)
 print(f"{sum(w.numel() for w in network.parameters())} weights")
 
@@ -928,7 +927,7 @@ def learnt_guess(x_t, t):
 
 learnt = walk_back(learnt_guess, rng.standard_normal((600, 2)), falling(200))[-1]
 four = {"data": cat, "exact": copies, "learnt": learnt, "fresh": true}
-cats = "4 cats of points: the data, the same points again, and two denser ones, learnt and true"
+cats = "4 cats of points: the data, the same points, then two denser: learnt, true"
 show(clouds(list(four.values()), list(four)), alt=cats)
 for name, cloud in list(four.items())[1:]:
     away = distances(cloud, cat)
@@ -992,7 +991,7 @@ assert loss[0, "fresh", "exact"] > loss[0, "fresh", "learnt"] * 2
 #
 # 它的猜测也是平均：*合得上 $x_t$、也合得上提示词的所有训练图*的平均，只是学来的。所以每一步的 $\hat x_0$ 都能解码出来看。
 #
-# **先猜**：第 0 步，$x_t$ 是纯噪声。提示词是空的时候，$\hat x_0$ 是什么样？提示词是「一只猫,草地」时呢？
+# **先猜**：第 0 步，$x_t$ 是纯噪声。提示词是空的时候，$\hat x_0$ 是什么样？提示词是`一只猫,草地`时呢？
 
 # %% [markdown] lang="en"
 # ## 0.15 Back to mini
@@ -1001,7 +1000,7 @@ assert loss[0, "fresh", "exact"] > loss[0, "fresh", "learnt"] * 2
 #
 # Its guess is a mean as well: over *all training pictures that fit $x_t$ and fit the prompt*, only learnt. So the $\hat x_0$ of every step can be decoded and looked at.
 #
-# **Predict**: at step 0, $x_t$ is pure noise. What does $\hat x_0$ look like with an empty prompt? And with 「一只猫,草地」 ("a cat, grass")?
+# **Predict**: at step 0, $x_t$ is pure noise. What does $\hat x_0$ look like with an empty prompt? And with `一只猫,草地` ("a cat, grass")?
 
 
 # %%
@@ -1034,7 +1033,7 @@ for text in ("", prompt):
     ]
     ends[text] = look(path[-1])
 titles = [f"t = {times[i]}" for i in chosen] + ["-"] * 7
-guesses = "two rows of guesses: empty prompt, a blur that grows clear; with the prompt, a cat at once"
+guesses = "guesses: without a prompt, a blur that grows clear; with it, a cat at once"
 show(seen, titles, columns=7, alt=guesses)
 
 # %% [markdown] lang="zh"
