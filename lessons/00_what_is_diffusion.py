@@ -40,18 +40,18 @@ profile = paidiff_course.profile("00", pipe)
 #
 # 这门课的小模型叫 mini。它从一张纯噪声开始，一共走二十步，每走一步我们都看一眼。
 #
-# 有两个词先借来用：mini 不直接画像素，而是画一份小得多的稿子，叫*潜变量*（latent），再由一个叫 *VAE* 的解码器换成像素；下面的 `decode` 做的就是这件事，[第 11 课](11_from_scratch.ipynb)从零写一个。
+# 有两个词先借来用：mini 不直接画像素，而是画一份小得多的稿子，叫*潜变量*（latent），再由一个叫 *VAE* 的解码器换成像素；下面的 `decode` 做的就是这件事，[第 11 课](11_from_scratch.ipynb)从零写一个。提示词是「一只猫，草地」；`guidance_scale` 先不管，0.15 再说。
 #
-# **先猜**：从第几步起，你看得出画的是什么？写下来。
+# **先猜**：从第几步起，你看得出一只猫？写下来。
 
 # %% [markdown] lang="en"
 # ## 0.1 The result first: twenty steps
 #
 # The small model of this course is called mini. It begins with pure noise and takes twenty steps; we look after each of them.
 #
-# Two words on loan: mini does not paint pixels but a much smaller draft of the picture, a *latent*, which a decoder called *VAE* turns into pixels. That is what `decode` does below; [lesson 11](11_from_scratch.ipynb) writes one from scratch.
+# Two words on loan: mini does not paint pixels but a much smaller draft of the picture, a *latent*, which a decoder called *VAE* turns into pixels. That is what `decode` does below; [lesson 11](11_from_scratch.ipynb) writes one from scratch. The prompt says "a cat, grass"; never mind `guidance_scale` until 0.15.
 #
-# **Predict**: from which step on can you tell what it is? Write it down.
+# **Predict**: from which step on can you see a cat? Write it down.
 
 
 # %%
@@ -105,7 +105,7 @@ assert len(frames) == profile.steps + 1
 # $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\;\varepsilon$$
 #
 # * $x_0$：干净的值。
-# * $\varepsilon$（读作 epsilon）：噪声，一个来自*钟形曲线*（标准正态分布）的随机数，平均是 0，方差是 1，也就是多半落在 −1 和 1 之间。numpy 里是 `standard_normal()`。
+# * $\varepsilon$（读作 epsilon）：噪声，一个来自*钟形曲线*（标准正态分布）的随机数，平均是 0，方差（和平均之差的平方，再取平均）是 1，也就是多半落在 −1 和 1 之间。numpy 里是 `standard_normal()`。
 # * $t$：*时间步*，从 0 到 999。越大，噪声越多。
 # * $\bar\alpha_t$（读作 alpha bar）：到时间步 $t$ 时还剩下多少原来的东西，从接近 1 一路降到接近 0。这张一千个数的表叫*噪声调度*，mini 自带一张。
 # * $x_t$：混好的、带噪声的值。
@@ -118,7 +118,7 @@ assert len(frames) == profile.steps + 1
 # $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\;\varepsilon$$
 #
 # * $x_0$: the clean value.
-# * $\varepsilon$ (epsilon): the noise, a random number from the *bell curve* (the standard normal distribution), with mean 0 and variance 1, so mostly between −1 and 1. In numpy it is `standard_normal()`.
+# * $\varepsilon$ (epsilon): the noise, a random number from the *bell curve* (the standard normal distribution), with mean 0 and variance 1 (the mean of the squared differences from the mean), so mostly between −1 and 1. In numpy it is `standard_normal()`.
 # * $t$: the *timestep*, from 0 to 999. The larger, the noisier.
 # * $\bar\alpha_t$ (alpha bar): how much of the original is left at timestep $t$; it falls from nearly 1 to nearly 0. This table of a thousand numbers is called the *noise schedule*, and mini brings one along.
 # * $x_t$: the mixture, the noisy value.
@@ -227,7 +227,7 @@ print(f"{len(alike)} alike, {(alike > 0).mean():.0%} of them white, mean {counte
 #
 # $$\hat x_0 = \frac{\sum_i w_i\,x^{(i)}}{\sum_i w_i}, \qquad w_i = \exp\left(-\frac{\left\|x_t-\sqrt{\bar\alpha_t}\,x^{(i)}\right\|^2}{2\,(1-\bar\alpha_t)}\right)$$
 #
-# 帽子 $\hat{}$ 表示“猜的”。$w_i$ 就是以 $\sqrt{\bar\alpha_t}\,x^{(i)}$ 为中心的那口钟在 $x_t$ 处的高度：离得近，权重大；离得远，权重几乎是 0。写成 numpy 是十行，一个像素能用，一万个像素也能用。猜出了 $x_0$，噪声也就跟着有了：把加噪声的公式倒过来解。
+# 帽子 $\hat{}$ 表示“猜的”，$\|\cdot\|^2$ 是各个数的平方之和，也就是距离的平方。$w_i$ 就是以 $\sqrt{\bar\alpha_t}\,x^{(i)}$ 为中心的那口钟在 $x_t$ 处的高度：离得近，权重大；离得远，权重几乎是 0。写成 numpy 是十行，一个像素能用，一万个像素也能用。猜出了 $x_0$，噪声也就跟着有了：把加噪声的公式倒过来解。
 
 # %% [markdown] lang="en"
 # {{ f"{(alike > 0).mean():.0%}" }} of them are white, the others black; the mean is {{ f"{counted:.2f}" }}. Not 1, because it may have been black, and not 0.4 either.
@@ -236,7 +236,7 @@ print(f"{len(alike)} alike, {(alike > 0).mean():.0%} of them white, mean {counte
 #
 # $$\hat x_0 = \frac{\sum_i w_i\,x^{(i)}}{\sum_i w_i}, \qquad w_i = \exp\left(-\frac{\left\|x_t-\sqrt{\bar\alpha_t}\,x^{(i)}\right\|^2}{2\,(1-\bar\alpha_t)}\right)$$
 #
-# The hat $\hat{}$ means "guessed". $w_i$ is the height at $x_t$ of the bell around $\sqrt{\bar\alpha_t}\,x^{(i)}$: near by, a large weight; far away, next to none. In numpy it is ten lines, good for one pixel and for ten thousand. Once $x_0$ is guessed, the noise follows: solve the formula of 0.2 for it.
+# The hat $\hat{}$ means "guessed"; $\|\cdot\|^2$ is the sum of the squares of all numbers, that is, a distance squared. $w_i$ is the height at $x_t$ of the bell around $\sqrt{\bar\alpha_t}\,x^{(i)}$: near by, a large weight; far away, next to none. In numpy it is ten lines, good for one pixel and for ten thousand. Once $x_0$ is guessed, the noise follows: solve the formula of 0.2 for it.
 
 
 # %%
@@ -281,7 +281,7 @@ show(curve(lines, "x_t", "best guess of x_0"), alt=steep)
 #
 # $$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s}\;\hat\varepsilon$$
 #
-# 这一步叫 **DDIM**（Song 等，2020）。决定怎么走这些步的程序叫*调度器*，也叫*采样器*，两个名字是一回事。
+# 这一步叫 **DDIM**（denoising diffusion implicit models，Song 等，2020）。决定怎么走这些步的程序叫*调度器*，也叫*采样器*，两个名字是一回事。
 #
 # **先猜**：既然第一步就能猜出 $\hat x_0$，为什么不一步走到底？从 $t=999$ 直接跳到干净，会得到什么值？
 
@@ -295,7 +295,7 @@ show(curve(lines, "x_t", "best guess of x_0"), alt=steep)
 #
 # $$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s}\;\hat\varepsilon$$
 #
-# This step is called **DDIM** (Song et al., 2020). A program that decides how these steps are taken is called a *scheduler* or a *sampler*: two names for one thing.
+# This step is called **DDIM** (denoising diffusion implicit models, Song et al., 2020). A program that decides how these steps are taken is called a *scheduler* or a *sampler*: two names for one thing.
 #
 # **Predict**: the first step already guesses $\hat x_0$, so why not go all the way at once? Which values does one jump from $t=999$ give?
 
@@ -343,12 +343,12 @@ show(picture(figure), alt=forked)
 # %% [markdown] lang="zh"
 # 一步到底，得到的全是灰（在 {{ f"{jump.min():.2f}" }} 和 {{ f"{jump.max():.2f}" }} 之间）：那是黑和白的平均，而数据里根本没有灰。走五十步，每一个都落到黑或白，差不多各一半，和硬币一样。
 #
-# 所以要走很多步：**第一次猜只能猜个平均；走一小步，线索多一点，平均的范围就小一点，猜得就更准一点。** 起点里那一点点偏左偏右，一步步被放大成了黑或者白。起点就是种子。
+# 所以要走很多步：**第一次猜只能猜个平均；走一小步，线索多一点，平均的范围就小一点，猜得就更准一点。** 起点里那一点点偏黑偏白，一步步被放大成了黑或者白。起点由*种子*（seed，一个整数）决定：同一个种子，同一份噪声，同一个结果。
 
 # %% [markdown] lang="en"
 # A single step gives nothing but grey (between {{ f"{jump.min():.2f}" }} and {{ f"{jump.max():.2f}" }}): the mean of black and white, and no pixel of the data is grey. Fifty steps bring each to black or to white, about half and half, as the coin does.
 #
-# Hence the many steps: **the first guess can only be a mean; after a small step there is a little more to go by, the mean is over fewer candidates, and the next guess is better.** The slight lean of the start to one side grows step by step into black or white. The start is what a seed decides.
+# Hence the many steps: **the first guess can only be a mean; after a small step there is a little more to go by, the mean is over fewer candidates, and the next guess is better.** The slight lean of the start to one side grows step by step into black or white. The start is decided by the *seed*, a whole number: the same seed, the same noise, the same result.
 
 # %% [markdown] lang="zh"
 # ## 0.5 两个像素
@@ -568,7 +568,7 @@ assert distances(drawn, sprites).max() < 0.01
 # Each is sharp, and nothing was trained. But each is one of the data *as it was*, to the last digit (the farthest is {{ f"{distances(drawn, sprites).max():.4f}" }} away). Keep that in mind until 0.12.
 
 # %% [markdown] lang="zh"
-# ## 0.8 $\varepsilon$、$x_0$、$v$：同一件事的三个名字
+# ## 0.8 ε、x_0、v：同一件事的三个名字
 #
 # 知道了 $x_t$ 和 $t$，猜出 $\varepsilon$ 就等于猜出 $x_0$，反过来也一样。还有第三种问法，叫 $v$（velocity，速度）：$v = \sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1-\bar\alpha_t}\;x_0$。看图：$t$ 变大时，$x_t$ 从 $x_0$ 那边转向 $\varepsilon$ 那边；$v$ 就是它此刻朝哪里转。三个里知道一个，就知道另外两个。
 #
@@ -577,7 +577,7 @@ assert distances(drawn, sprites).max() < 0.01
 # 那为什么还要挑？看 0.4 的 $\hat x_0 = (x_t - \sqrt{1-\bar\alpha_t}\;\hat\varepsilon)\,/\sqrt{\bar\alpha_t}$：噪声大时分母很小。**先猜**：$t=999$ 时，$\hat\varepsilon$ 错一点，$\hat x_0$ 要错多少倍？
 
 # %% [markdown] lang="en"
-# ## 0.8 $\varepsilon$, $x_0$, $v$: three names for one thing
+# ## 0.8 ε, x_0, v: three names for one thing
 #
 # Given $x_t$ and $t$, whoever has guessed $\varepsilon$ has guessed $x_0$, and the other way round. There is a third way to ask, called $v$ (velocity): $v = \sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1-\bar\alpha_t}\;x_0$. In the picture: as $t$ grows, $x_t$ turns from $x_0$ towards $\varepsilon$; $v$ is where it is turning to at that moment. Know one of the three and you know the other two.
 #
@@ -608,14 +608,14 @@ print(pipe.scheduler.config.prediction_type, f"{blown_up:.0f}")
 # %% [markdown] lang="zh"
 # ## 0.9 噪声调度：三条曲线
 #
-# $\bar\alpha_t$ 从哪里来？把加噪声想成一千小步，第 $s$ 步混进一点点噪声 $\beta_s$，剩下的就是 $\bar\alpha_t=\prod_{s\le t}(1-\beta_s)$。怎么选 $\beta$，是人定的。下面是三种：最早的 linear（DDPM，Ho 等，2020），cosine（Nichol 和 Dhariwal，2021），还有 mini 的。
+# $\bar\alpha_t$ 从哪里来？把加噪声想成一千小步，第 $s$ 步混进一点点噪声 $\beta_s$，剩下的就是 $\bar\alpha_t=\prod_{s\le t}(1-\beta_s)$（$\prod$ 是连乘）。怎么选 $\beta$，是人定的。下面是三种：最早的 linear（Ho 等，2020），cosine（Nichol 和 Dhariwal，2021），还有 mini 的。
 #
 # **先猜**：哪一种把原图留得最久？
 
 # %% [markdown] lang="en"
 # ## 0.9 Noise schedules: three curves
 #
-# Where does $\bar\alpha_t$ come from? Think of a thousand small steps; step $s$ mixes in a little noise $\beta_s$, and what is left is $\bar\alpha_t=\prod_{s\le t}(1-\beta_s)$. How to choose $\beta$ is up to us. Here are three: the first one, linear (DDPM, Ho et al., 2020), cosine (Nichol and Dhariwal, 2021), and that of mini.
+# Where does $\bar\alpha_t$ come from? Think of a thousand small steps; step $s$ mixes in a little noise $\beta_s$, and what is left is $\bar\alpha_t=\prod_{s\le t}(1-\beta_s)$ ($\prod$ multiplies them all). How to choose $\beta$ is up to us. Here are three: the first one, linear (Ho et al., 2020), cosine (Nichol and Dhariwal, 2021), and that of mini.
 #
 # **Predict**: which keeps the picture longest?
 
@@ -644,7 +644,7 @@ assert half["linear"] < half["mini"] < half["cosine"]
 # %% [markdown] lang="zh"
 # ## 0.10 两种走法：DDIM 和 DDPM
 #
-# DDIM 每一步都用同一份猜出来的噪声，没有任何随机：起点定了，终点就定了。**DDPM** 每一步扔掉一部分猜出来的噪声，换上一份*新的*：
+# DDIM 每一步都用同一份猜出来的噪声，没有任何随机：起点定了，终点就定了。**DDPM**（denoising diffusion probabilistic models，Ho 等，2020）每一步扔掉一部分猜出来的噪声，换上一份*新的*：
 #
 # $$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\;\hat\varepsilon + \sigma z, \qquad \sigma^2 = \frac{1-\bar\alpha_s}{1-\bar\alpha_t}\left(1-\frac{\bar\alpha_t}{\bar\alpha_s}\right)$$
 #
@@ -655,7 +655,7 @@ assert half["linear"] < half["mini"] < half["cosine"]
 # %% [markdown] lang="en"
 # ## 0.10 Two ways to walk: DDIM and DDPM
 #
-# DDIM uses the same guessed noise again at each step; nothing is random, so the start decides the end. **DDPM** throws part of the guessed noise away at each step and puts *fresh* noise in its place:
+# DDIM uses the same guessed noise again at each step; nothing is random, so the start decides the end. **DDPM** (denoising diffusion probabilistic models, Ho et al., 2020) throws part of the guessed noise away at each step and puts *fresh* noise in its place:
 #
 # $$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\;\hat\varepsilon + \sigma z, \qquad \sigma^2 = \frac{1-\bar\alpha_s}{1-\bar\alpha_t}\left(1-\frac{\bar\alpha_t}{\bar\alpha_s}\right)$$
 #
@@ -713,7 +713,7 @@ assert missed[5][0] < missed[5][1] and missed[10][0] < missed[10][1]
 #
 # $$\nabla\log p_t(x_t) = -\frac{\hat\varepsilon}{\sqrt{1-\bar\alpha_t}}$$
 #
-# 往山上走，就是减去噪声。**Tweedie 公式**再说一遍：知道了坡度，就知道最好的猜测，
+# $\nabla$ 就是“每个方向上的坡度”。往山上走，就是减去噪声。**Tweedie 公式**再说一遍：知道了坡度，就知道最好的猜测，
 #
 # $$\hat x_0 = \frac{x_t + (1-\bar\alpha_t)\,\nabla\log p_t(x_t)}{\sqrt{\bar\alpha_t}}$$
 #
@@ -726,7 +726,7 @@ assert missed[5][0] < missed[5][1] and missed[10][0] < missed[10][1]
 #
 # $$\nabla\log p_t(x_t) = -\frac{\hat\varepsilon}{\sqrt{1-\bar\alpha_t}}$$
 #
-# To climb is to take noise away. **Tweedie's formula** says it again: whoever knows the slope knows the best guess,
+# $\nabla$ means "the slope in each direction". To climb is to take noise away. **Tweedie's formula** says it again: whoever knows the slope knows the best guess,
 #
 # $$\hat x_0 = \frac{x_t + (1-\bar\alpha_t)\,\nabla\log p_t(x_t)}{\sqrt{\bar\alpha_t}}$$
 #
@@ -818,7 +818,7 @@ def new_network():
 # 训练就是反复做四件事：
 #
 # 1. 取一*批*（batch）点：不是全部，是随手拿的一小把，快得多，方向大致也对。给每个点抽一个 $t$ 和一份噪声，混成 $x_t$。
-# 2. 算*损失*（loss）：猜的噪声和真的噪声之间的均方误差，$\left\|\varepsilon_\theta(x_t, t)-\varepsilon\right\|^2$ 的平均。$\theta$ 代表全部权重。
+# 2. 算*损失*（loss）：猜的噪声和真的噪声之间的均方误差，$\left\|\varepsilon_\theta(x_t, t)-\varepsilon\right\|^2$ 的平均。$\varepsilon_\theta$ 是网络的猜测，$\theta$ 代表全部权重。
 # 3. `backward()` 算出每个权重往哪边调，损失会变小，这叫*梯度*。
 # 4. *优化器*（optimizer，这里是 AdamW）照着调一小步。步子多大由*学习率*（learning rate）定：太大会乱跳，太小走不动。
 #
@@ -828,7 +828,7 @@ def new_network():
 # Training repeats four things:
 #
 # 1. Take a *batch* of points: not all, a random handful, which is much faster and roughly right in direction. Draw a $t$ and some noise for each, and mix them to $x_t$.
-# 2. Compute the *loss*: the mean squared error between guessed and true noise, the mean of $\left\|\varepsilon_\theta(x_t, t)-\varepsilon\right\|^2$. $\theta$ stands for all the weights.
+# 2. Compute the *loss*: the mean squared error between guessed and true noise, the mean of $\left\|\varepsilon_\theta(x_t, t)-\varepsilon\right\|^2$. $\varepsilon_\theta$ is the network's guess, $\theta$ stands for all its weights.
 # 3. `backward()` finds for each weight which way to turn it so that the loss falls: the *gradient*.
 # 4. The *optimizer* (AdamW here) turns them all a little that way. How far is set by the *learning rate*: too large and it jumps about, too small and it gets nowhere.
 #
