@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lessons"))
 TARGET = ROOT / "docs/diagrams"
-SHARED = ("__init__", "shapes", "facts")
+SHARED = ("__init__", "shapes", "facts", "measure")
 
 
 def diagrams():

@@ -53,11 +53,11 @@ def text(card):
 
 def loop(card):
     """Noise, the network, the scheduler, and back again."""
-    clean = facts.latents()
-    noise = np.random.default_rng(0).standard_normal(clean.shape)
-    half = 0.6**0.5 * clean + 0.4**0.5 * noise
+    clean = facts.measured("latents")
+    noise = 128 + 50 * np.random.default_rng(0).standard_normal(clean.shape)
+    half = 128 + 0.6**0.5 * (clean - 128.0) + 0.4**0.5 * (noise - 128)
     for x, image, name in ((28, noise, "noise"), (236, half, "latents")):
-        card.picture(x, 226, 96, facts.as_picture(image))
+        card.picture(x, 226, 96, np.clip(image, 0, 255))
         card.label(x + 48, 210, name, 16)
     pair(card, 76, 336, "latents")
     card.arrow((124, 274), (236, 274))
@@ -72,7 +72,7 @@ def loop(card):
 
 def decode(card):
     card.arrow((590, 407), (636, 407))
-    card.picture(636, 366, 82, facts.as_picture(facts.latents()))
+    card.picture(636, 366, 82, facts.measured("latents"))
     card.label(677, 349, "clean", 16)
     card.arrow((718, 407), (750, 407))
     part(card, 750, 365, 120, 84, "decoder", "vae", "picture")
