@@ -3,8 +3,8 @@
 from . import facts
 from .shapes import GREEN, GREY, INK
 
-HEIGHT = 520
-MIDDLE, WIDEST, TOP, STEP, TALL = 500, 560, 72, 58, 44
+HEIGHT = 540
+MIDDLE, WIDEST, TOP, STEP, TALL = 500, 560, 100, 58, 44
 
 
 def draw(card):

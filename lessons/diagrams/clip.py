@@ -5,7 +5,7 @@ from matplotlib.colors import to_hex, to_rgb
 from . import facts, measure
 from .shapes import BLUE, GREEN, GREY, ORANGE
 
-HEIGHT = 500
+HEIGHT = 512
 LEFT, TOP, WIDE, TALL = 212, 206, 104, 62  # of the matrix; a cell
 
 

@@ -15,7 +15,7 @@ HEIGHT = 516
 def draw(card):
     card.title("title")
     card.label(250, 82, "$x$", 26)
-    card.line((250, 98), (250, 130))
+    card.line((250, 104), (250, 130))
     card.arrow((250, 130), (250, 200))
     card.box(160, 200, 180, 72, "block")
     card.label(150, 236, "frozen", 17, GREY, "right")

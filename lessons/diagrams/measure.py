@@ -21,8 +21,8 @@ from . import facts
 FOLDER = Path(__file__).with_name("measured")
 PAIRS = [("猫", "草地"), ("企鹅", "雪地"), ("汽车", "沙滩"), ("狐狸", "森林")]
 STRENGTH, SIDE = 0.6, 64  # of image to image; pixels of a stored picture
-MASK = (0.42, 0.3, 1, 1)  # the right penguin: left, top, right, bottom
-SUNSET, CAT, BEAR = "落日下的两只企鹅", "一只猫在雪地里", "一只棕熊"
+MASK = (0.5, 0.35, 1, 1)  # the right penguin: left, top, right, bottom
+SUNSET, CAT, BEAR = "落日下的两只企鹅", "雪地里的两只猫", "一只棕熊"
 CLEANED = 480  # pictures, as in lesson 8
 
 

@@ -159,7 +159,7 @@ def copy(card, blocks):
     card.picture(x + 22, 14, 60, facts.shrunk(edges, 60), colours=6)
     card.arrow((x + 52, 74), (x + 52, TOP), colour=ORANGE)
     card.label(x + 12, 44, "edges", 16, ha="right")
-    card.label((x + bus) / 2 + 10, TOP - 6, "zero", 16, ORANGE)
+    card.label((x + bus) / 2 - 6, TOP - 6, "zero", 16, ORANGE)
     for one, into in zip(blocks[: depth + 1], [*reversed(blocks[depth + 1 :]), blocks[depth]]):
         mine = one._replace(x=x, side=1)
         y = one.y + TALL / 2 - (0 if one.side else -10)
