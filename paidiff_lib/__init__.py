@@ -14,8 +14,8 @@ TYPE_CHECKING = False  # as type checkers take it; importing typing would cost m
 if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__; a test keeps it in step
     from .cleaning.audit import audit as audit
     from .cleaning.filter import curate as curate
-    from .data.folder import CaptionFolder as CaptionFolder
-    from .data.mixed import Mixed as Mixed
+    from .datasets.folder import CaptionFolder as CaptionFolder
+    from .datasets.mixed import Mixed as Mixed
     from .display import (
         curve as curve,
         digest as digest,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
         watch as watch,
     )
     from .errors import PaidiffError as PaidiffError
-    from .files import data_folder as data_folder
+    from .files import data as data, data_folder as data_folder
     from .generate import draw as draw
     from .inpainting import inpaint as inpaint
     from .methods.adapters import merge as merge, set_scales as set_scales
@@ -43,11 +43,11 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 _NAMES = {  # module: its public names
     "cleaning.audit": "audit",
     "cleaning.filter": "curate",
-    "data.folder": "CaptionFolder",
-    "data.mixed": "Mixed",
+    "datasets.folder": "CaptionFolder",
+    "datasets.mixed": "Mixed",
     "display": "curve digest grid show use_chinese_font watch",
     "errors": "PaidiffError",
-    "files": "data_folder",
+    "files": "data data_folder",
     "generate": "draw",
     "inpainting": "inpaint",
     "methods.adapters": "merge set_scales",

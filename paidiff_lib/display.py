@@ -3,6 +3,7 @@
 import io
 import math
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -27,19 +28,20 @@ DETAILED = 4  # up to so many pictures, the digest has a value for each; beyond,
 
 @explicit(pictures="images", labels="titles", title="titles", cols="columns")
 def show(images: Images, titles: Titles = None, alt: str | None = None, columns: int | None = None) -> None:
-    """Show pictures in the notebook as one JPEG with alt text, then print their digest.
+    """Show pictures in the notebook as one JPEG with alt text; its plain text is their digest, which nbval compares.
 
     images: one PIL picture or a list. titles: a label for each. alt: what a reader who cannot see it should know;
     made from the titles if not given. Outside a notebook only the digest is printed.
     """
     images, titles = _as_list(images), _as_list(titles or [])
     sheet = grid(images, titles, columns)
-    if _in_notebook():
-        from IPython.display import Image as Output, display
+    if not _in_notebook():
+        return print(digest(images))
+    from IPython.display import display
 
-        described = alt or "; ".join(map(str, titles)) or f"{len(images)} 张图 · pictures"
-        display(Output(data=_jpeg(sheet), format="jpeg", alt=described))
-    print(digest(images))
+    described = alt or "; ".join(map(str, titles)) or f"{len(images)} 张图 · pictures"
+    data = {"image/jpeg": b64encode(_jpeg(sheet)).decode(), "text/plain": digest(images)}
+    display(data, metadata={"image/jpeg": {"alt": described}}, raw=True)
 
 
 def watch(steps: Iterable, total: int) -> Iterator:
@@ -57,11 +59,11 @@ def watch(steps: Iterable, total: int) -> Iterator:
         index = step.index
         if time.perf_counter() - updated > 0.5:
             updated = time.perf_counter()
-            text = f"{index}/{total} · loss {step.loss:.3f} · 还有 left {step.seconds_left:.0f} s"
+            text = f"{index}/{total} · loss {step.loss:.3f} · {step.seconds_left:.0f} s"
             line.update({"text/plain": text}, raw=True)
         yield step
     line.update({"text/plain": ""}, raw=True)  # as it began: nbval sees no updates
-    print(f"{index}/{total} 步 steps")
+    print(f"{index}/{total} steps")
 
 
 def curve(lines: dict, x: str = "", y: str = "", window: int = 1) -> Image.Image:

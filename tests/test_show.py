@@ -1,3 +1,4 @@
+import base64
 import io
 from types import SimpleNamespace
 
@@ -97,20 +98,20 @@ def test_show_prints_the_digest_only_outside_a_notebook(capsys):
     assert capsys.readouterr().out == digest(scene(0)) + "\n"
 
 
-def test_show_in_a_notebook_gives_one_jpeg_with_alt_text(monkeypatch, capsys):
+def test_show_in_a_notebook_gives_one_jpeg_with_alt_text_and_its_digest(monkeypatch, capsys):
     import IPython.display
 
     shown = []
     monkeypatch.setattr(display, "_in_notebook", lambda: True)
-    monkeypatch.setattr(IPython.display, "display", shown.append)
+    monkeypatch.setattr(IPython.display, "display", lambda data, metadata, raw: shown.append((data, metadata)))
     show([scene(0), scene(1)], titles=["企鹅", "狗"])
     show(scene(0), titles="企鹅")
     show(scene(0), alt="一只猫")
     show(scene(0))
-    metadata = [output._repr_mimebundle_()[1] for output in shown]
-    alts = [m.get("image/jpeg", m).get("alt") for m in metadata]
+    alts = [metadata["image/jpeg"]["alt"] for _, metadata in shown]
     assert alts[:3] == ["企鹅; 狗", "企鹅", "一只猫"] and alts[3]
-    assert all(output.data[:2] == b"\xff\xd8" for output in shown)
+    assert all(base64.b64decode(data["image/jpeg"])[:2] == b"\xff\xd8" for data, _ in shown)
+    assert [data["text/plain"] for data, _ in shown[1:]] == [digest(scene(0))] * 3 and capsys.readouterr().out == ""
 
 
 def test_a_gallery_of_36_stays_small():

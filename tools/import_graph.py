@@ -27,14 +27,14 @@ LESSONS_ABOUT_THE_APP = ("09", "10")
 # The library from the bottom up; a module may import its own layer and those before it.
 LAYERS = [
     ("ground", ["errors", "arguments", "environment", "files"]),
-    ("models, prompts, data", ["models", "prompts", "data", "memory", "schedulers"]),
+    ("models, prompts, data", ["models", "prompts", "datasets", "memory", "schedulers"]),
     ("generate", ["generate", "inpainting", "metrics", "display"]),
     ("training, methods", ["training", "methods"]),  # one of the other: `folders` sees that they make no circle
     ("on top", ["acceleration", "cleaning"]),
     ("the names", ["__init__"]),
 ]
 CAPS = {  # lines of Python. The plan said 3,700, 700 and 3,000: explicit parameters and typed errors cost lines
-    "paidiff_lib without cleaning": 5455,
+    "paidiff_lib without cleaning": 5475,
     "paidiff_lib/cleaning": 730,
     "paidiff_app": 4155,
     "paidiff_world": 3010,  # 2,600 before the measures of pictures and a world in steps
@@ -54,7 +54,7 @@ TARGETS = {  # about so many lines; folders end with a slash
     "paidiff_lib/acceleration.py": 270,
     "paidiff_lib/memory.py": 75,
     "paidiff_lib/models/": 150 + 60 + 310 + 150 + 50 + 40,
-    "paidiff_lib/data/": 150 + 170 + 80,
+    "paidiff_lib/datasets/": 150 + 170 + 80,
     "paidiff_lib/training/": 60 + 190 + 150 + 220 + 90,
     "paidiff_lib/methods/": 60 + 110 + 180 + 180 + 47 + 105 + 53,
     "paidiff_lib/cleaning/": 230 + 44 + 270 + 80 + 80,
