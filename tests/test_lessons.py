@@ -9,6 +9,7 @@ import unicodedata
 
 import nbformat
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 from test_project import ROOT, script
 
@@ -138,6 +139,21 @@ def test_the_order_names_every_lesson_once():
     numbers = builder.order()
     assert len(numbers) == len(set(numbers)) and {path.name[:2] for path in SOURCES} <= set(numbers)
     assert numbers[:3] == ["01", "02", "00"]
+
+
+def test_the_glossary_names_every_term_once_with_its_lesson():
+    rows = yaml.safe_load((ROOT / "lessons/glossary.yml").read_text(encoding="utf-8"))
+    assert len(rows) >= 150
+    assert {tuple(row) for row in rows} == {("zh", "en", "lesson", "means_zh", "means_en")}
+    for lang in ("zh", "en"):
+        terms = [row[lang].casefold() for row in rows]
+        assert [term for term in terms if terms.count(term) > 1] == []
+    order = builder.order()
+    assert [row["lesson"] for row in rows] == sorted((row["lesson"] for row in rows), key=order.index)
+    for row in rows:
+        text = row["zh"] + "。" + row["means_zh"]
+        assert text.endswith("。") and row["means_en"].endswith(".") and not HALF_WIDTH.search(text), row
+        assert [word for word in BANNED if re.search(word, text)] == [], row
 
 
 SOURCE = """# %% [markdown] lang="zh"
