@@ -5,6 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from paidiff_lib.display import use_chinese_font
+
 WIDE, TALL = 10, 3  # inches: of a whole row, and of its panels at most
 
 
@@ -12,6 +14,7 @@ def panels(count):
     """(matplotlib Figure, its `count` axes in a row)."""
     from matplotlib.figure import Figure
 
+    use_chinese_font()
     side = min(WIDE / count, TALL)
     figure = Figure((side * count, side), dpi=96, layout="constrained")
     return figure, figure.subplots(1, count, squeeze=False)[0]

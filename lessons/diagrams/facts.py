@@ -133,7 +133,9 @@ def noised(image, t, seed=1):
     """A picture (H, W, 3) of 0 to 255 with the noise of timestep t, as the same."""
     alpha, clean = alphas()[t], np.asarray(image) / 127.5 - 1
     noise = np.random.default_rng(seed).standard_normal(clean.shape)
-    return np.clip((np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise) * 127.5 + 127.5, 0, 255)
+    return np.clip(
+        (np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise) * 127.5 + 127.5, 0, 255
+    )
 
 
 @lru_cache

@@ -30,7 +30,7 @@ def draw(card):
     tip = noisy + 0.42 * (at(ANGLE + np.pi / 2) - ORIGIN)
     card.arrow(noisy, tip, colour=ORANGE, width=2.6)
     card.label(x + RADIUS + 26, y, "$x_0$", 24, GREEN)
-    card.label(x, y - RADIUS - 18, r"$\varepsilon$", 24)
+    card.label(x, y - RADIUS - 23, r"$\varepsilon$", 24)
     card.label(noisy[0] + 28, noisy[1] + 4, "$x_t$", 24, BLUE)
     card.label(tip[0] + 22, tip[1] + 2, "$v$", 24, ORANGE)
     card.label((x + noisy[0]) / 2, y + 26, f"${SIGNAL}$", 19, GREY)
