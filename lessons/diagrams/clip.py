@@ -19,7 +19,9 @@ def draw(card):
         card.picture(middle - 42, 96, 84, facts.measured(f"pair{i}"), GREEN)
         card.arrow((middle, 182), (middle, TOP - 2), colour=GREEN)
         y = TOP + TALL * (i + 0.5)
-        card.box(34, y - 20, 138, 40, ",".join(measure.PAIRS[i]).replace(",", "，"), "text")
+        card.box(
+            34, y - 20, 138, 40, ",".join(measure.PAIRS[i]).replace(",", "，"), "text"
+        )
         card.arrow((172, y), (LEFT - 2, y), colour=BLUE)
         for j, value in enumerate(row):
             cell(card, i, j, value)

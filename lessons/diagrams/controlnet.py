@@ -45,7 +45,10 @@ def numbers(card):
     """The zero convolutions of a new ControlNet, and of the one in the repository."""
     folder = paidiff.data_folder() / "models/paidiff-mini-zh-controlnet-canny"
     trained = ControlNetModel.from_pretrained(folder)
-    before, after = (np.mean([abs(w).mean().item() for w in zeros(net)]) for net in (facts.controlnet(), trained))
+    before, after = (
+        np.mean([abs(w).mean().item() for w in zeros(net)])
+        for net in (facts.controlnet(), trained)
+    )
     return card.say("numbers", a=f"{before:g}", b=f"{after:.3f}")
 
 

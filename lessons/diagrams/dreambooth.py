@@ -13,9 +13,18 @@ UPPER, LOWER, SIDE = 92, 292, 104  # of the two rows; a picture
 def draw(card):
     card.title("title")
     toys = paidiff.CaptionFolder(paidiff.data_folder() / "bear", captions=TOY)
-    pile(card, UPPER, [facts.shrunk(toys.image(i, 128), 64) for i in range(3)], card.say("toy", n=len(toys)), ORANGE)
+    pile(
+        card,
+        UPPER,
+        [facts.shrunk(toys.image(i, 128), 64) for i in range(3)],
+        card.say("toy", n=len(toys)),
+        ORANGE,
+    )
     pile(card, LOWER, [facts.measured(f"bear{i}") for i in range(3)], "class", GREY)
-    for y, word, colour, kind in ((UPPER, TOY, ORANGE, "trained"), (LOWER, measure.BEAR, GREY, "plain")):
+    for y, word, colour, kind in (
+        (UPPER, TOY, ORANGE, "trained"),
+        (LOWER, measure.BEAR, GREY, "plain"),
+    ):
         middle = y + SIDE / 2
         card.box(306, middle - 24, 130, 48, word, kind)
         card.line((436, middle), (480, middle), colour)

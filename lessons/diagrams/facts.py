@@ -28,7 +28,9 @@ def big():
     """The parts of the 1B model without their weights."""
     side = FAMILY["artist-large"].size[0]
     with torch.device("meta"):
-        return {name: PARTS[name][0](FULL, side) for name in ("unet", "vae", "text_encoder")}
+        return {
+            name: PARTS[name][0](FULL, side) for name in ("unet", "vae", "text_encoder")
+        }
 
 
 def shapes():
@@ -36,7 +38,12 @@ def shapes():
     pipe, parts = mini(), big()
     factor = 2 ** (len(parts["vae"].config.block_out_channels) - 1)
     models = (
-        (pipe.tokenizer.model_max_length, pipe.text_encoder, pipe.unet, pipe.vae_scale_factor),
+        (
+            pipe.tokenizer.model_max_length,
+            pipe.text_encoder,
+            pipe.unet,
+            pipe.vae_scale_factor,
+        ),
         (LIMIT, parts["text_encoder"], parts["unet"], factor),
     )
     return [_shapes(*model) for model in models]
@@ -65,7 +72,10 @@ def levels():
     """(C, H, W) at which each block of mini's UNet works: 0, 1, ... down, mid, then up again."""
     unet, found = mini().unet, []
     blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
-    hooks = [block.resnets[-1].register_forward_hook(partial(_note, found)) for block in blocks]
+    hooks = [
+        block.resnets[-1].register_forward_hook(partial(_note, found))
+        for block in blocks
+    ]
     side = unet.config.sample_size
     with torch.no_grad():
         unet(torch.zeros(1, unet.config.in_channels, side, side), 500, _hidden())
@@ -76,7 +86,9 @@ def levels():
 
 def _hidden():
     pipe = mini()
-    return pipe.text_encoder(torch.zeros(1, pipe.tokenizer.model_max_length, dtype=int))[0]
+    return pipe.text_encoder(
+        torch.zeros(1, pipe.tokenizer.model_max_length, dtype=int)
+    )[0]
 
 
 def _note(found, module, given, output):
@@ -121,7 +133,9 @@ def noised(image, t, seed=1):
     """A picture (H, W, 3) of 0 to 255 with the noise of timestep t, as the same."""
     alpha, clean = alphas()[t], np.asarray(image) / 127.5 - 1
     noise = np.random.default_rng(seed).standard_normal(clean.shape)
-    return np.clip((np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise) * 127.5 + 127.5, 0, 255)
+    return np.clip(
+        (np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise) * 127.5 + 127.5, 0, 255
+    )
 
 
 @lru_cache

@@ -7,7 +7,11 @@ from paidiff_lib.generate import GUIDANCE
 from .shapes import BLUE, GREY, INK, LINE, ORANGE
 
 HEIGHT = 440
-START, EMPTY, PROMPT = (80, 340), (290, 316), (375, 246)  # where x_t, and the tips of the guesses are
+START, EMPTY, PROMPT = (
+    (80, 340),
+    (290, 316),
+    (375, 246),
+)  # where x_t, and the tips of the guesses are
 EMPTY_NAME, PROMPT_NAME = r"$\varepsilon_{\rm empty}$", r"$\varepsilon_{\rm prompt}$"
 FORMULA = r"$\varepsilon_{\rm empty} + g\,(\varepsilon_{\rm prompt} - \varepsilon_{\rm empty})$"
 

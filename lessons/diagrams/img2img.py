@@ -19,11 +19,16 @@ def draw(card):
     axis(card, places, first)
     penguins = facts.shrunk(facts.penguins(), 48)
     entry = places[first]
-    for x, image in ((LEFT, facts.noised(penguins, times[0])), (entry, facts.noised(penguins, times[first]))):
+    for x, image in (
+        (LEFT, facts.noised(penguins, times[0])),
+        (entry, facts.noised(penguins, times[first])),
+    ):
         card.picture(x - SIDE / 2, 92, SIDE, image, colours=16)
     card.picture(RIGHT - SIDE / 2, 92, SIDE, facts.measured("img2img"), GREEN)
     card.label(LEFT - SIDE / 2, 74, "text", 16, GREY, "left")
-    card.label(entry - SIDE / 2, 74, card.say("entry", n=measure.STRENGTH), 16, ORANGE, "left")
+    card.label(
+        entry - SIDE / 2, 74, card.say("entry", n=measure.STRENGTH), 16, ORANGE, "left"
+    )
     card.label(RIGHT + SIDE / 2, 74, "new", 16, ha="right")
     card.label(LEFT, 242, f"$t={times[0]}$", 17, GREY)
     card.label(RIGHT, 242, "$t=0$", 17, GREY)

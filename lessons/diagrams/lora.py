@@ -1,7 +1,7 @@
 """LoRA as W + alpha / r * B A, with the numbers of one layer of mini."""
 
 from . import facts
-from .shapes import GREY, INK, LINE, ORANGE
+from .shapes import GREY, INK, ORANGE
 
 HEIGHT = 440
 LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"
@@ -34,7 +34,9 @@ def draw(card):
     card.label(530, 92, "frozen", 18, GREY, "left")
     share = rank * (out + into) / (out * into)
     card.label(640, 250, numbers(card, rank * (out + into)), 18, ORANGE, "left")
-    card.label(640, 280, card.say("share", r=rank, n=f"{share:.1%}"), 18, ORANGE, "left")
+    card.label(
+        640, 280, card.say("share", r=rank, n=f"{share:.1%}"), 18, ORANGE, "left"
+    )
     card.label(640, 330, r"$y = Wx + \frac{\alpha}{r}\,B\,A\,x$", 26, INK, "left")
     card.label(28, 415, "start", 17, GREY, "left")
 

@@ -1,6 +1,6 @@
 """What has to be computed for the diagrams: pictures drawn by mini, similarities, how much each filter drops.
 
-    python tools/draw_diagrams.py --measure      writes lessons/diagrams/measured/, about a minute
+python tools/draw_diagrams.py --measure      writes lessons/diagrams/measured/, about a minute
 """
 
 import json
@@ -44,7 +44,9 @@ def latents():
     """Three channels of the penguins' latents as red, green and blue."""
     vae, pixels = facts.mini().vae, torch.from_numpy(np.array(facts.penguins())).float()
     with torch.no_grad():
-        found = vae.encode(pixels.permute(2, 0, 1)[None] / 127.5 - 1).latent_dist.mean[0]
+        found = vae.encode(pixels.permute(2, 0, 1)[None] / 127.5 - 1).latent_dist.mean[
+            0
+        ]
     found = 128 + 50 * vae.config.scaling_factor * found[:3].permute(1, 2, 0)
     return {"latents": Image.fromarray(found.clamp(0, 255).byte().numpy())}
 
@@ -55,7 +57,9 @@ def drawn():
     again = sample(pipe, [SUNSET], 3, images=penguins, strength=STRENGTH)[0]
     cat = paidiff.inpaint(pipe, CAT, penguins, mask(penguins.width), seed=4)
     bears = sample(facts.mini(), [BEAR] * 3, [1, 2, 3])
-    named = {"img2img": again, "inpainted": cat} | {f"bear{i}": bear for i, bear in enumerate(bears)}
+    named = {"img2img": again, "inpainted": cat} | {
+        f"bear{i}": bear for i, bear in enumerate(bears)
+    }
     return {name: small(image) for name, image in named.items()}
 
 
@@ -69,7 +73,8 @@ def mask(side):
 
 def scenes():
     return [
-        (render(Spec(subject, place), np.random.RandomState(0)), f"{subject},{place}") for subject, place in PAIRS
+        (render(Spec(subject, place), np.random.RandomState(0)), f"{subject},{place}")
+        for subject, place in PAIRS
     ]
 
 
@@ -81,26 +86,44 @@ def cosines():
     """Of each caption (row) with each picture (column), by the CLIP that taught mini."""
     from transformers import CLIPModel
 
-    model = CLIPModel.from_pretrained(paidiff.data_folder() / "models/paidiff-clip-zh", dtype=torch.float32)
+    model = CLIPModel.from_pretrained(
+        paidiff.data_folder() / "models/paidiff-clip-zh", dtype=torch.float32
+    )
     pipe = facts.mini()
     images, captions = zip(*scenes())
-    limit = dict(max_length=pipe.tokenizer.model_max_length, padding="max_length", return_tensors="pt")
+    limit = dict(
+        max_length=pipe.tokenizer.model_max_length,
+        padding="max_length",
+        return_tensors="pt",
+    )
     ids = pipe.tokenizer(list(captions), **limit)
-    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).float().permute(0, 3, 1, 2)
+    pixels = (
+        torch.from_numpy(np.stack([np.asarray(image) for image in images]))
+        .float()
+        .permute(0, 3, 1, 2)
+    )
     with torch.no_grad():
         out = model(input_ids=ids.input_ids, pixel_values=pixels / 127.5 - 1)
-    return [[round(value, 2) for value in row] for row in (out.text_embeds @ out.image_embeds.T).tolist()]
+    return [
+        [round(value, 2) for value in row]
+        for row in (out.text_embeds @ out.image_embeds.T).tolist()
+    ]
 
 
 def cleaning():
     """Of a dirty set: how many pictures are left after each clause of the rule, one clause after the other."""
     with tempfile.TemporaryDirectory() as folder:
         kinds = ("blur", *["caption"] * 4, *dirty.KINDS)
-        truth = dirty.write(Path(folder) / "dirty", CLEANED, seed=8, share=0.75, kinds=kinds)
+        truth = dirty.write(
+            Path(folder) / "dirty", CLEANED, seed=8, share=0.75, kinds=kinds
+        )
         found = curate(Path(folder) / "dirty")
     left, counts = np.ones(len(found.items), dtype=bool), [["", len(found.items)]]
     for clause, holds in found.rule.each(found.scores).items():
         left &= holds
         counts.append([clause, int(left.sum())])
     good = np.array([truth[item.name] == "" for item in found.items])
-    return {"left": counts, "good": [round(float(part.mean()), 3) for part in (good, good[left])]}
+    return {
+        "left": counts,
+        "good": [round(float(part.mean()), 3) for part in (good, good[left])],
+    }

@@ -22,7 +22,13 @@ def draw(card):
         x = LEFT + APART * place
         card.picture(x, 112, SIDE, facts.noised(clean, t) if t else clean, colours=16)
         card.label(x + SIDE / 2, 488, f"$t = {t}$", 19)
-        card.label(x + SIDE / 2, 300, f"{alphas[t]:.2f}" if alphas[t] > 0.01 else f"{alphas[t]:.1g}", 17, BLUE)
+        card.label(
+            x + SIDE / 2,
+            300,
+            f"{alphas[t]:.2f}" if alphas[t] > 0.01 else f"{alphas[t]:.1g}",
+            17,
+            BLUE,
+        )
     card.arrow((866, 242), (34, 242), colour=ORANGE, width=2.4)
     card.label(866, 264, "backward", 17, ORANGE, "right")
     curve(card, alphas)
@@ -32,7 +38,10 @@ def curve(card, alphas):
     """Alpha-bar of every timestep, each below its place in the row of pictures."""
     left, right = LEFT + SIDE / 2, LEFT + SIDE / 2 + APART * 5
     ts = np.arange(0, len(alphas), 9)
-    places = [(left + (right - left) * t / (len(alphas) - 1), FLOOR - TALL * alphas[t]) for t in ts]
+    places = [
+        (left + (right - left) * t / (len(alphas) - 1), FLOOR - TALL * alphas[t])
+        for t in ts
+    ]
     card.line((left, FLOOR), (right, FLOOR), LINE, 1.2)
     card.curve(places, BLUE)
     card.label(right, FLOOR - TALL + 12, "signal", 18, BLUE, "right")

@@ -36,7 +36,9 @@ def part(card, x, y, w, h, name, key, kind):
     card.label(x + w / 2, y + h / 2 - 19, name, 17, room=(x, y, w, h))
     for step, owner in enumerate((getattr(facts.mini(), key), facts.big()[key])):
         place = x + w / 2, y + h / 2 + 3 + 20 * step
-        card.label(*place, facts.millions(owner), 16, (INK, GREY)[step], room=(x, y, w, h))
+        card.label(
+            *place, facts.millions(owner), 16, (INK, GREY)[step], room=(x, y, w, h)
+        )
 
 
 def text(card):

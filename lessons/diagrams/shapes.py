@@ -50,7 +50,9 @@ class Card:
         self.table, self.language = LABELS[name.split("-")[0]], language
         self.size = (WIDTH, height)
         self.figure = Figure((WIDTH / 100, height / 100), dpi=100, facecolor="none")
-        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
+        self.axes = self.figure.add_axes(
+            (0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0)
+        )
         self.axes.set_axis_off()
         self.texts, self.lines = [], []  # (artist, room it has), (start, end)
         self.boxes = []  # (left, top, right, bottom)
@@ -123,7 +125,9 @@ class Card:
         pixels = few_colours(image, colours)
         look = {"extent": (x, x + side, y + side, y), "interpolation": "nearest"}
         above = 3 + len(self.axes.images) / 100
-        shown = self.axes.imshow(pixels, aspect="auto", resample=False, zorder=above, **look)
+        shown = self.axes.imshow(
+            pixels, aspect="auto", resample=False, zorder=above, **look
+        )
         shown.set_interpolation("none")  # as many pixels in the file as it has
         self.axes.set(xlim=(0, WIDTH), ylim=(self.size[1], 0))
         self.box(x, y, side, side, fc="none", ec=edge, lw=width, radius=1, zorder=above)
@@ -171,18 +175,27 @@ class Card:
 
 def slim(svg):
     """The same picture in half the bytes: a tenth of a point is enough, and 320 places for a glyph."""
-    svg = re.sub(r' clip-path="[^"]*"| style="stroke: none"|; stroke-linejoin: miter|; stroke-width: 1.1(?=")| ?<!--.*?-->| id="(?:patch|text|line2d|image|axes|figure)_\d+"', "", svg)
+    svg = re.sub(
+        r' clip-path="[^"]*"| style="stroke: none"|; stroke-linejoin: miter|; stroke-width: 1.1(?=")| ?<!--.*?-->| id="(?:patch|text|line2d|image|axes|figure)_\d+"',
+        "",
+        svg,
+    )
     svg = re.sub(r"\b(NotoSansSCSubset-Regular|STIXGeneral)-", "", svg)
-    svg = svg.replace("*{", "*{stroke-width: 1.1; ").replace(": ", ":").replace("; ", ";")
+    svg = (
+        svg.replace("*{", "*{stroke-width: 1.1; ").replace(": ", ":").replace("; ", ";")
+    )
     svg = re.sub(r'(?<=base64,)[^"]*', with_palette, svg)
     svg = re.sub(r'( d=")([^"]*)(" transform="scale)\(0.015625\)', coarse, svg)
     svg = re.sub(r'(?<= d=")[^"]*|(?<=translate)\([^)]*', tenths, svg)
-    return re.sub(r"\n\s*(?=<)", "\n", svg)
+    svg = re.sub(r"\n\s*(?=<)", "\n", svg)
+    return re.sub(r"<g>\n((?:<path[^>]*/>\n)+)</g>\n", r"\1", svg)
 
 
 def tenths(match):
     """Numbers with one digit behind the point, and no more space than they need."""
-    text = re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.1f}".removesuffix(".0"), match[0])
+    text = re.sub(
+        r"\d+\.\d+", lambda n: f"{float(n[0]):.1f}".removesuffix(".0"), match[0]
+    )
     return re.sub(r"\s*([MLQCzlqc])\s*", r"\1", text).strip()
 
 
@@ -201,13 +214,17 @@ def coarse(glyph):
 
 def few_colours(image, colours):
     picture = Image.fromarray(np.asarray(image, dtype=np.uint8)).convert("RGB")
-    return np.asarray(picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
+    return np.asarray(
+        picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB")
+    )
 
 
 def with_palette(match):
     """A PNG of few colours in a third of the bytes."""
     data, picture = BytesIO(), Image.open(BytesIO(b64decode(match[0])))
-    picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
+    picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
+        data, "PNG", optimize=True
+    )
     return b64encode(data.getvalue()).decode()
 
 

@@ -21,7 +21,14 @@ def draw(card):
     for place, word in enumerate(ROWS):
         row(card, Y + TALL * place, word, weight)
     rows, numbers = weight.shape
-    card.label(X, Y + TALL * len(ROWS) + 22, card.say("table", n=rows, d=numbers), 16, GREY, "left")
+    card.label(
+        X,
+        Y + TALL * len(ROWS) + 22,
+        card.say("table", n=rows, d=numbers),
+        16,
+        GREY,
+        "left",
+    )
     rest(card)
 
 
@@ -32,7 +39,9 @@ def row(card, y, word, weight):
         return
     place = facts.mini().tokenizer.convert_tokens_to_ids("猫" if new else word)
     numbers = "   ".join(f"{value:+.2f}" for value in weight[place][:4]) + "   …"
-    card.box(X, y + 2, WIDE, TALL - 4, numbers, "trained" if new else kind, 16, radius=3)
+    card.box(
+        X, y + 2, WIDE, TALL - 4, numbers, "trained" if new else kind, 16, radius=3
+    )
     card.label(X - 14, y + TALL / 2, word, 17, ORANGE if new else INK, "right")
 
 

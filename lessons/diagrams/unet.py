@@ -9,8 +9,17 @@ from .shapes import BLUE, GREY, ORANGE
 
 HEIGHT = 626
 VARIANTS = ["plain", "lora", "ti", "dreambooth", "controlnet", "full"]
-TOP, STEP, TALL, STRIP = 96, 80, 40, 15  # of the levels; a block, and its cross-attention below it
-MIDDLE, BUS, FOOT = 410, 494, 534  # heights of the middle block, of the words' way, of the last row
+TOP, STEP, TALL, STRIP = (
+    96,
+    80,
+    40,
+    15,
+)  # of the levels; a block, and its cross-attention below it
+MIDDLE, BUS, FOOT = (
+    410,
+    494,
+    534,
+)  # heights of the middle block, of the words' way, of the last row
 WHOLE = ("full", "dreambooth")  # train every weight of the UNet
 
 
@@ -60,7 +69,11 @@ def unet(left, right, width, inward):
     for number, (level, part, shape) in enumerate(zip(levels, parts, shapes)):
         side = (number < depth) - (number > depth)
         x = left + level * inward if side == 1 else right - level * inward - width
-        x, y = ((left + right - width) / 2, MIDDLE) if side == 0 else (x, TOP + level * STEP)
+        x, y = (
+            ((left + right - width) / 2, MIDDLE)
+            if side == 0
+            else (x, TOP + level * STEP)
+        )
         found.append(Block(x, y, width, side, hasattr(part, "attentions"), shape))
     return found
 
@@ -68,13 +81,24 @@ def unet(left, right, width, inward):
 def put(card, block, lit=False, adapters=False):
     """Residual layers with the size of what they make, and cross-attention below them."""
     x, y, width = block[:3]
-    card.box(x, y, width, TALL, "×".join(map(str, block.shape)), "trained" if lit else "plain", 16, 4)
+    card.box(
+        x,
+        y,
+        width,
+        TALL,
+        "×".join(map(str, block.shape)),
+        "trained" if lit else "plain",
+        16,
+        4,
+    )
     if block.attends:
         card.box(x, y + TALL, width, STRIP, kind="trained" if lit else "text", radius=3)
     if adapters:
         card.box(block.right - 13, y + 4, 9, TALL - 8, kind="trained", radius=2)
         if block.attends:
-            card.box(block.right - 13, y + TALL + 3, 9, STRIP - 6, kind="trained", radius=2)
+            card.box(
+                block.right - 13, y + TALL + 3, 9, STRIP - 6, kind="trained", radius=2
+            )
 
 
 def skips(card, blocks):
@@ -95,8 +119,14 @@ def way_down_and_up(card, blocks):
         x = (one.right + other.x) / 2
         card.arrow((x, one.y), (x, other.bottom))
     low, high, y = blocks[depth - 1], blocks[depth + 1], middle.y + TALL / 2
-    card.arrow((low.x + low.width / 2, low.bottom), (low.x + low.width / 2, y), (middle.x, y))
-    card.arrow((middle.right, y), (high.x + high.width / 2, y), (high.x + high.width / 2, high.bottom))
+    card.arrow(
+        (low.x + low.width / 2, low.bottom), (low.x + low.width / 2, y), (middle.x, y)
+    )
+    card.arrow(
+        (middle.right, y),
+        (high.x + high.width / 2, y),
+        (high.x + high.width / 2, high.bottom),
+    )
     y = TOP + TALL / 2
     card.arrow((first.x - 56, y), (first.x, y))
     card.label(first.x - 76, y, "$x_t$", 25)
@@ -104,8 +134,8 @@ def way_down_and_up(card, blocks):
         card.arrow((last.right, y), (last.right + 56, y))
         card.label(last.right + 76, y, "$v$", 25)
     else:
-        card.arrow((last.x + 20, TOP), (last.x + 20, TOP - 24))
-        card.label(last.x + 4, TOP - 16, "$v$", 25)
+        card.arrow((last.x + 20, TOP), (last.x + 20, TOP - 32))
+        card.label(last.x + 4, TOP - 21, "$v$", 25)
 
 
 def words(card, blocks, method):
@@ -115,7 +145,11 @@ def words(card, blocks, method):
     for block in (b for b in blocks if b.attends):
         y, x = block.y + TALL + STRIP / 2, {1: left, -1: right}.get(block.side)
         if x is None:
-            card.arrow((block.x + block.width / 2, BUS), (block.x + block.width / 2, block.bottom), colour=BLUE)
+            card.arrow(
+                (block.x + block.width / 2, BUS),
+                (block.x + block.width / 2, block.bottom),
+                colour=BLUE,
+            )
         else:
             card.arrow((x, y), (block.outer, y), colour=BLUE)
     top = next(b.y for b in blocks if b.attends) + TALL + STRIP / 2
@@ -160,7 +194,9 @@ def copy(card, blocks):
     card.arrow((x + 52, 74), (x + 52, TOP), colour=ORANGE)
     card.label(x + 12, 44, "edges", 16, ha="right")
     card.label((x + bus) / 2 - 6, TOP - 6, "zero", 16, ORANGE)
-    for one, into in zip(blocks[: depth + 1], [*reversed(blocks[depth + 1 :]), blocks[depth]]):
+    for one, into in zip(
+        blocks[: depth + 1], [*reversed(blocks[depth + 1 :]), blocks[depth]]
+    ):
         mine = one._replace(x=x, side=1)
         y = one.y + TALL / 2 - (0 if one.side else -10)
         dot = (x + bus) / 2 + 10
@@ -168,9 +204,17 @@ def copy(card, blocks):
         card.arrow((dot - 10, y), (into.right, y), colour=ORANGE)
         card.dot(dot, y, 10, "trained", "0", 15)
         if one.attends:
-            card.arrow((bus, mine.bottom - STRIP / 2), (x, mine.bottom - STRIP / 2), colour=BLUE)
+            card.arrow(
+                (bus, mine.bottom - STRIP / 2),
+                (x, mine.bottom - STRIP / 2),
+                colour=BLUE,
+            )
         if one.side:
-            below = TOP + STEP * (blocks.index(one) + 1) if blocks.index(one) + 1 < depth else MIDDLE
+            below = (
+                TOP + STEP * (blocks.index(one) + 1)
+                if blocks.index(one) + 1 < depth
+                else MIDDLE
+            )
             card.arrow((x + 52, mine.bottom), (x + 52, below), colour=ORANGE)
         put(card, mine, lit=True)
 
