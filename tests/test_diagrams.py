@@ -4,6 +4,7 @@ import base64
 import re
 import xml.etree.ElementTree as ET
 
+import nbformat
 import pytest
 from test_project import ROOT, script
 
@@ -52,7 +53,7 @@ def test_a_text_that_is_too_long_or_covered_is_found():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_file_is_small_and_holds_paths_only(path):
-    assert path.stat().st_size < 62_000
+    assert path.stat().st_size < 60_500
     tags = {element.tag.split("}")[1] for element in ET.parse(path).iter()}
     assert "path" in tags and not tags & {"text", "script", "foreignObject"}
     assert not re.search(r"<dc:date|https?://(?!www\.w3\.org/)", path.read_text(encoding="utf-8"))
@@ -71,6 +72,20 @@ def test_a_lesson_holds_its_diagram_in_its_language(there):
     alt, data = re.fullmatch(r"before !\[(.+)\]\(data:image/svg\+xml;base64,(.+)\) after", found).groups()
     assert alt == tool.alt("ema", "en")
     assert base64.b64decode(data) == (ROOT / "docs/diagrams/en/ema.svg").read_bytes()
+
+
+@pytest.mark.parametrize("name, language", [("README.md", "en"), ("README.zh-CN.md", "zh")])
+def test_the_readme_shows_the_pipeline(name, language):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert f'docs/diagrams/{language}/pipeline.svg" width="760" alt="{tool.alt("pipeline", language)}"' in text
+
+
+def test_the_builder_puts_diagrams_into_each_edition():
+    builder = script(ROOT / "tools/build_notebooks.py")
+    cell = nbformat.v4.new_markdown_cell("![](diagram:lora)", metadata={"lang": None})
+    for language in tool.LANGUAGES:
+        source = builder.edition([cell], language).cells[0].source
+        assert source == tool.embed("![](diagram:lora)", language) and "data:image" in source
 
 
 def test_an_alt_text_of_ones_own_stays_and_other_images_too():

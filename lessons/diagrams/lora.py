@@ -1,7 +1,7 @@
 """LoRA as W + alpha / r * B A, with the numbers of one layer of mini."""
 
 from . import facts
-from .shapes import GREY, INK, LINE, ORANGE
+from .shapes import GREY, INK, ORANGE
 
 HEIGHT = 440
 LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"

@@ -187,7 +187,8 @@ def slim(svg):
     svg = re.sub(r'(?<=base64,)[^"]*', with_palette, svg)
     svg = re.sub(r'( d=")([^"]*)(" transform="scale)\(0.015625\)', coarse, svg)
     svg = re.sub(r'(?<= d=")[^"]*|(?<=translate)\([^)]*', tenths, svg)
-    return re.sub(r"\n\s*(?=<)", "\n", svg)
+    svg = re.sub(r"\n\s*(?=<)", "\n", svg)
+    return re.sub(r"<g>\n((?:<path[^>]*/>\n)+)</g>\n", r"\1", svg)
 
 
 def tenths(match):

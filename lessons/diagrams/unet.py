@@ -134,8 +134,8 @@ def way_down_and_up(card, blocks):
         card.arrow((last.right, y), (last.right + 56, y))
         card.label(last.right + 76, y, "$v$", 25)
     else:
-        card.arrow((last.x + 20, TOP), (last.x + 20, TOP - 24))
-        card.label(last.x + 4, TOP - 16, "$v$", 25)
+        card.arrow((last.x + 20, TOP), (last.x + 20, TOP - 32))
+        card.label(last.x + 4, TOP - 21, "$v$", 25)
 
 
 def words(card, blocks, method):
