@@ -68,7 +68,8 @@ def watch(pipe, step, timestep, values):  # the pipeline calls it after each ste
 
 unet = pipe.unet.config
 shape = (1, unet.in_channels, unet.sample_size, unet.sample_size)
-start = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(pipe.device)
+start = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+start = start.to(pipe.device, pipe.dtype)
 
 # %%
 prompt, frames = "一只猫,草地", [decode(start)]
