@@ -777,14 +777,14 @@ assert np.median(distances(copies, cat)) < 0.001 and copied > 0.75
 #
 # 换一个办法：不用公式，用一个*神经网络*去猜噪声。网络就是一个函数，里面有许多可以调的数（*权重*）：乘一乘、加一加、弯一弯（这里用的弯法叫 SiLU），重复几遍。输入 $x_t$ 和 $t$，输出两个数：猜的噪声。
 #
-# 直接喂坐标，网络只画得出很平缓的东西；所以先把坐标变成粗细不同的波（sin 和 cos），$t$ 也一样。
+# 直接喂坐标，网络先学会平缓的东西，细节学得很慢；所以先把坐标变成粗细不同的波（sin 和 cos），$t$ 也一样。
 
 # %% [markdown] lang="en"
 # ## 0.13 Let a network learn it
 #
 # Another way: no formula, but a *neural network* that guesses the noise. A network is a function with many numbers that can be adjusted (its *weights*): multiply, add, bend (the bend here is called SiLU), a few times over. In go $x_t$ and $t$, out come two numbers: the guessed noise.
 #
-# Fed with bare coordinates, a network draws only very smooth things; so the coordinates are first turned into waves, coarse and fine (sin and cos), and $t$ likewise.
+# Fed with bare coordinates, a network learns smooth things first and details very slowly; so the coordinates are first turned into waves, coarse and fine (sin and cos), and $t$ likewise.
 
 # %%
 torch.manual_seed(0)
