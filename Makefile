@@ -8,14 +8,18 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 NBVAL := --nbval-cell-timeout=600 -p no:cacheprovider -x
 BOOKS := $(wildcard notebooks/*.ipynb)
 # Tests that train nothing and draw next to nothing.
-QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project notebooks ledger errors text show metrics))
+QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons notebooks ledger errors text show metrics))
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson check lint types quick test lab bench api wheels test-wheels test-gpu $(BOOKS)
+.PHONY: lesson notebooks check lint types quick test lab bench api wheels test-wheels test-gpu $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
+
+# From lessons/*.py, both languages; N=03 for one.
+notebooks: $(READY)
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python tools/build_notebooks.py $(if $(filter command line,$(origin N)),$(N))
 
 # The fast ring, about a minute on two cores.
 check: $(READY)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image, ImageOps
 
-from paidiff_lib.data.images import read_picture, square
+from paidiff_lib.datasets.images import read_picture, square
 from paidiff_lib.errors import PaidiffError, Refused, unknown
 from paidiff_lib.generate import BATCH, check_settings, sample
 from paidiff_lib.metrics import canny

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 
-from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.datasets.folder import CaptionFolder
 from paidiff_lib.environment import set_defaults
 from paidiff_lib.errors import NotFound, PaidiffError, Refused
 from paidiff_lib.files import output_folder, require_ours

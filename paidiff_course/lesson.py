@@ -90,15 +90,15 @@ def _fit_training(found, name, settings, pipe):
     fit, need = fitting(pipe, settings.pop("method"), settings["batch_size"], found.size)
     if fit is None:
         found.refused[name] = need
-        return f"{name} 放不下 does not fit: {need / 1e9:.0f} GB / {free(pipe.device) / 1e9:.0f} GB"
+        return f"{name} does not fit: {need / 1e9:.0f} GB / {free(pipe.device) / 1e9:.0f} GB"
     at_once, updates, again = fit["batch_size"], fit["gradient_accumulation_steps"], fit["gradient_checkpointing"]
     changed = {"gradient_accumulation_steps": updates} if updates > 1 else {}
     changed |= {"gradient_checkpointing": True} if again else {}
     found.values[name] = {**settings, "batch_size": at_once, **changed}
-    text = f"{name} {settings['steps']} 步 steps, lr {settings['learning_rate']:g}, batch {at_once}"
+    text = f"{name} {settings['steps']} steps, lr {settings['learning_rate']:g}, batch {at_once}"
     text += f" x {updates}" if updates > 1 else ""
     text += ", gradient checkpointing" if again else ""
-    return text + (f" ({free(pipe.device) / 1e9:.0f} GB 可用 free)" if changed else "")
+    return text + (f" ({free(pipe.device) / 1e9:.0f} GB free)" if changed else "")
 
 
 def kind_of(pipe):

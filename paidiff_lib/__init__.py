@@ -14,8 +14,9 @@ TYPE_CHECKING = False  # as type checkers take it; importing typing would cost m
 if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__; a test keeps it in step
     from .cleaning.audit import audit as audit
     from .cleaning.filter import curate as curate
-    from .data.folder import CaptionFolder as CaptionFolder
-    from .data.mixed import Mixed as Mixed
+    from .comparison import compare as compare, sweep as sweep
+    from .datasets.folder import CaptionFolder as CaptionFolder
+    from .datasets.mixed import Mixed as Mixed
     from .display import (
         curve as curve,
         digest as digest,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
         watch as watch,
     )
     from .errors import PaidiffError as PaidiffError
-    from .files import data_folder as data_folder
+    from .files import data as data, data_folder as data_folder
     from .generate import draw as draw
     from .inpainting import inpaint as inpaint
     from .methods.adapters import merge as merge, set_scales as set_scales
@@ -35,7 +36,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from .methods.lora import LoRA as LoRA
     from .methods.lora_files import load_lora as load_lora
     from .methods.textual_inversion import TextualInversion as TextualInversion, load_embedding as load_embedding
-    from .metrics import canny as canny, edge_agreement as edge_agreement
+    from .metrics import canny as canny, edge_agreement as edge_agreement, interval as interval, wilson as wilson
     from .models.load import load as load
     from .prompts import check_prompt as check_prompt, tokens as tokens
     from .training.api import fit as fit, train as train
@@ -43,11 +44,12 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 _NAMES = {  # module: its public names
     "cleaning.audit": "audit",
     "cleaning.filter": "curate",
-    "data.folder": "CaptionFolder",
-    "data.mixed": "Mixed",
+    "comparison": "compare sweep",
+    "datasets.folder": "CaptionFolder",
+    "datasets.mixed": "Mixed",
     "display": "curve digest grid show use_chinese_font watch",
     "errors": "PaidiffError",
-    "files": "data_folder",
+    "files": "data data_folder",
     "generate": "draw",
     "inpainting": "inpaint",
     "methods.adapters": "merge set_scales",
@@ -57,7 +59,7 @@ _NAMES = {  # module: its public names
     "methods.lora": "LoRA",
     "methods.lora_files": "load_lora",
     "methods.textual_inversion": "TextualInversion load_embedding",
-    "metrics": "canny edge_agreement",
+    "metrics": "canny edge_agreement interval wilson",
     "models.load": "load",
     "prompts": "check_prompt tokens",
     "training.api": "fit train",

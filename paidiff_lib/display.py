@@ -3,6 +3,7 @@
 import io
 import math
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -27,19 +28,20 @@ DETAILED = 4  # up to so many pictures, the digest has a value for each; beyond,
 
 @explicit(pictures="images", labels="titles", title="titles", cols="columns")
 def show(images: Images, titles: Titles = None, alt: str | None = None, columns: int | None = None) -> None:
-    """Show pictures in the notebook as one JPEG with alt text, then print their digest.
+    """Show pictures in the notebook as one JPEG with alt text; its plain text is their digest, which nbval compares.
 
     images: one PIL picture or a list. titles: a label for each. alt: what a reader who cannot see it should know;
     made from the titles if not given. Outside a notebook only the digest is printed.
     """
     images, titles = _as_list(images), _as_list(titles or [])
     sheet = grid(images, titles, columns)
-    if _in_notebook():
-        from IPython.display import Image as Output, display
+    if not _in_notebook():
+        return print(digest(images))
+    from IPython.display import display
 
-        described = alt or "; ".join(map(str, titles)) or f"{len(images)} 张图 · pictures"
-        display(Output(data=_jpeg(sheet), format="jpeg", alt=described))
-    print(digest(images))
+    described = alt or "; ".join(map(str, titles)) or f"{len(images)} 张图 · pictures"
+    data = {"image/jpeg": b64encode(_jpeg(sheet)).decode(), "text/plain": digest(images)}
+    display(data, metadata={"image/jpeg": {"alt": described}}, raw=True)
 
 
 def watch(steps: Iterable, total: int) -> Iterator:
@@ -57,11 +59,11 @@ def watch(steps: Iterable, total: int) -> Iterator:
         index = step.index
         if time.perf_counter() - updated > 0.5:
             updated = time.perf_counter()
-            text = f"{index}/{total} · loss {step.loss:.3f} · 还有 left {step.seconds_left:.0f} s"
+            text = f"{index}/{total} · loss {step.loss:.3f} · {step.seconds_left:.0f} s"
             line.update({"text/plain": text}, raw=True)
         yield step
     line.update({"text/plain": ""}, raw=True)  # as it began: nbval sees no updates
-    print(f"{index}/{total} 步 steps")
+    print(f"{index}/{total} steps")
 
 
 def curve(lines: dict, x: str = "", y: str = "", window: int = 1) -> Image.Image:
@@ -99,7 +101,7 @@ def grid(images: Images, titles: Titles = None, columns: int | None = None) -> I
     width, height = (max(sizes) for sizes in zip(*(image.size for image in images)))
     scale = 2 if (width + GAP) * columns <= WIDE // 2 else 1
     width, height = width * scale, height * scale
-    labels = [_wrap(title, width) for title in titles]
+    labels = [wrap(title, width) for title in titles]
     head = LINE * max((len(lines) for lines in labels), default=0)
     rows = math.ceil(len(images) / columns)
     sheet = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + head + GAP) + GAP), "white")
@@ -109,7 +111,7 @@ def grid(images: Images, titles: Titles = None, columns: int | None = None) -> I
         y = GAP + i // columns * (height + head + GAP)
         lines = labels[i] if labels else []
         for j, line in enumerate(lines):  # the last line stands on the picture
-            pen.text((x, y - 4 + head - (len(lines) - j) * LINE), line, fill="#222222", font=_font())
+            pen.text((x, y - 4 + head - (len(lines) - j) * LINE), line, fill="#222222", font=font())
         big = image.convert("RGB").resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
         sheet.paste(big, (x, y + head))
     return sheet
@@ -165,13 +167,13 @@ def _edges(array):
     return np.maximum(steps - 12, 0).mean() * 4 if steps.size else 0.0
 
 
-def _wrap(text, width):
+def wrap(text, width):
     """`text` in at most two lines of `width` pixels, characters that the font lacks as U+25A1."""
     known = _characters()
     text = "".join(c if ord(c) in known else "□" for c in str(text).replace("\n", " "))
     lines = [""]
     for char in text:
-        if _font().getlength(lines[-1] + char) <= width:
+        if font().getlength(lines[-1] + char) <= width:
             lines[-1] += char
         elif len(lines) < 2:
             lines.append(char.lstrip())
@@ -182,7 +184,7 @@ def _wrap(text, width):
 
 
 @lru_cache
-def _font():
+def font():
     return ImageFont.truetype(str(FONT), FONT_SIZE)
 
 

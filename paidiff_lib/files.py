@@ -33,6 +33,14 @@ def data_folder() -> Path:
     )
 
 
+def data(*names: str) -> Path:
+    """A file or folder of the course's data, as a Path: data("porcelain"). Raises NotFound if it is not there."""
+    path = data_folder().joinpath(*names)
+    if not path.exists():
+        raise NotFound("课程的数据里没有它", "not in the course's data", path)
+    return path
+
+
 def _data_places():
     yield Path(__file__).resolve().parents[1] / "data"
     here = Path.cwd()  # where a stranger may have written, and where Python looks for modules: not we

@@ -43,11 +43,15 @@ def draw(
     """
     prompts, seeds = _paired(prompt, seed)
     check_settings(steps=steps, guidance=guidance, size=size, n=n)
-    texts = [*prompts, negative_prompt] if negative_prompt else prompts
+    print_hints(pipe, [*prompts, negative_prompt] if negative_prompt else prompts)
+    pictures = sample(pipe, prompts, seeds, steps, guidance, negative_prompt, size, n)
+    return pictures[0] if isinstance(prompt, str) and not is_list(seed) and n == 1 else pictures
+
+
+def print_hints(pipe, texts):
+    """What check_prompt says of each text, every line once."""
     for hint in dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)):
         print(hint)
-    pictures = sample(pipe, prompts, seeds, steps, guidance, negative_prompt, size, n)
-    return pictures[0] if isinstance(prompt, str) and not _is_list(seed) and n == 1 else pictures
 
 
 def sample(
@@ -140,7 +144,7 @@ def check_settings(seed=0, steps=STEPS, guidance=None, size=None, n=1):
 
 
 def _check_size(size):
-    if not _is_list(size) or len(size) != 2:
+    if not is_list(size) or len(size) != 2:
         raise PaidiffError("尺寸要是 (宽, 高)", "size must be (width, height)", str(size))
     width = require_int(size[0], SMALLEST, LARGEST, "宽", "width")
     height = require_int(size[1], SMALLEST, LARGEST, "高", "height")
@@ -153,7 +157,7 @@ def _check_size(size):
 def _paired(prompt, seed) -> Any:
     """A list of prompts and one with a seed for each. One prompt is drawn with every seed of a list."""
     prompts, seeds = [prompt] if isinstance(prompt, str) else list(prompt), seed
-    if not _is_list(seed):
+    if not is_list(seed):
         seeds = [seed] * len(prompts)
     elif len(prompts) == 1:
         prompts = prompts * len(seeds)
@@ -162,7 +166,7 @@ def _paired(prompt, seed) -> Any:
     return prompts, [require_int(one, 0, LAST_SEED, "种子", "the seed") for one in seeds]
 
 
-def _is_list(value):
+def is_list(value):
     return isinstance(value, (list, tuple, range)) or getattr(value, "ndim", 0) == 1
 
 

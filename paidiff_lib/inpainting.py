@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .arguments import explicit
-from .data.images import square
+from .datasets.images import square
 from .errors import PaidiffError
 from .generate import STEPS, check_settings, noise_of, sample
 from .models.encode import encode_picture, native_size

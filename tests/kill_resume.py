@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import paidiff_lib
-from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.datasets.folder import CaptionFolder
 from paidiff_lib.methods.controlnet import ControlNet
 from paidiff_lib.methods.dreambooth import with_prior
 from paidiff_lib.methods.full import FullTuning

@@ -57,7 +57,7 @@ def built(folder, **files):
 UPWARD = [
     dict(lib__errors="from .files import digest\nfrom .models.load import load", lib__files="", lib__models__load=""),
     dict(lib__models__load="def load():\n    from ..training.loop import train", lib__training__loop=""),
-    dict(lib__data__folder="from ..cleaning import audit", lib__cleaning__audit=""),
+    dict(lib__datasets__folder="from ..cleaning import audit", lib__cleaning__audit=""),
     dict(lib__training__loop="import paidiff_lib.cleaning.filter", lib__cleaning__filter=""),
     dict(lib__generate="from paidiff_app.engine import Engine", app__engine=""),
     dict(lib__generate="import paidiff_world"),
@@ -87,8 +87,8 @@ DOWNWARD = [
     dict(app__cli="from paidiff_lib import load", lib__errors=""),
     dict(course__lesson="from paidiff_world.scenes import scene\nimport paidiff_lib", world__scenes="", lib__errors=""),
     dict(
-        lib__data__folder="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..methods.base import Method",
-        lib__methods__base="from ..data.folder import CaptionFolder",
+        lib__datasets__folder="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..methods.base import Method",
+        lib__methods__base="from ..datasets.folder import CaptionFolder",
     ),
 ]
 
@@ -103,13 +103,13 @@ def test_an_arrow_that_runs_down_may_stay(tmp_path, files):
 def test_a_circle_is_found_in_a_function_too(tmp_path):
     house = built(
         tmp_path,
-        lib__data__folder="from .images import square",
-        lib__data__images="def square():\n    from . import layouts",
-        lib__data__layouts="from .folder import CaptionFolder",
+        lib__datasets__folder="from .images import square",
+        lib__datasets__images="def square():\n    from . import layouts",
+        lib__datasets__layouts="from .folder import CaptionFolder",
         lib__errors="",
     )
     assert graph.circles(house.arrows) == [
-        ["paidiff_lib.data.folder", "paidiff_lib.data.images", "paidiff_lib.data.layouts"]
+        ["paidiff_lib.datasets.folder", "paidiff_lib.datasets.images", "paidiff_lib.datasets.layouts"]
     ]
 
 

@@ -7,7 +7,7 @@ from diffusers import ControlNetModel
 from PIL import Image, ImageDraw
 
 import paidiff_lib
-from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.datasets.folder import CaptionFolder
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.methods.controlnet import ControlNet, draw_along
 from paidiff_lib.metrics import canny, edge_agreement

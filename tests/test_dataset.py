@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from paidiff_lib import ControlNet, LoRA, PaidiffError, train
-from paidiff_lib.data.folder import CaptionFolder
-from paidiff_lib.data.images import read_picture, square
+from paidiff_lib.datasets.folder import CaptionFolder
+from paidiff_lib.datasets.images import read_picture, square
 from paidiff_lib.models.encode import encode_captions, encode_picture
 from paidiff_lib.training import latents
 from paidiff_lib.training.latents import LatentCache

@@ -6,8 +6,8 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel
 
-from paidiff_lib.data.folder import CaptionFolder
-from paidiff_lib.data.mixed import Mixed
+from paidiff_lib.datasets.folder import CaptionFolder
+from paidiff_lib.datasets.mixed import Mixed
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.files import LISTING, listing
 from paidiff_lib.generate import sample

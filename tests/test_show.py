@@ -1,3 +1,4 @@
+import base64
 import io
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from paidiff_lib import PaidiffError, curve, digest, display, grid, show, use_chinese_font, watch
-from paidiff_lib.display import FONT, FONT_SIZE, _characters, _jpeg, _wrap
+from paidiff_lib.display import FONT, FONT_SIZE, _characters, _jpeg, wrap
 
 
 def scene(seed, size=128):
@@ -71,9 +72,9 @@ def test_wrong_numbers_are_said():
 
 
 def test_long_and_unknown_titles():
-    lines = _wrap("雪地里的两只企鹅,水墨画,高清,星空,月亮,草地,沙发", 128)
+    lines = wrap("雪地里的两只企鹅,水墨画,高清,星空,月亮,草地,沙发", 128)
     assert len(lines) == 2 and lines[1].endswith("…")
-    assert _wrap("猫😀\n狗", 128) == ["猫□ 狗"]
+    assert wrap("猫😀\n狗", 128) == ["猫□ 狗"]
 
 
 def test_the_font_has_what_the_labels_need():
@@ -97,20 +98,20 @@ def test_show_prints_the_digest_only_outside_a_notebook(capsys):
     assert capsys.readouterr().out == digest(scene(0)) + "\n"
 
 
-def test_show_in_a_notebook_gives_one_jpeg_with_alt_text(monkeypatch, capsys):
+def test_show_in_a_notebook_gives_one_jpeg_with_alt_text_and_its_digest(monkeypatch, capsys):
     import IPython.display
 
     shown = []
     monkeypatch.setattr(display, "_in_notebook", lambda: True)
-    monkeypatch.setattr(IPython.display, "display", shown.append)
+    monkeypatch.setattr(IPython.display, "display", lambda data, metadata, raw: shown.append((data, metadata)))
     show([scene(0), scene(1)], titles=["企鹅", "狗"])
     show(scene(0), titles="企鹅")
     show(scene(0), alt="一只猫")
     show(scene(0))
-    metadata = [output._repr_mimebundle_()[1] for output in shown]
-    alts = [m.get("image/jpeg", m).get("alt") for m in metadata]
+    alts = [metadata["image/jpeg"]["alt"] for _, metadata in shown]
     assert alts[:3] == ["企鹅; 狗", "企鹅", "一只猫"] and alts[3]
-    assert all(output.data[:2] == b"\xff\xd8" for output in shown)
+    assert all(base64.b64decode(data["image/jpeg"])[:2] == b"\xff\xd8" for data, _ in shown)
+    assert [data["text/plain"] for data, _ in shown[1:]] == [digest(scene(0))] * 3 and capsys.readouterr().out == ""
 
 
 def test_a_gallery_of_36_stays_small():

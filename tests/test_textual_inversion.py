@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import paidiff_lib
 from paidiff_lib import PaidiffError
-from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.datasets.folder import CaptionFolder
 from paidiff_lib.generate import GUIDANCE
 from paidiff_lib.methods.textual_inversion import OBJECT, STYLE, TextualInversion, load_embedding
 from paidiff_lib.training.api import train

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from paidiff_lib import PaidiffError
-from paidiff_lib.data.folder import CaptionFolder
+from paidiff_lib.datasets.folder import CaptionFolder
 from paidiff_lib.methods.lora import LoRA
 from paidiff_lib.training import optimizer
 from paidiff_lib.training.api import fit, train

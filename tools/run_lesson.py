@@ -52,11 +52,11 @@ def run(path, target):
     return error
 
 
-def find(number, folder=ROOT / "notebooks"):
-    """The one notebook with this number; "1" is "01". Ends the program with a clear line if there is none."""
-    books = sorted(folder.glob(f"{number.zfill(2)}_*.ipynb"))
+def find(number, folder=ROOT / "notebooks", suffix=".ipynb"):
+    """The one lesson with this number; "1" is "01". Ends the program with a clear line if there is none."""
+    books = sorted(folder.glob(f"{number.zfill(2)}_*{suffix}"))
     if not books:
-        known = ", ".join(p.name[:2] for p in sorted(folder.glob("[0-9][0-9]_*.ipynb")))
+        known = ", ".join(p.name[:2] for p in sorted(folder.glob(f"[0-9][0-9]_*{suffix}")))
         raise SystemExit(f"没有这一课 · no lesson {number}; 有 there are: {known or '-'}")
     return books[0]
 
@@ -76,7 +76,7 @@ def main(number):
     for suffix in (".ipynb", ".html"):
         print(f"  {(target / path.name).with_suffix(suffix).relative_to(ROOT)}")
     if error:
-        raise SystemExit(f"有一格出错 · a cell failed:\n{error}")
+        raise SystemExit(f"有一个单元格出错 · a cell failed:\n{error}")
 
 
 if __name__ == "__main__":

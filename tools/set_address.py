@@ -20,21 +20,29 @@ COLAB = "https://colab.research.google.com/github/"
 BADGES = "<!-- badges -->"
 
 
-def badges(address, name):
+def badges(address, name, lang="zh"):
     """The line of links below a lesson's title: empty without an address; Colab opens what lies on GitHub only."""
-    file = f"{address}/blob/main/notebooks/{name}"
-    links = [f"[在 DSW 打开 · Open in DSW]({DSW}{file})"] if address else []
+    file = f"{address}/blob/main/notebooks/{'en/' if lang == 'en' else ''}{name}.ipynb"
+    open_in = {"zh": "在 {} 打开", "en": "Open in {}"}[lang]
+    links = [f"[{open_in.format('DSW')}]({DSW}{file})"] if address else []
     if address.startswith("https://github.com/"):
-        links.append(f"[在 Colab 打开 · Open in Colab]({COLAB}{file.removeprefix('https://github.com/')})")
+        links.append(f"[{open_in.format('Colab')}]({COLAB}{file.removeprefix('https://github.com/')})")
     return " · ".join([BADGES, *links])
 
 
+def with_address(code, address):
+    """The boot cell's code with the address in its place."""
+    return re.sub(r'^ADDRESS = ".*"', f'ADDRESS = "{address}"', code, flags=re.M)
+
+
 def notebook(path, address):
-    """Write the address into one lesson: its badges and its setup cell."""
+    """Write the address into one lesson: its badges and its boot cell."""
     book = nbformat.read(path, as_version=4)
-    title, setup = book.cells[:2]
-    title.source = re.sub(f"^{BADGES}.*$", badges(address, path.name).replace("\\", r"\\"), title.source, flags=re.M)
-    setup.source = re.sub(r'^ADDRESS = ".*"', f'ADDRESS = "{address}"', setup.source, flags=re.M)
+    title, lang = book.cells[0], "en" if path.parent.name == "en" else "zh"
+    line = badges(address, path.stem, lang)
+    title.source = re.sub(f"^{BADGES}.*$", line.replace("\\", r"\\"), title.source, flags=re.M)
+    boot = next(cell for cell in book.cells if cell.cell_type == "code")
+    boot.source = with_address(boot.source, address)
     nbformat.write(book, path)
 
 
@@ -42,7 +50,7 @@ def main(address, root=ROOT):
     address = address.removesuffix("/").removesuffix(".git")
     if not re.fullmatch(r"https://[\w./-]+", address):
         raise SystemExit(f"要一个 https:// 地址 · an https:// address is needed: {address}")
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
+    for path in sorted((root / "notebooks").rglob("*.ipynb")):
         notebook(path, address)
     for path in (root / "README.md", root / "README.zh-CN.md"):
         text = re.sub(

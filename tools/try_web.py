@@ -27,7 +27,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from paidiff_lib.data.images import square
+from paidiff_lib.datasets.images import square
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PICTURE = Path(__file__).resolve().parents[1] / "data/penguins.png"

@@ -19,9 +19,9 @@ from rich.text import Text
 from tqdm import tqdm
 
 from ..arguments import explicit
-from ..data.images import decode, read_picture
-from ..data.layouts import FilePicture, entries, names_of
-from ..data.walk import left_out
+from ..datasets.images import decode, read_picture
+from ..datasets.layouts import FilePicture, entries, names_of
+from ..datasets.walk import left_out
 from ..display import grid
 from ..errors import DataError, Fault, Refused, one_line
 from ..models.load import find, model_name

@@ -30,8 +30,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..arguments import explicit
-from ..data.images import read_picture
-from ..data.layouts import FilePicture, entries
+from ..datasets.images import read_picture
+from ..datasets.layouts import FilePicture, entries
 from ..errors import DataError, Fault, Refused
 from ..files import atomic_file
 from .near_duplicates import SIDE, nearest_before, thumbnail

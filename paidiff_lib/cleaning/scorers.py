@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.images import square
+from ..datasets.images import square
 from ..models.download import online
 from ..models.encode import digest_of
 from ..models.load import device, opening

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import explicit
-from ..data.folder import CaptionFolder
-from ..data.layouts import entries
-from ..data.manifests import manifests
-from ..data.mixed import Mixed
+from ..datasets.folder import CaptionFolder
+from ..datasets.layouts import entries
+from ..datasets.manifests import manifests
+from ..datasets.mixed import Mixed
 from ..errors import Refused
 from ..files import output_folder
 from ..generate import BATCH, sample

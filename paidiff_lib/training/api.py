@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import explicit
-from ..data.folder import CaptionFolder
-from ..data.mixed import Mixed
+from ..datasets.folder import CaptionFolder
+from ..datasets.mixed import Mixed
 from ..display import show, watch
 from .checkpoint import Store
 from .config import OLD_NAMES, TrainingConfig

@@ -3,7 +3,7 @@
 from itertools import chain
 from typing import Any
 
-from ..data.folder import hash_of
+from ..datasets.folder import hash_of
 from ..errors import PaidiffError
 from ..models.encode import digest_of, encode_captions, encode_picture, native_size
 from .tensor_folder import TensorFolder
