@@ -13,7 +13,10 @@ ROW = 14  # pixels of a cell in the maps
 def draw(card):
     card.title("title")
     layer = finest()
-    place, word = f"{layer['places']}×{layer['width']}", f"{layer['tokens']}×{layer['text']}"
+    place, word = (
+        f"{layer['places']}×{layer['width']}",
+        f"{layer['tokens']}×{layer['text']}",
+    )
     picture(card, place)
     words(card, word)
     weights(card, layer)
@@ -59,7 +62,9 @@ def words(card, word):
 def weights(card, layer):
     card.box(384, 96, 210, 128, kind="trained")
     card.label(489, 140, r"$A = \mathrm{softmax}(QK^\top/\sqrt{d})$", 17)
-    card.label(489, 176, f"{layer['heads']} × {layer['places']} × {layer['tokens']}", 16)
+    card.label(
+        489, 176, f"{layer['heads']} × {layer['places']} × {layer['tokens']}", 16
+    )
     card.label(489, 204, "sum", 15, GREY)
     card.arrow((489, 224), (489, 258), colour=ORANGE)
     rows, columns = np.mgrid[0:8, 0:8]
