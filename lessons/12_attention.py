@@ -96,7 +96,7 @@ def map_of(weights, prompt, word):
 
 most = max(layer.processor.maps.shape[2] for layer in layers.values())
 finest = {n: m for n, m in layers.items() if m.processor.maps.shape[2] == most}
-last = list(finest)[-1]  # layers stand in the order in which they run
+last = list(finest)[-1]  # of these, the one that runs last
 print(paidiff.tokens(pipe.tokenizer, prompt), *finest, sep="\n")
 
 
@@ -106,7 +106,9 @@ def heat(picture, weights):
     low, high = weights.min(), weights.max()
     grey = Image.fromarray(np.uint8(255 * (weights - low) / (high - low)))
     grey = grey.resize(picture.size, Image.Resampling.BICUBIC)
-    colours = Image.fromarray(np.uint8(255 * colormaps["inferno"](grey)[..., :3]))
+    colours = Image.fromarray(
+        np.uint8(255 * colormaps["inferno"](np.asarray(grey))[..., :3])
+    )
     return Image.blend(picture.convert("RGB"), colours, 0.65)
 
 
@@ -391,7 +393,7 @@ rs = np.random.RandomState(0)
 
 def exchange(names):
     """Captions with another word where the subject's was, and those words."""
-    words = [rs.choice([n for n in names if n != one.spec.subject]) for one in others]
+    words = [rs.choice([n for n in names if n not in one.caption]) for one in others]
     return [one.caption.replace(one.subject, w) for one, w in zip(others, words)], words
 
 
