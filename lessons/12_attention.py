@@ -76,9 +76,9 @@ assert off <= 4  # watching changes nothing
 
 
 # %% [markdown] lang="zh"
-# 一句话先变成词元（token，见第 01 课），一个汉字大多就是一个；一个词的热图，是它各个字的热图之和。`finest` 是格点最多的几层：只有它们的热图细到能看。
+# 一句话先变成词元（token，见第 01 课），一个汉字大多就是一个；一个词的**注意力图**（attention map，画在图上就叫热图），是它各个字的图之和。`finest` 是格点最多的几层：只有它们的热图细到能看。
 # %% [markdown] lang="en"
-# A prompt first becomes tokens (lesson 01), mostly one for each Chinese character; the map of a word is the sum of the maps of its characters. `finest` are the layers with the most places: only their maps are fine enough to look at.
+# A prompt first becomes tokens (lesson 01), mostly one for each Chinese character; the **attention map** of a word (a heat map, when laid over a picture) is the sum of those of its characters. `finest` are the layers with the most places: only their maps are fine enough to look at.
 # %%
 def places(prompt, word):
     """Which tokens a word of the prompt is; [CLS] is token 0."""
@@ -258,6 +258,8 @@ show(
 # **Predict**: how often does each of the three 8×8 layers hit? Which is the best?
 # %%
 from collections import namedtuple
+from itertools import count, islice
+
 from torch.nn.functional import adaptive_avg_pool2d
 
 from paidiff_world.scenes import Spec, paint, plan
@@ -279,26 +281,32 @@ def scene(seed):
     return Scene(spec, caption, subject, place, *paint(spec, rs, profile.size))
 
 
-def useful(found):
-    return (
-        found.subject and found.place and "," in found.caption and not found.spec.flaw
-    )
+# %%
+def useful(one):
+    return one.subject and one.place and "," in one.caption and not one.spec.flaw
 
 
-some = list(filter(useful, map(scene, range(4 * profile.scenes))))[: profile.scenes]
-others = list(filter(useful, map(scene, range(10**6, 10**6 + 4 * profile.scenes))))
-others = others[: profile.scenes]
+def scenes(first):
+    found = filter(useful, map(scene, count(first)))
+    return list(islice(found, profile.scenes))
+
+
+some, others = scenes(0), scenes(10**6)
 print(len(some), len(others), *(one.caption for one in some[:3]), sep=" · ")
 # %%
 from paidiff_lib.models.encode import encode_captions, encode_picture
 
 
-def look(scenes, captions, t=500):
-    """The weights of the finest layers at t: {layer: (scenes, places, tokens)}."""
+def noised(scenes, t=500):
+    """x_t of real scenes: (scenes, C, h, w)."""
     clean = torch.stack([encode_picture(pipe, one.picture)[0] for one in scenes])
     clean = clean * pipe.vae.config.scaling_factor
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    noisy = pipe.scheduler.add_noise(clean, noise, torch.tensor([t] * len(scenes)))
+    return pipe.scheduler.add_noise(clean, noise, torch.tensor([t] * len(scenes)))
+
+
+def look(noisy, captions, t=500):
+    """The weights of the finest layers at t: {layer: (scenes, places, tokens)}."""
     pipe.unet(noisy.to(pipe.unet.device), t, encode_captions(pipe, captions))
     return {n: layer.processor.maps.mean(1).cpu() for n, layer in finest.items()}
 
@@ -327,7 +335,8 @@ def rates(weights, scenes):
     }
 
 
-weights = look(some, [one.caption for one in some])
+# %%
+weights = look(noised(some), [one.caption for one in some])
 weights["mean"] = torch.stack(list(weights.values())).mean(0)
 tried = {name: rates(w, some) for name, w in weights.items()}
 for name, found in tried.items():
@@ -337,7 +346,8 @@ chance = np.mean([one.mask.mean() for one in some])
 best = max(tried, key=lambda name: tried[name]["subject"].mean)
 print(f"chance {chance:.0%} · best {best.split('.transformer')[0]}")
 # %%
-fresh = look(others, [one.caption for one in others])
+noisy = noised(others)
+fresh = look(noisy, [one.caption for one in others])
 fresh["mean"] = torch.stack(list(fresh.values())).mean(0)
 aim = rates(fresh[best], others)
 print(*(f"{kind}: {rate:.0%}" for kind, rate in aim.items()), sep="\n")
@@ -406,7 +416,7 @@ trials = {
 trials |= {"wrong": exchange(list(SUBJECTS)), "place": exchange(list(BACKGROUNDS))}
 aims = {}
 for name, (captions, words) in trials.items():
-    seen = look(others, captions)[best if best in finest else last]
+    seen = look(noisy, captions)[best if best in finest else last]
     found = [hit(*each) for each in zip(seen, others, captions, words)]
     aims[name] = paidiff.wilson(sum(found), len(found))
     print(f"{name:6} {aims[name]:.0%}   {captions[0]} → {words[0]}")
@@ -726,7 +736,7 @@ if profile.judged:
 # ## 练习
 #
 # 1. **手算**。$Q$ 只有一行 $(1,0)$，$K$ 两行 $(1,0)$、$(0,1)$，$d=2$。先手算两个权重，再用 12.2 的代码检查。把 $K$ 乘 10 会怎样？
-# 2. **别的时间步**。把 `look` 的 `t` 换成 50、200、800、950，画出指中率随 $t$ 的曲线。噪声最大时，还比瞎指好吗？为什么？（提示：mini 的主体在哪里？）
+# 2. **别的时间步**。把 `noised` 和 `look` 的 `t` 换成 50、200、800、950，画出指中率随 $t$ 的曲线。噪声最大时，还比瞎指好吗？为什么？（提示：mini 的主体在哪里？）
 # 3. **哪个头**。`maps.mean(1)` 取了各头的平均。每个头单独比：最准的头比平均还准吗？在 `some` 上挑，在 `others` 上报。
 # 4. **空位听见了什么**。算出 [CLS]、句子本身、[SEP] 和后面的空位各占多少权重。空位占得多说明什么？
 # 5. **阈值**。把 `bright` 里的 0.4 换成 0.1、0.2、0.6、0.8，记下背景的变化和新主体。画成一条线：你会选哪一点？
@@ -735,7 +745,7 @@ if profile.judged:
 # ## Exercises
 #
 # 1. **By hand**. $Q$ has one row $(1,0)$, $K$ two rows $(1,0)$, $(0,1)$, $d=2$. Work out the two weights, then check with the code of 12.2. What happens if $K$ is multiplied by 10?
-# 2. **Other timesteps**. Give `look` a `t` of 50, 200, 800, 950 and plot the hits against $t$. With the most noise, are they still better than luck? Why? (Hint: where do mini's subjects stand?)
+# 2. **Other timesteps**. Give `noised` and `look` a `t` of 50, 200, 800, 950 and plot the hits against $t$. With the most noise, are they still better than luck? Why? (Hint: where do mini's subjects stand?)
 # 3. **Which head**. `maps.mean(1)` is the mean over heads. Compare each head on its own: is the best head better than the mean? Choose on `some`, report on `others`.
 # 4. **What the padding hears**. Find the share of the weights that goes to [CLS], to the prompt itself, to [SEP] and to the padding. What does a large share for the padding mean?
 # 5. **The threshold**. Replace the 0.4 in `bright` by 0.1, 0.2, 0.6, 0.8 and note the change of the background and the new subject. Draw them as one line: which point would you choose?
