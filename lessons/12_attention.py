@@ -161,7 +161,7 @@ torch.testing.assert_close(answer, scaled_dot_product_attention(Q, K, V))
 #
 # “自注意力”里三样都来自图；**交叉注意力**里，$Q$ 来自图，$K$ 和 $V$ 来自话。图的每个位置问：“哪个字和我有关？”
 #
-# ![左边是带噪声的图和提示词的各个字。图经过权重矩阵成为 Q，字成为 K 和 V。Q 和 K 算出每个位置对每个字的权重 A，一个字的权重排成方形就是热图；A 乘 V 回到图里。](../docs/diagrams/zh/attention.svg)
+# ![](diagram:attention)
 #
 # 所以 $A$ 有两种读法：横着读，一个位置听哪些字；竖着读，一个字被哪些位置听见，排成方形，就是热图。
 # %% [markdown] lang="en"
@@ -171,7 +171,7 @@ torch.testing.assert_close(answer, scaled_dot_product_attention(Q, K, V))
 #
 # In *self-attention* all three come from the picture; in **cross-attention** $Q$ comes from the picture, $K$ and $V$ from the words. Every place of the picture asks: "which character concerns me?"
 #
-# ![On the left a noisy picture and the characters of a prompt. A weight matrix turns the picture into Q, others turn the characters into K and V. Q and K give the weights A of every place for every character; the weights of one character, laid out as a square, are its heat map; A times V goes back into the picture.](../docs/diagrams/en/attention.svg)
+# ![](diagram:attention)
 #
 # So $A$ can be read in two ways: along a row, which characters a place listens to; down a column, which places a character is heard by. The column laid out as a square is the heat map.
 # %%

@@ -9,6 +9,7 @@ import unicodedata
 
 import nbformat
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 from test_project import ROOT, script
 
@@ -140,6 +141,21 @@ def test_the_order_names_every_lesson_once():
     assert numbers[:3] == ["01", "02", "00"]
 
 
+def test_the_glossary_names_every_term_once_with_its_lesson():
+    rows = yaml.safe_load((ROOT / "lessons/glossary.yml").read_text(encoding="utf-8"))
+    assert len(rows) >= 150
+    assert {tuple(row) for row in rows} == {("zh", "en", "lesson", "means_zh", "means_en")}
+    for lang in ("zh", "en"):
+        terms = [row[lang].casefold() for row in rows]
+        assert [term for term in terms if terms.count(term) > 1] == []
+    order = builder.order()
+    assert [row["lesson"] for row in rows] == sorted((row["lesson"] for row in rows), key=order.index)
+    for row in rows:
+        text = row["zh"] + "。" + row["means_zh"]
+        assert text.endswith("。") and row["means_en"].endswith(".") and not HALF_WIDTH.search(text), row
+        assert [word for word in BANNED if re.search(word, text)] == [], row
+
+
 SOURCE = """# %% [markdown] lang="zh"
 # # 98 · 玩具
 #
@@ -169,6 +185,7 @@ print("猫")
 def toy(tmp_path, monkeypatch):
     """A small lesson in a folder of its own, with a neighbour on each side."""
     monkeypatch.setattr(builder, "LESSONS", tmp_path)
+    monkeypatch.setattr(builder, "PAGES", tmp_path / "pages")
     for number in ("97", "98", "99"):
         (tmp_path / f"{number}_toy.py").write_text(SOURCE.replace("98", number), encoding="utf-8")
     (tmp_path / "order.yml").write_text('[{zh: 会用, en: Using, lessons: ["97", "98", "99"]}]', encoding="utf-8")
@@ -220,6 +237,17 @@ def test_a_lesson_is_built_in_both_languages_and_kept(toy, tmp_path):
         assert list(differences(toy, editions(toy, tmp_path / "out")))
         with pytest.raises(SystemExit, match="run"):
             builder.build(toy, tmp_path / "out", kept=True)
+
+
+def test_a_page_shows_its_formulas_without_a_network(toy, tmp_path):
+    """MathML needs no script; so the page has none, and no foreign host. The boot cell is for machines."""
+    text = "## 公式 $x_t$\n\n$$ \\bar\\alpha_t $$\n\n`$HOME` 和 `$PATH`"
+    cells = [nbformat.v4.new_markdown_cell(text), *builder.read(toy)[2:4]]
+    builder.write_page(nbformat.v4.new_notebook(cells=cells), tmp_path / "toy.html")
+    page = (tmp_path / "toy.html").read_text(encoding="utf-8")
+    assert page.count("<math ") == 2 and 'display="block"' in page and "$HOME" in page and "\ue000" not in page[-9000:]
+    assert "<script" not in page and not re.search(r"(src|import|href)[^>\n]{1,9}https?:", page)
+    assert "a red square" in page and "ADDRESS" not in page and 'lang="zh"' in page
 
 
 @pytest.mark.parametrize("old, new", [("{{ f", "{{ none + f"), ('print("猫")', "print(none)")])

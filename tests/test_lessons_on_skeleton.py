@@ -5,9 +5,10 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from test_project import script
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOURCES = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
 SAVED = {  # what a lesson leaves in its folder
     "03": [
         "porcelain/pytorch_lora_weights.safetensors",
@@ -34,13 +35,15 @@ finally:  # a lesson that fails half way leaves no server behind
 """
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_a_lesson_runs_on_a_skeleton(path, skeletons, tmp_path, warm):
     (tmp_path / "notebooks").mkdir()
+    builder, book = script(ROOT / "tools/build_notebooks.py"), tmp_path / "lesson.ipynb"
+    nbformat.write(builder.edition(builder.read(path), "zh"), book)
     for name in ("data", "scripts", "tools", "paidiff_lib", "paidiff_app", "paidiff_world", "paidiff_course"):
         (tmp_path / name).symlink_to(ROOT / name)
     done = warm(
-        "-c", RUN, path, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT)
+        "-c", RUN, book, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from test_project import ROOT, script
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+BOOT = (ROOT / "lessons/boot.py").read_text(encoding="utf-8")
 GITHUB = "https://github.com/someone/paidiff"
 
 
@@ -32,7 +35,7 @@ def course(tmp_path):
         "paidiff_lib/__init__.py": "",
         "paidiff_course/__init__.py": "setup = lambda: None",
         "tools/install_here.py": "open('installed', 'w')",
-        "notebooks/x": "",
+        "notebooks/en/x": "",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -42,14 +45,15 @@ def course(tmp_path):
     return folder
 
 
-def test_the_setup_cell_is_the_same_everywhere_and_first():
-    assert {cell(path) for path in NOTEBOOKS} == {cell(NOTEBOOKS[0])}
-    assert all("paidiff.load(" in cell(path, 2) for path in NOTEBOOKS)
+def test_the_boot_cell_is_the_same_everywhere_and_first():
+    address = script(ROOT / "tools/set_address.py").ADDRESS
+    assert {cell(path) for path in NOTEBOOKS} == {BOOT.replace('ADDRESS = ""', f'ADDRESS = "{address}"').strip()}
+    assert all("paidiff_lib" in cell(path, 2) for path in NOTEBOOKS)
 
 
 def test_it_fetches_installs_and_finds_the_course(course, tmp_path):
     """Without site-packages, so that no library is found; a second run, after the kernel was restarted, fetches nothing."""
-    code = cell(NOTEBOOKS[0]).replace('ADDRESS = ""', f'ADDRESS = "file://{course}"')
+    code = BOOT.replace('ADDRESS = ""', f'ADDRESS = "file://{course}"')
     code += "\nimport paidiff_lib\nprint(os.getcwd(), paidiff_lib.__file__)"
     (tmp_path / "content").mkdir()
     for _ in range(2):
@@ -59,9 +63,21 @@ def test_it_fetches_installs_and_finds_the_course(course, tmp_path):
     assert (tmp_path / "content/paidiff/notebooks/installed").is_file()
 
 
-def test_it_does_nothing_in_a_checkout_with_the_library_installed():
-    out = run(sys.executable, "-c", cell(NOTEBOOKS[0]) + "\nprint(os.getcwd())", cwd=ROOT / "notebooks")
-    assert Path(out) == ROOT / "notebooks"
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/en"])
+def test_both_editions_run_where_the_chinese_one_lies(course, folder):
+    out = run(sys.executable, "-c", BOOT + "\nprint(os.getcwd())", cwd=course / folder)
+    assert Path(out) == course / "notebooks"
+
+
+def test_without_an_address_and_a_checkout_one_line_says_what_to_do(tmp_path):
+    """A lone notebook, as downloaded: what the reader sees is one line, in place of a traceback."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BOOT), nbformat.v4.new_code_cell("print(1)")])
+    client = NotebookClient(book, resources={"metadata": {"path": str(tmp_path)}})
+    with pytest.raises(CellExecutionError):
+        client.execute()
+    (said,) = book.cells[0].outputs[0].traceback
+    assert "下载整个仓库" in said and "download the repository" in said and "\n" not in said
+    assert not book.cells[1].outputs  # Run All stops there
 
 
 def test_the_torch_that_is_there_is_pinned(tmp_path):
@@ -90,9 +106,9 @@ def copy(tmp_path):
         "README.md",
         "README.zh-CN.md",
         "tools/set_address.py",
-        *(f"notebooks/{path.name}" for path in NOTEBOOKS),
+        *(path.relative_to(ROOT) for path in NOTEBOOKS),
     ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -102,11 +118,11 @@ def test_one_command_writes_the_address_everywhere(tmp_path):
     before = nbformat.read(root / "notebooks/01_inference.ipynb", as_version=4)
     for address in ("https://gitee.com/first/try", GITHUB + ".git"):  # it can be changed again
         tool.main(address, root)
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        title, setup = cell(path, 0), cell(path)
+    for path in sorted((root / "notebooks").rglob("*.ipynb")):
+        title, setup, name = cell(path, 0), cell(path), path.relative_to(root)
         assert f'ADDRESS = "{GITHUB}"' in setup and "gitee" not in title
-        assert f"(https://gallery.pai-ml.com/#/import/{GITHUB}/blob/main/notebooks/{path.name})" in title
-        assert f"(https://colab.research.google.com/github/someone/paidiff/blob/main/notebooks/{path.name})" in title
+        assert f"(https://gallery.pai-ml.com/#/import/{GITHUB}/blob/main/{name})" in title
+        assert f"(https://colab.research.google.com/github/someone/paidiff/blob/main/{name})" in title
     for name in ("README.md", "README.zh-CN.md"):
         assert f"git clone {GITHUB} paidiff && cd paidiff" in (root / name).read_text(encoding="utf-8")
     assert script(root / "tools/set_address.py").ADDRESS == GITHUB
@@ -123,7 +139,8 @@ def test_what_is_written_now_is_in_step(tmp_path):
     tool = script(ROOT / "tools/set_address.py")
     for path in NOTEBOOKS:
         assert f'ADDRESS = "{address}"' in cell(path)
-        assert tool.badges(address, path.name) in cell(path, 0).splitlines()
+        lang = "en" if path.parent.name == "en" else "zh"
+        assert tool.badges(address, path.stem, lang) in cell(path, 0).splitlines()
 
 
 def test_a_wrong_address_is_refused(tmp_path):

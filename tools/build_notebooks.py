@@ -4,7 +4,8 @@
     python tools/build_notebooks.py 03 04       these
     python tools/build_notebooks.py 03 --keep   only text has changed: take the stored outputs, execute nothing
 
-A lesson is executed once; notebooks/NN_name.ipynb (Chinese) and notebooks/en/NN_name.ipynb (English) share its outputs.
+A lesson is executed once; notebooks/NN_name.ipynb (Chinese) and notebooks/en/NN_name.ipynb (English) share its outputs;
+build/lessons/ gets both as HTML pages, for the eye.
 Blocks say lang="zh" or lang="en"; one that says neither is in both. `{{ expression }}` in markdown is evaluated where it
 stands. The boot cell comes from lessons/boot.py, the links at the end from lessons/order.yml.
 """
@@ -21,11 +22,12 @@ import nbformat
 import yaml
 from nbclient.exceptions import CellExecutionError
 from nbclient.util import ensure_async
-from run_lesson import SECONDS, Lesson, find
+from run_lesson import SECONDS, Lesson, find, write_page
 from set_address import ADDRESS, badges, with_address
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ROOT / "lessons"
+PAGES = ROOT / "build/lessons"
 EXPRESSION = re.compile(r"\{\{ (.+?) \}\}")
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -174,7 +176,9 @@ def build(path, folder, kept=False):
         execute(cells)
     for lang, file in to.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(edition(cells, lang), file)
+        book = edition(cells, lang)
+        nbformat.write(book, file)
+        write_page(book, (PAGES / file.relative_to(folder)).with_suffix(".html"), lang)
 
 
 def main(arguments=None):

@@ -3,17 +3,24 @@
 python tools/run_lesson.py 01
 """
 
+import copy
+import re
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+from latex2mathml.converter import convert
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 600  # for one cell
+FORMULA = re.compile(r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|\$([^$\n]+)\$", re.S)
+PLACE = re.compile(r"\ue000(\d+)\ue001(?![^<>]*>)")  # not those in an attribute, as in a heading's anchor
+SCRIPT = re.compile(r"<script.*?</script>", re.S)
 
 
 class Lesson(NotebookClient):
@@ -46,10 +53,30 @@ def run(path, target):
     book.metadata.pop("widgets", None)  # breaks the preview on code hosts
     target.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, target / path.name)
-    exporter = HTMLExporter(embed_images=True, template_name="classic")  # the lab template drops alt texts
-    page, _ = exporter.from_notebook_node(book, where)
-    (target / path.name).with_suffix(".html").write_text(page, encoding="utf-8")
+    write_page(book, (target / path.name).with_suffix(".html"))
     return error
+
+
+def write_page(book, path, language="zh"):
+    """Write a notebook as one HTML file that asks nothing of the network: pictures within, formulas as MathML, no script."""
+    book, formulas = copy.deepcopy(book), []
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = FORMULA.sub(lambda match: match[1] or _place(match, formulas), cell.source)
+    boot = TagRemovePreprocessor(remove_input_tags={"boot"}, enabled=True)
+    exporter = HTMLExporter(embed_images=True, template_name="classic", language_code=language)  # lab drops alt texts
+    exporter.register_preprocessor(boot, enabled=True)
+    page, _ = exporter.from_notebook_node(book, {"metadata": {"name": path.stem, "path": str(ROOT / "notebooks")}})
+    page = PLACE.sub(lambda match: formulas[int(match[1])], SCRIPT.sub("", page))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def _place(match, formulas):
+    """A mark where a $formula$ stands, so that Markdown leaves it alone; its MathML goes into `formulas`."""
+    _, block, inline = match.groups()
+    formulas.append(convert(block or inline, display="block" if block else "inline"))
+    return f"\ue000{len(formulas) - 1}\ue001"
 
 
 def find(number, folder=ROOT / "notebooks", suffix=".ipynb"):

@@ -1,4 +1,4 @@
-"""One block of the UNet, its copy, and the zero convolutions around the copy."""
+"""One block of the UNet, its copy that also reads the edges, and the zero convolution between them."""
 
 import numpy as np
 from diffusers import ControlNetModel
@@ -7,15 +7,15 @@ import paidiff_lib as paidiff
 from paidiff_lib.metrics import canny
 
 from . import facts
-from .shapes import GREY, LINE, ORANGE
+from .shapes import GREY, ORANGE
 
-HEIGHT = 470
+HEIGHT = 516
 
 
 def draw(card):
     card.title("title")
     card.label(250, 82, "$x$", 26)
-    card.line((250, 98), (250, 130))
+    card.line((250, 104), (250, 130))
     card.arrow((250, 130), (250, 200))
     card.box(160, 200, 180, 72, "block")
     card.label(150, 236, "frozen", 17, GREY, "right")
@@ -35,10 +35,10 @@ def draw(card):
     card.picture(770, 68, 100, facts.shrunk(canny(facts.penguins()), 80), colours=6)
     card.label(820, 190, "condition", 17)
     card.arrow((770, 118), (700, 118), colour=ORANGE)
-    card.box(560, 95, 140, 46, "zero", "trained", 16)
+    card.box(560, 95, 140, 46, "reads", "trained", 16)
     card.arrow((560, 118), (498, 118), colour=ORANGE)
-    card.label(700, 330, r"$y = F(x) + Z_2\,(F'(x + Z_1(c)))$", 24)
-    card.label(870, 440, numbers(card), 16, GREY, "right")
+    card.label(700, 330, r"$y = F(x) + Z\,(F'(x + E(c)))$", 24)
+    card.label(28, 488, numbers(card), 17, GREY, "left")
 
 
 def numbers(card):
@@ -50,5 +50,5 @@ def numbers(card):
 
 
 def zeros(net):
-    convolutions = [net.controlnet_cond_embedding.conv_out, *net.controlnet_down_blocks, net.controlnet_mid_block]
+    convolutions = [*net.controlnet_down_blocks, net.controlnet_mid_block]
     return [convolution.weight.detach().float() for convolution in convolutions]

@@ -1,6 +1,8 @@
 """What the diagrams say about the models: read from mini as it is loaded, and from the 1B model's skeleton."""
 
+import json
 from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from paidiff_app.skeleton import FULL, LIMIT, PARTS
 from paidiff_lib.methods.lora import WIDE
 from paidiff_lib.models.registry import FAMILY
 
+FOLDER = Path(__file__).with_name("measured")
 RANK = 8  # as in lesson 3
 PROMPT = "雪地里的两只企鹅"
 
@@ -104,18 +107,21 @@ def shrunk(image, side):
     return np.asarray(image.resize((side, side), Image.Resampling.LANCZOS))
 
 
-@lru_cache
-def latents():
-    """The penguins' latents as mini sees them (C, H, W), about of variance 1."""
-    vae, pixels = mini().vae, torch.from_numpy(np.array(penguins())).float()
-    with torch.no_grad():
-        found = vae.encode(pixels.permute(2, 0, 1)[None] / 127.5 - 1).latent_dist.mean
-    return (found[0] * vae.config.scaling_factor).numpy()
+def measured(name):
+    """A picture that measure.py made, as numbers (H, W, 3)."""
+    return np.asarray(Image.open(FOLDER / f"{name}.png").convert("RGB"))
 
 
-def as_picture(latents):
-    """Three of the channels as red, green and blue, (H, W, 3)."""
-    return np.clip(128 + 50 * latents[:3].transpose(1, 2, 0), 0, 255)
+def numbers():
+    """What measure.py measured."""
+    return json.loads((FOLDER / "numbers.json").read_text(encoding="utf-8"))
+
+
+def noised(image, t, seed=1):
+    """A picture (H, W, 3) of 0 to 255 with the noise of timestep t, as the same."""
+    alpha, clean = alphas()[t], np.asarray(image) / 127.5 - 1
+    noise = np.random.default_rng(seed).standard_normal(clean.shape)
+    return np.clip((np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise) * 127.5 + 127.5, 0, 255)
 
 
 @lru_cache

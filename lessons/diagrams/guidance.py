@@ -21,12 +21,12 @@ def draw(card):
     card.line(tips[0], tips[3], GREY, 1.4, (0, (4, 3)))
     card.dot(*START, 7, "plain")
     card.label(START[0] - 24, START[1], "$x_t$", 26)
-    card.label(tips[0][0] + 10, tips[0][1] + 26, EMPTY_NAME, 26, GREY)
-    card.label(tips[1][0] + 58, tips[1][1] + 12, PROMPT_NAME, 26, BLUE)
+    card.label(tips[0][0] - 50, tips[0][1] + 30, EMPTY_NAME, 26, GREY)
+    card.label(tips[1][0] + 96, tips[1][1] + 16, PROMPT_NAME, 26, BLUE)
     lines = ["g0", "g1", card.say("g2", n=f"{GUIDANCE:g}"), "g3"]
     colours = [GREY, BLUE, ORANGE, INK]
     for g, (tip, line, colour) in enumerate(zip(tips, lines, colours)):
         card.dot(*tip, 7, ["plain", "text", "trained", "pale"][g])
-        card.label(tip[0] - 16, tip[1] - 18, str(g), 19, colour)
+        card.label(tip[0] + 18, tip[1] + 10, str(g), 19, colour)
         card.label(590, 322 - 36 * g, line, 18, colour, "left")
     card.label(450, 400, FORMULA, 26)

@@ -24,7 +24,7 @@ def draw(card):
     card.arrow((350, 318), (370, 318), colour=ORANGE)
     matrix(card, 370, 248, 68, 140, "$B$", f"{out}×{rank}")
     card.arrow((438, 318), (470, 318), colour=ORANGE)
-    card.box(470, 292, 74, 52, r"$\frac{\alpha}{r}$", "pale", 34)
+    card.box(470, 284, 74, 68, r"$\frac{\alpha}{r}$", "pale", 34)
     card.line((544, 318), (606, 318), ORANGE)
     card.arrow((606, 318), (606, 160), colour=ORANGE)
     card.arrow((510, 140), (586, 140))
@@ -41,8 +41,8 @@ def draw(card):
 
 def matrix(card, x, y, w, h, name, shape):
     card.box(x, y, w, h, kind="trained")
-    card.label(x + w / 2, y + h / 2 - 11, name, 26, room=(x, y, w, h))
-    card.label(x + w / 2, y + h / 2 + 16, shape, 16, room=(x, y, w, h))
+    card.label(x + w / 2, y + h / 2 - 14, name, 26, room=(x, y, w, h))
+    card.label(x + w / 2, y + h / 2 + 18, shape, 16, room=(x, y, w, h))
 
 
 def numbers(card, count):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import facts
-from .shapes import BLUE, GREY, INK, LINE, ORANGE
+from .shapes import BLUE, GREY, LINE, ORANGE
 
 HEIGHT = 520
 SIDE, PIXELS, LEFT, APART = 116, 48, 34, 143  # of the pictures
@@ -14,17 +14,15 @@ def draw(card):
     alphas = facts.alphas()
     last = len(alphas) - 1
     times = [round(last * step / 5 / 100) * 100 for step in range(5)] + [last]
-    clean = facts.shrunk(facts.penguins(), PIXELS) / 127.5 - 1
-    noise = np.random.default_rng(1).standard_normal(clean.shape)
+    clean = facts.shrunk(facts.penguins(), PIXELS)
     card.title("title")
     card.label(34, 76, "forward", 17, GREY, "left")
     card.arrow((34, 98), (866, 98), colour=GREY, width=2.4)
     for place, t in enumerate(times):
         x = LEFT + APART * place
-        noisy = np.sqrt(alphas[t]) * clean + np.sqrt(1 - alphas[t]) * noise if t else clean
-        card.picture(x, 112, SIDE, np.clip(noisy * 127.5 + 127.5, 0, 255), colours=20)
+        card.picture(x, 112, SIDE, facts.noised(clean, t) if t else clean, colours=16)
         card.label(x + SIDE / 2, 488, f"$t = {t}$", 19)
-        card.label(x + SIDE / 2, 300, f"{alphas[t]:.2f}" if alphas[t] > 0.01 else f"{alphas[t]:.3f}", 17, BLUE)
+        card.label(x + SIDE / 2, 300, f"{alphas[t]:.2f}" if alphas[t] > 0.01 else f"{alphas[t]:.1g}", 17, BLUE)
     card.arrow((866, 242), (34, 242), colour=ORANGE, width=2.4)
     card.label(866, 264, "backward", 17, ORANGE, "right")
     curve(card, alphas)

@@ -15,8 +15,8 @@ def draw(card):
     loop(card)
     decode(card)
     both = [sum((list(part.parameters()) for part in parts), []) for parts in models()]
-    card.label(870, 478, card.say("mini", n=facts.millions(both[0])), 16, INK, "right")
-    card.label(870, 500, card.say("big", n=facts.millions(both[1])), 16, GREY, "right")
+    card.label(870, 474, card.say("mini", n=facts.millions(both[0])), 16, INK, "right")
+    card.label(870, 495, card.say("big", n=facts.millions(both[1])), 16, GREY, "right")
 
 
 def models():
@@ -27,7 +27,7 @@ def models():
 def pair(card, x, y, key, ha="center", form="{}"):
     """A shape of mini, and below it the 1B model's."""
     for step, (shape, colour) in enumerate(zip(facts.shapes(), (INK, GREY))):
-        card.label(x, y + 19 * step, form.format(shape[key]), 16, colour, ha)
+        card.label(x, y + 20 * step, form.format(shape[key]), 16, colour, ha)
 
 
 def part(card, x, y, w, h, name, key, kind):
@@ -35,7 +35,7 @@ def part(card, x, y, w, h, name, key, kind):
     card.box(x, y, w, h, kind=kind)
     card.label(x + w / 2, y + h / 2 - 19, name, 17, room=(x, y, w, h))
     for step, owner in enumerate((getattr(facts.mini(), key), facts.big()[key])):
-        place = x + w / 2, y + h / 2 + 3 + 19 * step
+        place = x + w / 2, y + h / 2 + 3 + 20 * step
         card.label(*place, facts.millions(owner), 16, (INK, GREY)[step], room=(x, y, w, h))
 
 
@@ -53,11 +53,11 @@ def text(card):
 
 def loop(card):
     """Noise, the network, the scheduler, and back again."""
-    clean = facts.latents()
-    noise = np.random.default_rng(0).standard_normal(clean.shape)
-    half = 0.6**0.5 * clean + 0.4**0.5 * noise
+    clean = facts.measured("latents")
+    noise = 128 + 50 * np.random.default_rng(0).standard_normal(clean.shape)
+    half = 128 + 0.6**0.5 * (clean - 128.0) + 0.4**0.5 * (noise - 128)
     for x, image, name in ((28, noise, "noise"), (236, half, "latents")):
-        card.picture(x, 226, 96, facts.as_picture(image))
+        card.picture(x, 226, 96, np.clip(image, 0, 255))
         card.label(x + 48, 210, name, 16)
     pair(card, 76, 336, "latents")
     card.arrow((124, 274), (236, 274))
@@ -72,7 +72,7 @@ def loop(card):
 
 def decode(card):
     card.arrow((590, 407), (636, 407))
-    card.picture(636, 366, 82, facts.as_picture(facts.latents()))
+    card.picture(636, 366, 82, facts.measured("latents"))
     card.label(677, 349, "clean", 16)
     card.arrow((718, 407), (750, 407))
     part(card, 750, 365, 120, 84, "decoder", "vae", "picture")

@@ -5,7 +5,8 @@ pictures, grey is all that stays as it is.
 """
 
 import re
-from io import StringIO
+from base64 import b64decode, b64encode
+from io import BytesIO, StringIO
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 FONT = ROOT / "paidiff_lib/assets/fonts/NotoSansSC-Regular-subset.otf"
@@ -51,6 +53,7 @@ class Card:
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
         self.axes.set_axis_off()
         self.texts, self.lines = [], []  # (artist, room it has), (start, end)
+        self.boxes = []  # (left, top, right, bottom)
         self.box(1, 1, WIDTH - 2, height - 2, kind="pale", radius=14)
 
     def say(self, key, **values):
@@ -65,6 +68,7 @@ class Card:
         style = f"round,pad=0,rounding_size={radius}"
         look = {"fc": fill, "ec": edge, "lw": 1.1} | more
         self.axes.add_patch(FancyBboxPatch((x, y), w, h, boxstyle=style, **look))
+        self.boxes.append((x, y, x + w, y + h))
         if text:
             self.label(x + w / 2, y + h / 2, text, size, room=(x, y, w, h))
 
@@ -74,9 +78,10 @@ class Card:
         if text:
             self.label(x, y, text, size)
 
-    def label(self, x, y, text, size=17, colour=INK, ha="center", va="center", room=None):
+    def label(self, x, y, text, size=17, colour=INK, ha="center", va=None, room=None):
         """Text around a point; `room`, the box (x, y, w, h) it must stay in, is the card if not given."""
         font = FontProperties(fname=FONT, size=size * 0.72, math_fontfamily="stix")
+        va = va or ("center" if "\n" in self.say(text) else "center_baseline")
         look = {"color": colour, "ha": ha, "va": va, "linespacing": 1.25, "zorder": 5}
         artist = self.axes.text(x, y, self.say(text), fontproperties=font, **look)
         self.texts.append((artist, room or (10, 8, WIDTH - 20, self.size[1] - 16)))
@@ -117,10 +122,11 @@ class Card:
         """A picture (H, W) or (H, W, 3) of 0 to 255 in a frame. Few colours, so that the file stays small."""
         pixels = few_colours(image, colours)
         look = {"extent": (x, x + side, y + side, y), "interpolation": "nearest"}
-        shown = self.axes.imshow(pixels, aspect="auto", resample=False, zorder=3, **look)
+        above = 3 + len(self.axes.images) / 100
+        shown = self.axes.imshow(pixels, aspect="auto", resample=False, zorder=above, **look)
         shown.set_interpolation("none")  # as many pixels in the file as it has
         self.axes.set(xlim=(0, WIDTH), ylim=(self.size[1], 0))
-        self.box(x, y, side, side, fc="none", ec=edge, lw=width, radius=1, zorder=4)
+        self.box(x, y, side, side, fc="none", ec=edge, lw=width, radius=1, zorder=above)
 
     def svg(self):
         """The diagram as text, the same on every run."""
@@ -130,7 +136,7 @@ class Card:
         return slim(file.getvalue())
 
     def faults(self):
-        """What does not fit: texts out of their room, on each other, or with a line through them."""
+        """What does not fit: texts out of their room, on each other, on an edge, or with a line through them."""
         with rc_context(SETTINGS):
             renderer = self.figure._get_renderer()
             boxes = [self._ink(artist, renderer) for artist, _ in self.texts]
@@ -144,6 +150,11 @@ class Card:
             f"{names[i]!r} meets {names[j]!r}"
             for i, j in combinations(range(len(names)), 2)
             if meet(boxes[i], boxes[j])
+        ]
+        found += [
+            f"the edge of a box crosses {name!r}"
+            for name, box in zip(names, boxes)
+            if any(meet(box, other) and not inside(box, other) for other in self.boxes)
         ]
         return found + [
             f"a line crosses {name!r}"
@@ -160,8 +171,10 @@ class Card:
 
 def slim(svg):
     """The same picture in half the bytes: a tenth of a point is enough, and 320 places for a glyph."""
-    svg = re.sub(r' clip-path="[^"]*"| style="stroke: none"|; stroke-linejoin: miter| ?<!--.*?-->', "", svg)
+    svg = re.sub(r' clip-path="[^"]*"| style="stroke: none"|; stroke-linejoin: miter|; stroke-width: 1.1(?=")| ?<!--.*?-->| id="(?:patch|text|line2d|image|axes|figure)_\d+"', "", svg)
     svg = re.sub(r"\b(NotoSansSCSubset-Regular|STIXGeneral)-", "", svg)
+    svg = svg.replace("*{", "*{stroke-width: 1.1; ").replace(": ", ":").replace("; ", ";")
+    svg = re.sub(r'(?<=base64,)[^"]*', with_palette, svg)
     svg = re.sub(r'( d=")([^"]*)(" transform="scale)\(0.015625\)', coarse, svg)
     svg = re.sub(r'(?<= d=")[^"]*|(?<=translate)\([^)]*', tenths, svg)
     return re.sub(r"\n\s*(?=<)", "\n", svg)
@@ -187,10 +200,15 @@ def coarse(glyph):
 
 
 def few_colours(image, colours):
-    from PIL import Image
-
     picture = Image.fromarray(np.asarray(image, dtype=np.uint8)).convert("RGB")
     return np.asarray(picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
+
+
+def with_palette(match):
+    """A PNG of few colours in a third of the bytes."""
+    data, picture = BytesIO(), Image.open(BytesIO(b64decode(match[0])))
+    picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
+    return b64encode(data.getvalue()).decode()
 
 
 def inside(box, room):

@@ -159,7 +159,7 @@ def copy(card, blocks):
     card.picture(x + 22, 14, 60, facts.shrunk(edges, 60), colours=6)
     card.arrow((x + 52, 74), (x + 52, TOP), colour=ORANGE)
     card.label(x + 12, 44, "edges", 16, ha="right")
-    card.label((x + bus) / 2 + 10, TOP - 6, "zero", 16, ORANGE)
+    card.label((x + bus) / 2 - 6, TOP - 6, "zero", 16, ORANGE)
     for one, into in zip(blocks[: depth + 1], [*reversed(blocks[depth + 1 :]), blocks[depth]]):
         mine = one._replace(x=x, side=1)
         y = one.y + TALL / 2 - (0 if one.side else -10)
@@ -178,7 +178,7 @@ def copy(card, blocks):
 def legend(card, blocks, method):
     """How many numbers are trained, in the middle of the U."""
     x = (blocks[0].x + blocks[-1].right) / 2
-    count = trained(method)
+    count = trained(card, method)
     y = TOP + STEP / 2 + TALL / 2
     if count is None:
         card.label(x, y, card.say("all", n=facts.millions(facts.mini().unet)), 17, GREY)
@@ -189,9 +189,9 @@ def legend(card, blocks, method):
         card.label(x, y + STEP, "rehearsal", 17, ORANGE)
 
 
-def trained(method):
+def trained(card, method):
     if method == "ti":
-        return str(facts.mini().text_encoder.config.hidden_size)
+        return card.say("numbers", n=facts.mini().text_encoder.config.hidden_size)
     if method == "lora":
         return facts.millions(facts.lora_parameters())
     if method == "controlnet":
