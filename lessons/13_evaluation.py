@@ -126,7 +126,8 @@ for head, names in classes.items():
     right = [names[k] == truth(spec)[head] for k, spec in zip(answers[head], specs)]
     accuracy[head] = paidiff.wilson(sum(right), len(right))
     print(f"{head:10} {accuracy[head]:.1%}")
-assert accuracy["colour"].high < accuracy["background"].low
+if profile.examined > 300:
+    assert accuracy["colour"].high < accuracy["background"].low
 
 # %% [markdown] lang="zh"
 # 这是**准确率**（accuracy）：答对的占全部。它不说错在哪里。**混淆矩阵**说：行是真实值，列是裁判看到的，对角线是对的。只数颜色看得出来的画风（水墨画、剪纸这些没有主体自己的颜色）。`无` 是“主体是它本来的颜色”。
@@ -205,6 +206,7 @@ from torch.nn.functional import cross_entropy
 from paidiff_world.judge import batches
 
 
+# %%
 def fool(picture, name, levels, steps=20):
     """The picture, no pixel changed by more than `levels`, as the judge sees `name`."""
     target = torch.tensor([classes["subject"].index(name)])
@@ -352,7 +354,7 @@ show(paidiff.compare(rows, prompts[:columns]), alt=alt)
 # The three pictures of a prompt are nearly one. Measure something, say sharpness (the mean length of the brightness gradient), and see how much it varies *between prompts* and *between seeds* (standard deviations).
 #
 # **Predict**: if the 36 were taken for 36 independent measurements, how much too narrow would the interval be?
-# %% tags=["nbval-ignore-output"]
+# %%
 from paidiff_lib.metrics import sharpness
 
 
@@ -361,6 +363,7 @@ def by_scene(rates, figure=sharpness):
     return np.reshape([figure(p) for p in rates.pictures], (-1, len(prompts)))
 
 
+# %% tags=["nbval-ignore-output"]
 sharp = by_scene(two)
 within = np.sqrt(sharp.var(0, ddof=1).mean())
 between = np.sqrt(max(sharp.mean(0).var(ddof=1) - within**2 / len(sharp), 0))
@@ -368,9 +371,8 @@ print(f"between prompts {between:.2f}   between seeds {within:.2f}")
 naive, honest = (paidiff.interval(sharp.ravel(), c) for c in (None, two.prompts))
 print(f"36 pictures {naive:.2f}   12 scenes {honest:.2f}")
 if profile.judged:
-    assert between > 2 * within and honest.high - honest.low > 1.3 * (
-        naive.high - naive.low
-    )
+    assert between > 2 * within
+    assert honest.high - honest.low > 1.3 * (naive.high - naive.low)
 
 # %% [markdown] lang="zh"
 # `paidiff.interval(values, clusters)` 是**分组自助法**（cluster bootstrap）：抽的不是图，是整个场景，三张一起进一起出。哪个区间是真话？用刚量到的两个标准差造数据，真实值定为 0，造 400 次，数一数装住了几次；再加一种花同样力气的办法：36 句，每句一个种子。
@@ -413,13 +415,14 @@ alt = "引导 2 的边缘清楚一些 · edges are somewhat crisper at guidance 
 show(paidiff.compare(rows, prompts[:columns]), alt=alt)
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def sign_test(wins, n):
     """The chance of so uneven a result if both were equally good (two-sided)."""
     tail = sum(comb(n, k) for k in range(max(wins, n - wins), n + 1))
     return min(1, 2 * tail / 2**n)
 
 
+# %% tags=["nbval-ignore-output"]
 soft, crisp = by_scene(one).mean(0), by_scene(two).mean(0)
 gain = paidiff.interval(crisp - soft)
 wins = int((crisp > soft).sum())
@@ -485,6 +488,7 @@ rows = {name: rates.pictures[:4] for name, rates in every.items()}
 alt = "真图和过了 VAE 的有笔触，模型画的没有 · brush strokes, but not in the model's"
 show(paidiff.compare(rows, oils[:4]), alt=alt)
 
+
 # %% [markdown] lang="zh"
 # 真的油画，裁判认；过了 VAE，还认。**那就是 UNet**：它画的草地上的猫很好，只是没有笔触。上限不只是一条线，它是把责任分开的刀：*真图* 的上限管裁判，*VAE* 的上限管裁判和 VAE，剩下的才是模型的。ControlNet 那一课（06）、LoRA 那一课（03）的上限也是这么来的。
 # %% [markdown] lang="en"
@@ -514,9 +518,6 @@ show(paidiff.compare(rows, oils[:4]), alt=alt)
 #
 # $$\mathrm{E}\,k(x,x') + \mathrm{E}\,k(y,y') - 2\,\mathrm{E}\,k(x,y)$$
 # %%
-from paidiff_world.measures import frechet_distance, kernel_distance
-
-
 def frechet(x, y):
     A, B = np.cov(x.T), np.cov(y.T)
     root = np.sqrt(np.linalg.eigvals(A @ B).astype(complex)).real.sum()
@@ -533,6 +534,8 @@ def kernel(x, y):
 
 
 # %%
+from paidiff_world.measures import frechet_distance, kernel_distance
+
 features = clip_features(real).astype(float)
 flat = [p.resize((1, 1), Image.BOX).resize(p.size) for p in real[: len(real) // 4]]
 flat = clip_features(flat).astype(float)  # nothing but each picture's mean colour
@@ -561,6 +564,7 @@ for ours in (frechet, kernel):
     print(
         ours.__name__, *(f"{n}: {v:.1%}" for n, v in zip(sizes, shares[ours.__name__]))
     )
+# %%
 curves = {name: (sizes, values) for name, values in shares.items()}
 alt = "弗雷歇距离随图数减少而变大，核距离一直在 0 · Fréchet grows with fewer pictures"
 show(paidiff.curve(curves, x="real pictures", y="distance / floor"), alt=alt)
@@ -599,6 +603,7 @@ assert large["kernel_distance"]["clip"]["model"]["interval"][0] > 0
 import base64
 
 
+# %%
 def picture_tag(picture):
     data = io.BytesIO()
     picture.resize((256, 256), Image.LANCZOS).save(data, "PNG")
@@ -650,13 +655,14 @@ print(*sorted(path.name for path in out.iterdir() if path.suffix in (".html", ".
 # When it is filled in, the last line holds the answers, such as `LRRL...`, with `-` for none. The score: how often guidance 2 was chosen, with Wilson's interval and the sign test. There is nobody here, so let two robots fill it in: one always takes the sharper picture, one tosses a coin.
 #
 # **Predict**: is 50 % in the interval of the one with the coin?
-# %% tags=["nbval-ignore-output"]
+# %%
 def score(answers, key):
     """How often the pictures that the key names were chosen, and the sign test."""
     chosen = [a == k for a, k in zip(answers, key, strict=True) if a != "-"]
     return paidiff.wilson(sum(chosen), len(chosen)), sign_test(sum(chosen), len(chosen))
 
 
+# %% tags=["nbval-ignore-output"]
 turned = [pair[::-1] if side else pair for pair, side in zip(pairs, sides)]
 robots = {
     "sharper": "".join("LR"[sharpness(b) > sharpness(a)] for a, b in turned),
