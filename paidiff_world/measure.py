@@ -128,7 +128,7 @@ def floor(rates):
 
 
 def difference(after, before):
-    """{head: Estimate} of the difference of two Rates of the same prompts, scene by scene. Newcombe 1998, method 8."""
+    """{head: Estimate} of the difference of two Rates of the same prompts, scene by scene. Newcombe 1998, method 10."""
     if after.prompts != before.prompts:
         raise PaidiffError("两边的提示词要一样", "both must be of the same prompts")
     scenes = {head: [_by_scene(one.hits[head], one.prompts) for one in (after, before)] for head in after}
@@ -138,8 +138,10 @@ def difference(after, before):
 def _paired(after, before):
     """The difference of two rates of the same scenes from the Wilson intervals of both and their correlation."""
     (p, low, high), (q, under, over) = _rate(after), _rate(before)
-    vary = np.ptp(after) * np.ptp(before) > 0
-    shared = np.corrcoef(after, before)[0, 1] if vary else 0.0
+    spread = (p * (1 - p) * q * (1 - q)) ** 0.5
+    shared = float(np.cov(after, before, ddof=0)[0, 1])
+    shared = shared if shared < 0 else max(shared - 0.5 / len(after), 0)  # a few scenes go together by chance
+    shared = shared / spread if spread else 0.0
     reach = lambda a, b: float(np.sqrt(a * a - 2 * shared * a * b + b * b))
     return Estimate(p - q, p - q - reach(p - low, over - q), p - q + reach(q - under, high - p))
 

@@ -120,18 +120,20 @@ def test_seen_counts_any_class(sees):
 
 
 def test_differences_are_of_pairs(sees):
-    """Newcombe 1998, method 8, by hand: 10 and 8 of 12, both right together in 8."""
+    """Newcombe 1998, method 10, by hand: 10 and 8 of 12, both right together in 8."""
     prompts, rates = [f"猫,草地,{i}" for i in range(12)], []
     for right in (10, 8):
         sees([CAT] * right + [DOG] * (12 - right))
         rates.append(measure.Rates([GREY] * 12, prompts))
     found = measure.difference(*rates)["subject"]
     (p, low, _), (q, _, over) = wilson(10, 12), wilson(8, 12)
-    phi = (8 * 2 - 0 * 2) / (10 * 2 * 8 * 4) ** 0.5
+    phi = (8 * 2 - 0 * 2 - 12 / 2) / (10 * 2 * 8 * 4) ** 0.5
     reach = ((p - low) ** 2 - 2 * phi * (p - low) * (over - q) + (over - q) ** 2) ** 0.5
     assert found[:2] == pytest.approx((2 / 12, 2 / 12 - reach))
     equal = measure.difference(*rates)["count"]  # all right in both, yet not certain
     assert equal == pytest.approx((0, -0.2425, 0.2425), abs=1e-4)
+    few = measure._paired([1.0, 0.7], [0.8, 0.5])  # two scenes prove nothing
+    assert few.low < 0 < few.high
     with pytest.raises(PaidiffError, match="of the same prompts"):
         measure.difference(rates[0], measure.Rates([GREY] * 12, prompts[1:] + prompts[:1]))
 
