@@ -5,7 +5,7 @@ import numpy as np
 from .shapes import BLUE, GREEN, GREY, LINE, ORANGE
 
 HEIGHT = 440
-LEFT, RIGHT, TOP, FLOOR = 100, 640, 86, 330
+LEFT, RIGHT, TOP, FLOOR = 100, 640, 100, 336
 
 
 def draw(card):

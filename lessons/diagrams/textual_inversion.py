@@ -16,7 +16,9 @@ def draw(card):
         x, width = 34 + 76 * place + (38 if place > 3 else 0), 104 if new else 66
         card.box(x, 68, width, 40, word, "trained" if new else "text", 16)
         if new:
-            card.arrow((x + width / 2, 108), (x + width / 2, Y - 6), colour=ORANGE)
+            x, last = x + width / 2, Y + TALL * (len(ROWS) - 0.5)
+            way = (x, 108), (x, 142), (72, 142), (72, last), (94, last)
+            card.arrow(*way, colour=ORANGE)
     weight = facts.mini().text_encoder.get_input_embeddings().weight.detach()
     for place, word in enumerate(ROWS):
         row(card, Y + TALL * place, word, weight)
