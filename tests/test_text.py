@@ -156,6 +156,23 @@ def test_a_long_prompt_is_cut_where_words_end(tiny):
     assert len(texts(tiny, "猫" * 1000)) == MOST_PARTS
 
 
+def test_four_prompts_of_the_gallery_are_long(skeletons):
+    """On the published models' vocabulary and limit, 32."""
+    import json
+
+    from transformers import AutoTokenizer
+
+    from paidiff_lib.files import ASSETS
+
+    tokenizer = AutoTokenizer.from_pretrained(skeletons / "artist/tokenizer")
+    lines = (ASSETS / "prompts/gallery_prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = [json.loads(line)["prompt"] for line in lines]
+    long = [prompt for prompt in prompts if len(texts(tokenizer, prompt)) > 1]
+    counts = [len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) for prompt in long]
+    assert len(prompts) == 36 and sorted(counts) == [31, 40, 47, 47]
+    assert all("".join(texts(tokenizer, prompt)) == prompt and len(texts(tokenizer, prompt)) == 2 for prompt in long)
+
+
 def test_the_words_after_the_limit_count(tiny):
     settings = {"seed": 1, "steps": 2}
     one, other = (draw(tiny, FOURTEEN + word, **settings).tobytes() for word in ("猫", "狗"))
@@ -167,6 +184,29 @@ def test_the_words_after_the_limit_count(tiny):
     assert draw(tiny, "鸟", guidance=1, negative_prompt=FOURTEEN * 3, **settings) == draw(
         tiny, "鸟", guidance=1, **settings
     )
+
+
+def test_the_words_after_the_limit_count_in_every_task(tiny):
+    from diffusers import StableDiffusionImg2ImgPipeline
+    from PIL import Image
+
+    from paidiff_lib import ControlNet, draw_along, inpaint
+    from paidiff_lib.generate import sample
+
+    picture, mask, prompts = (
+        Image.new("RGB", (64, 64), "red"),
+        Image.new("L", (64, 64), 255),
+        (FOURTEEN + "猫", FOURTEEN + "狗"),
+    )
+    again = StableDiffusionImg2ImgPipeline(**tiny.components, requires_safety_checker=False)
+    along = ControlNet(tiny).pipeline()
+    tasks = {
+        "img2img": lambda text: sample(again, [text], steps=2, images=picture, strength=1.0)[0],
+        "inpaint": lambda text: inpaint(again, text, picture, mask, steps=2),
+        "controlnet": lambda text: draw_along(along, text, picture, steps=2),
+    }
+    same = [task for task, drawn in tasks.items() if drawn(prompts[0]).tobytes() == drawn(prompts[1]).tobytes()]
+    assert not same
 
 
 def test_a_long_prompt_changes_no_neighbour(tiny):

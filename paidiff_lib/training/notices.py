@@ -27,7 +27,10 @@ def say_cut(data, tokenizer):
     captions = {text for index in range(len(data)) for text in data.captions(index) if len(text) > limit}
     count = sum(any(too_long(tokenizer, text)) for text in captions)
     if count:
-        zh, en = f"{count} 条说明太长,训练只看前 {limit} 个词元", f"{count} captions are cut, training reads {limit} tokens"
+        zh, en = (
+            f"{count} 条说明太长,训练只看前 {limit} 个词元",
+            f"{count} captions are cut, training reads {limit} tokens",
+        )
         print(f"{zh},哪些 · {en}; which: paidiff audit --model")
 
 
