@@ -26,9 +26,7 @@ TEMPLATES = {"object": OBJECT, "style": STYLE}
 OLD_NAMES = {"placeholder_token": "token", "initializer_token": "initializer", "num_vectors": "vectors"}
 OLD_NAMES["learnable_property"] = "learnable"
 FILE = "learned_embeds.safetensors"
-TAUGHT = (
-    "_paidiff_words"  # note on a text encoder: {word taught to it since it was loaded: its vectors when last in a file}
-)
+TAUGHT = "_paidiff_words"  # note on a text encoder: {word taught to it: its vectors as they are in a file, or began}
 
 
 class TextualInversion(Method):
