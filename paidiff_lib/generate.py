@@ -12,7 +12,7 @@ from .arguments import explicit, require_int
 from .errors import PaidiffError
 from .memory import is_small, pictures_at_once
 from .models.encode import encode_captions, native_size
-from .prompts import check_prompt, joined, parts_of, refuse_tags, spelled, token_weights, weighted
+from .prompts import check_prompt, parts_of, refuse_tags, spelled, text_of, token_weights, weighted
 
 STEPS = 20
 GUIDANCE = 2.0  # where the small model's pictures are nearest to real ones, and it follows prompts no worse than at 3
@@ -102,7 +102,7 @@ def _words(pipe, prompts, negative_prompts, guidance):
     read = given if guidance > 1 else given[:1]
     length = max(len(parts) for column in read for parts in column)
     if length == 1 and all(weight == 1 for column in read for (part,) in column for _, weight in part):
-        prompts, negatives = ([joined(parts[0]) for parts in column] for column in given)
+        prompts, negatives = ([text_of(parts[0]) for parts in column] for column in given)
         return {"prompt": prompts, "negative_prompt": negatives}
     return dict(zip(("prompt_embeds", "negative_prompt_embeds"), (_encoded(pipe, column, length) for column in read)))
 
@@ -116,7 +116,7 @@ def _encoded(pipe, column, length):
     empty, found = encode_captions(pipe, [""]), []
     for place in range(length):
         parts = [prompt[place] if place < len(prompt) else [("", 1.0)] for prompt in column]
-        found.append(_weighed(pipe, encode_captions(pipe, map(joined, parts)), empty, parts))
+        found.append(_weighed(pipe, encode_captions(pipe, map(text_of, parts)), empty, parts))
     return torch.cat(found, 1).detach()
 
 

@@ -89,10 +89,10 @@ def _merge_equal(texts, weights):
 
 def plain(prompt):
     """The words of a prompt, without brackets and weights."""
-    return joined(weighted(prompt))
+    return text_of(weighted(prompt))
 
 
-def joined(weights):
+def text_of(weights):
     """The text that `weighted` has cut up."""
     return "".join(text for text, _ in weights)
 
@@ -100,7 +100,7 @@ def joined(weights):
 def token_weights(tokenizer, parts):
     """The weights of `weighted` for every place that the text encoder reads, as a list; 1 for [CLS], [SEP], padding."""
     characters = [weight for text, weight in parts for _ in text]
-    pieces = _pieces(tokenizer, joined(parts))
+    pieces = _pieces(tokenizer, text_of(parts))
     limit = tokenizer.model_max_length
     weights = [characters[start] for _, _, start in pieces[: limit - 2]]  # [CLS] stands before them
     return [1.0, *weights, *[1.0] * (limit - 1 - len(weights))]
@@ -114,7 +114,7 @@ def parts_of(pipe_or_tokenizer, weights):
     if getattr(pipe_or_tokenizer, "most_parts", MOST_PARTS) == 1:
         return [weights]
     found = []
-    for start in reversed(_starts(pipe_or_tokenizer, joined(weights))[0][: MOST_PARTS + 1]):
+    for start in reversed(_starts(pipe_or_tokenizer, text_of(weights))[0][: MOST_PARTS + 1]):
         weights, part = _split(weights, start)
         found.insert(0, part)
     return found[:MOST_PARTS]
@@ -133,13 +133,13 @@ def _split(weights, place):
 def _starts(pipe, text):
     """(where the parts of a text begin, in characters; its tokens in all). A part is as long as can be, a word stays whole."""
     tokenizer = getattr(pipe, "tokenizer", pipe)
-    added, room = {*tokenizer.get_added_vocab().values()}, tokenizer.model_max_length - 2  # beside [CLS] and [SEP]
+    added, limit = {*tokenizer.get_added_vocab().values()}, tokenizer.model_max_length - 2  # beside [CLS] and [SEP]
     starts, used, word, since, count = [0], 0, 0, 0, 0  # since: tokens since the word began
     for index, piece, at in _pieces(tokenizer, text):
         cost = len(_pieces(tokenizer, spelled(pipe, piece))) if index in added else 1
         if not tokenizer.convert_ids_to_tokens(index).startswith("##"):
             word, since = at, 0
-        if used + cost > room and at > starts[-1]:
+        if used + cost > limit and at > starts[-1]:
             whole = word > starts[-1]  # else it is longer than a part
             starts.append(word if whole else at)
             used = since if whole else 0

@@ -3,7 +3,7 @@ from conftest import refused
 
 from paidiff_lib import check_prompt, draw, tokens
 from paidiff_lib.models.encode import encode_captions
-from paidiff_lib.prompts import MOST_PARTS, joined, parts_of, plain, take_tags, token_weights, too_long, weighted
+from paidiff_lib.prompts import MOST_PARTS, parts_of, plain, take_tags, text_of, token_weights, too_long, weighted
 
 FOURTEEN = "雪地里的两只企鹅雪地里的两只"  # as many tokens fit beside [CLS] and [SEP] of the tiny model
 
@@ -137,7 +137,7 @@ def test_weights_change_the_picture_and_one_changes_no_bit(tiny):
 
 
 def texts(pipe, prompt):
-    return [joined(part) for part in parts_of(pipe, weighted(prompt))]
+    return [text_of(part) for part in parts_of(pipe, weighted(prompt))]
 
 
 def test_a_long_prompt_is_cut_where_words_end(tiny):
