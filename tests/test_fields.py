@@ -174,7 +174,7 @@ def test_a_picture_says_how_it_was_drawn(client):
     found = client.post("/sdapi/v1/png-info", json={"image": image}).json()
     assert found["info"].startswith("猫\nSteps: 2") and found["parameters"]["Seed"] == "1"
     assert client.post("/sdapi/v1/png-info", json={"image": picture("red")}).json()["info"] == ""
-    assert_refused(client.post("/sdapi/v1/png-info", json={"image": "/etc/passwd"}), "base64")
+    assert_refused(client.post("/sdapi/v1/png-info", json={"image": "/etc/passwd.png"}), "base64")
     assert_refused(client.post("/sdapi/v1/png-info", json={"image": image, "model": "clip"}), "model")
     for path in ("refresh-checkpoints", "refresh-loras"):
         assert client.post(f"/sdapi/v1/{path}").status_code == 200
