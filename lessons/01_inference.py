@@ -70,10 +70,10 @@ print(paidiff.tokens(pipe.tokenizer, "雪地里的两只企鹅"))
 print("at most", pipe.tokenizer.model_max_length, "of", len(pipe.tokenizer))
 
 # %% [markdown] lang="zh"
-# 太长的部分会被丢掉，词表外的字模型看不见，没学过的东西画不出来。diffusers 自己不声不响，`draw` 会告诉你。
+# 模型一次只读 30 个词元：更长的，diffusers 不声不响地丢掉后面的，`draw` 分段读再接起来（PAI 的 WebUI 也是）。词表外的字模型看不见，没学过的东西画不出来。`draw` 都会告诉你。
 
 # %% [markdown] lang="en"
-# What is too long is dropped, unknown characters are not seen, and what was never learnt cannot be drawn. diffusers keeps quiet about it; `draw` tells you.
+# The model reads 30 tokens at a time. Of a longer prompt diffusers quietly drops the rest; `draw` reads it in parts and joins them, as PAI's WebUI does. Unknown characters are not seen, and what was never learnt cannot be drawn. `draw` tells you all of it.
 
 # %%
 picture = draw(pipe, "一只皮卡丘😀,草地", seed=1)
@@ -508,7 +508,7 @@ for row in ("model", "ceiling", "floor"):
 # | --- | --- |
 # | `没有找到模型 …` | 名字写错，或真模型还没下载：消息里列出了试过的地方。 |
 # | `宽和高要是 8 的倍数` | VAE 把边长缩小 8 倍。 |
-# | `提示词有 … 个词元,模型只看前 30 个` | 把重要的词放前面。 |
+# | `提示词有 … 个词元,…分成 … 段读` | 后面的词也看得见，短的说得更准。 |
 # | 反向提示词没有用 | `guidance` 是不是 1？ |
 # | 画出来的不对 | 换种子；用 1.1 里那些词；小模型只认识它的世界。 |
 # | 别的怪事 | 在终端运行 `paidiff doctor`。 |
@@ -520,7 +520,7 @@ for row in ("model", "ceiling", "floor"):
 # | --- | --- |
 # | `没有找到模型 …` | Wrong name, or not downloaded: the message lists what was tried. |
 # | `宽和高要是 8 的倍数` | The VAE divides each side by 8. |
-# | `提示词有 … 个词元,模型只看前 30 个` | Put what matters first. |
+# | `提示词有 … 个词元,…分成 … 段读` | The later words are seen too; a short prompt is followed better. |
 # | no effect | Is `guidance` 1? |
 # | wrong picture | Another seed; words of its world. |
 # | anything else | Run `paidiff doctor`. |

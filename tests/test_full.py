@@ -54,6 +54,17 @@ def test_all_weights_are_trained_and_plain_diffusers_opens_them(tiny, toys, tmp_
         assert all(torch.equal(p, opened[name]) for name, p in tiny.text_encoder.state_dict().items())
 
 
+def test_a_model_that_was_tuned_says_that_it_goes_on(tiny, toys, capsys):
+    """A learner changes the rate and runs the cell again."""
+    words = "this model was tuned before"
+    FullTuning(tiny)
+    tuning = FullTuning(tiny)
+    assert words not in capsys.readouterr().out
+    list(train(tuning, CaptionFolder(toys, captions="猫"), steps=1, learning_rate=1e-4))
+    FullTuning(tiny)
+    assert capsys.readouterr().out.count(words) == 1
+
+
 def test_a_broken_model_is_not_saved(tiny, tmp_path):
     next(tiny.unet.parameters()).data[0] = float("nan")
     with pytest.raises(PaidiffError, match="not finite"):

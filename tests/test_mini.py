@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import paidiff_lib as paidiff
-from paidiff_lib.generate import sample
+from paidiff_lib.generate import noise_of, sample
 from paidiff_world import Spec, render, scene
 from paidiff_world.heldout import held_out
 from paidiff_world.judge import HEADS, judge, prompt_following
@@ -132,6 +132,14 @@ def test_same_seed_same_picture_to_the_bit(pipe):
     first, again, other = (sample(pipe, ["一只猫,草地"], seed, steps=5)[0] for seed in (3, 3, 4))
     assert first.size == (128, 128)
     assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+def test_words_after_the_thirtieth_token_change_the_picture(pipe):
+    """A plain pipeline drops them."""
+    long, settings = "一只猫坐在草地上," + "阳光明媚," * 8, {"num_inference_steps": 3, "output_type": "np"}
+    ours = [sample(pipe, [long + style], seed=1, steps=3)[0].tobytes() for style in ("水墨画", "剪纸")]
+    plain = [pipe(long + style, generator=noise_of(1), **settings).images.tobytes() for style in ("水墨画", "剪纸")]
+    assert ours[0] != ours[1] and plain[0] == plain[1]
 
 
 def test_another_size(pipe):
