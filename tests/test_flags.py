@@ -87,6 +87,13 @@ WRONG = [
     ("text_to_image_lora", dict(train_data_dir=None), "--train_data_dir"),
     ("text_to_image_lora", dict(train_data_dir=None, dataset_name="someone/pictures"), "download it"),
     ("textual_inversion", dict(num_vectors=0), "num_vectors"),
+    ("text_to_image_lora", dict(dataset_name="."), "two places"),
+    ("text_to_image_lora", dict(snr_gamma=0.0), "snr_gamma"),
+    ("text_to_image_lora", dict(alpha=1e9), "alpha"),
+    ("text_to_image_lora", dict(resolution=8 * 10**6), "resolution"),
+    ("text_to_image_lora", dict(max_train_samples=10**40), "max_train_samples"),
+    *[("dreambooth", dict(lora_dropout=value), "lora_dropout") for value in (-0.1, 1.0, float("nan"))],
+    ("dreambooth", dict(prior_loss_weight=1e300), "prior_loss_weight"),
     ("dreambooth", dict(num_class_images=0), "num_class_images"),
     ("dreambooth", dict(prior_loss_weight=0.0), "prior_loss_weight"),
 ]
@@ -97,6 +104,32 @@ def test_what_cannot_work_is_refused(command, settings, words):
     with pytest.raises(PaidiffError, match=words) as refused:
         flags_of(command, **settings).check()
     assert "\n" not in str(refused.value)
+
+
+BESIDE = [
+    (dict(num_validation_images=2, validation_epochs=2, validation_steps=7), "without --validation_prompt"),
+    (dict(logging_dir="x", tracker_project_name="y", report_to="none"), "without --report_to"),
+    (dict(num_train_epochs=3, max_train_steps=2), "beside --max_train_steps"),
+    (dict(validation_prompts=["a"], validation_prompt="b"), "beside --validation_prompts"),
+    (dict(class_prompt="c", class_data_dir="d", num_class_images=3, prior_loss_weight=0.5), "with_prior_preservation"),
+    (dict(lora_dropout=0.1), "without --rank"),
+]
+
+
+@pytest.mark.parametrize("settings, why", BESIDE)
+def test_flags_that_need_another_say_so(settings, why, capsys):
+    flags = flags_of("dreambooth", **settings)
+    flags.say_without_effect()
+    said = capsys.readouterr().out.splitlines()
+    kept = {"report_to", "max_train_steps", "validation_prompts"}
+    assert [line.split(":")[0] for line in said] == [f"--{name}" for name in settings if name not in kept]
+    assert all(why in line and "没有作用" in line and "no effect" in line for line in said)
+
+
+def test_flags_that_have_what_they_need_say_nothing(capsys):
+    settings = dict(num_validation_images=2, validation_prompt="b", lora_dropout=0.1, rank=2, num_train_epochs=2)
+    flags_of("dreambooth", **settings, with_prior_preservation=True, class_prompt="c").say_without_effect()
+    assert capsys.readouterr().out == ""
 
 
 def test_settings_are_checked_before_torch_is_imported(tmp_path):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..arguments import explicit
+from ..arguments import explicit, require_int
 from ..errors import DataError, Fault
 from .images import read_picture, square
 from .layouts import entries, names_of
@@ -18,6 +18,7 @@ from .manifests import Columns
 from .walk import left_out
 
 SIDES = "左右"  # a caption with one of these is wrong in the mirror
+MOST_PIXELS = 4096  # of a side
 EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
 
 
@@ -54,7 +55,8 @@ class CaptionFolder:
         caption_column: str | None = None,
         conditioning_image_column: str | None = None,
     ):
-        self.folder, self.size, self.skipped = Path(folder).expanduser(), size, []
+        self.size = None if size is None else require_int(size, 8, MOST_PIXELS, "边长", "the size")
+        self.folder, self.skipped = Path(folder).expanduser(), []
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
         refuse = self.skipped.append if skip_faults else self._refuse

@@ -16,13 +16,14 @@ from typing import Any
 from ..arguments import explicit
 from ..data.folder import CaptionFolder
 from ..data.layouts import entries
-from ..data.manifests import manifests
+from ..data.manifests import decode, manifests
 from ..data.mixed import Mixed
 from ..errors import Refused
 from ..files import output_folder
 from ..generate import BATCH, sample
 
 PROMPT = "paidiff-prompt.txt"  # beside the class pictures that were drawn: from what
+OLD_PROMPT = "prompt.txt"  # the same before November 2026, beside 0000.png and what follows
 
 
 @explicit(class_data_dir="class_folder", num_class_images="count", prior_loss_weight="share")
@@ -44,8 +45,9 @@ def class_pictures(pipe, prompt, folder, count=100, seed=0):
     if the folder holds what was drawn from another prompt.
     """
     folder = Path(folder).expanduser()
-    known = (folder / PROMPT).read_text(encoding="utf-8") if (folder / PROMPT).is_file() else None
-    if known not in (None, prompt):
+    notes = [folder / PROMPT, *([folder / OLD_PROMPT] if (folder / "0000.png").is_file() else [])]
+    known = next((decode(note.read_bytes(), note.name).strip() for note in notes if note.is_file()), None)
+    if known not in (None, prompt.strip()):
         raise Refused(f"{folder} 里是“{known}”的图,换一个文件夹", f"holds pictures of {known}: choose another folder")
     names = _free_names(folder, count - _pictures_in(folder))
     for start in range(0, len(names), BATCH):

@@ -19,6 +19,12 @@ def say_left_out(data, steered):
         print("清单里的条件图没有用:只有 ControlNet 看 · the conditioning images are not used: only a ControlNet is")
 
 
+def say_without_effect(config):
+    """Print which settings were given and change nothing beside the others."""
+    for name, why in config.without_effect():
+        print(f"{name}: {why.replace(' · ', ',这里没有作用 · no effect: ')}")
+
+
 def say_how_to_go_on(trainer):
     """Print where a run that was stopped is saved, if it is."""
     if trainer.store:
