@@ -15,8 +15,10 @@ PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "swanlab": "swanlab"
 
 def check_trackers(name):
     """Raise PaidiffError if `name` is no tracker, or its package is not installed. Nothing heavy is imported."""
-    if name in (None, "none", "all"):
+    if name in (None, "none") or (name == "all" and any(map(find_spec, PACKAGES))):
         return
+    if name == "all":
+        raise NotFound("一个都没有装", "none of them is installed", f"pip install tensorboard; {', '.join(PACKAGES)}")
     if name not in PACKAGES:
         raise unknown("报告的去处", "place to report to", name, ["none", *PACKAGES, "all"])
     if not find_spec(PACKAGES[name]):
