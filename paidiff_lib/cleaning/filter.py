@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 from ..arguments import explicit
 from ..data.images import read_picture
-from ..data.layouts import FilePicture, entries
+from ..data.layouts import entries
+from ..data.picture import FilePicture
 from ..errors import DataError, Fault, PaidiffError, Refused
 from ..files import atomic_file, output_folder, require_ours
 from .near_duplicates import SIDE, nearest_before, thumbnail
@@ -123,7 +124,11 @@ def curate(
     if not items:
         raise DataError(f"{folder} 里没有可用的图片", f"no usable pictures in {folder}")
     if not all(isinstance(item, FilePicture) for item in items):
-        raise DataError("TSV 里的图没有文件名,不能筛选", "pictures in a TSV have no file to point to", str(folder))
+        raise DataError(
+            "打包的图(TSV、parquet、tar)没有文件名,不能筛选",
+            "pictures in a TSV, parquet or tar have no file to point to",
+            str(folder),
+        )
     try:
         scorers = [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]
         scores = score(items, folder / SCORES, scorers, faults)

@@ -6,10 +6,9 @@ import json
 from dataclasses import dataclass
 
 from ..errors import Fault, first_line
-from .walk import files, why_hidden
+from .walk import SPLIT, files, why_hidden
 
 MANIFESTS = ("metadata.jsonl", "metadata.csv", "metadata.json")
-SPLIT = "train"  # of a folder with train/ and test/, the ImageFolder convention
 IMAGE = ("file_name", "image", "image_file", "image_path", "filename")
 CAPTION = ("text", "caption", "prompt", "captions", "texts", "prompts")
 CONDITION = ("conditioning_image", "conditioning_image_file_name")

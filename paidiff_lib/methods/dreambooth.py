@@ -18,6 +18,7 @@ from ..data.folder import CaptionFolder
 from ..data.layouts import entries
 from ..data.manifests import decode, manifests
 from ..data.mixed import Mixed
+from ..data.packed import packed
 from ..errors import Refused
 from ..files import output_folder
 from ..generate import BATCH, sample
@@ -69,8 +70,11 @@ def _pictures_in(folder):
 
 def _free_names(folder, missing):
     """So many of 0000, 0001, ... that no file in the folder has. Raises Refused where a manifest says what is there."""
-    if missing > 0 and folder.is_dir() and (manifests(folder) or list(folder.glob("*.tsv"))):
-        zh, en = f"{folder} 有清单,画进去的图不在清单里", "has a manifest, which would not list what is drawn into it"
+    if missing > 0 and folder.is_dir() and (manifests(folder) or list(folder.glob("*.tsv")) or packed(folder)):
+        zh, en = (
+            f"{folder} 有清单或打包的图,画进去的不在里面",
+            "has a manifest or packed pictures: what is drawn is not in it",
+        )
         advice = (
             f"还差 {missing} 张:少要几张,或换一个文件夹 · {missing} missing: ask for fewer, or choose another folder"
         )
