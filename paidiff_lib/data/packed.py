@@ -121,17 +121,29 @@ def _is_picture(kind):
 
 def _members(path):
     """{name: (start, length)} of the files in a .tar. Raises a Fault with what could be read as its `found`."""
-    found = {}
+    found, end = {}, 0
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                found |= {member.name: (member.offset_data, member.size)} if member.isreg() else {}
+                if member.isreg():
+                    found[member.name] = member.offset_data, member.size
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        _require_end(path, end)
     except (tarfile.TarError, OSError) as error:
         text = "读不完,或者压缩过,要没压缩的 .tar · cut short, or compressed: a plain .tar is needed"
         fault = Fault("truncated", path.name, f"{text}: {first_line(error)}")
         fault.found = found
         raise fault from error
     return found
+
+
+def _require_end(path, end):
+    """Raise ReadError unless there is the mark of the end and nothing more: tarfile stops without a word at what it cannot read."""
+    with open(path, "rb") as file:
+        file.seek(end)
+        rest = file.read(2 * tarfile.RECORDSIZE)
+    if len(rest) < tarfile.BLOCKSIZE or any(rest):
+        raise tarfile.ReadError("no end, or more behind it")
 
 
 def _from_tar(path, name, captions, columns):
