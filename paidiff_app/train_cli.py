@@ -53,11 +53,14 @@ class DataFlags:
     train_data_dir: str | None = field(
         default=None,
         metadata={
-            "help": "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv",
+            "help": "训练图片:文件夹,或者 .tsv, .parquet, .tar · pictures: a folder with metadata.jsonl or .txt beside, or a .tsv, .parquet, .tar",
             "aliases": ["--instance_data_dir"],
         },
     )
-    dataset_name: str | None = flag(None, "同上,本机的文件夹 · the same: a folder on this machine")
+    dataset_name: str | None = flag(
+        None,
+        "同上,也可以是 datasets 存的文件夹;不下载 · the same, or a folder that datasets saved; nothing is downloaded",
+    )
     image_column: str | None = flag(None, "清单里图片那一列 · the manifest's column of pictures; file_name, image")
     caption_column: str | None = flag(None, "清单里说明那一列 · the column of captions; text, caption, prompt")
     max_train_samples: int | None = flag(None, "只用几张图,随机选 · so many of the pictures, by chance")

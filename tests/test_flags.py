@@ -177,25 +177,29 @@ def pictures(tmp_path):
     return folder.parent
 
 
-# As printed by PAI (alibaba/EasyNLP, diffusion/README.md), but for the model, the places and the steps.
-EASYNLP = {
+# As printed by PAI (alibaba/EasyNLP, diffusion/README.md; the article's LoRA command is the same) and by the article,
+# but for the model, the places and the steps.
+PRINTED = {
     "train_text_to_image": "--use_ema --resolution=512 --center_crop --random_flip --train_batch_size=1 "
     "--gradient_accumulation_steps=4 --gradient_checkpointing --mixed_precision=fp16 --learning_rate=1e-05 "
     "--max_grad_norm=1 --lr_scheduler=constant --lr_warmup_steps=0",
     "train_text_to_image_lora": "--resolution=512 --center_crop --random_flip --train_batch_size=1 "
     "--gradient_accumulation_steps=4 --learning_rate=1e-04 --max_grad_norm=1 --lr_scheduler=cosine --lr_warmup_steps=0",
+    "textual_inversion": "--learnable_property=object --placeholder_token=<小奶猫> --initializer_token=猫 --resolution=512 "
+    "--train_batch_size=1 --gradient_accumulation_steps=4 --learning_rate=5.0e-04 --scale_lr --lr_scheduler=constant "
+    "--lr_warmup_steps=0",
 }
 
 
-@pytest.mark.parametrize("name", EASYNLP)
-def test_easynlps_own_commands_run(warm, pictures, tiny_folder, tmp_path, name):
-    out = tmp_path / "out"
-    words = [*EASYNLP[name].split(), "--max_train_steps=2", "--train_data_dir", pictures, "--output_dir", out]
-    done = warm(
-        ROOT / f"scripts/{name}.py", "--pretrained_model_name_or_path", tiny_folder, *words, PYTHONPATH=str(ROOT)
-    )
+@pytest.mark.parametrize("name", PRINTED)
+def test_pais_own_commands_run_as_printed(warm, pictures, skeletons, tmp_path, name):
+    out, model = tmp_path / "out", skeletons / "artist"
+    places = ["--pretrained_model_name_or_path", model, "--train_data_dir", pictures, "--output_dir", out]
+    script = ROOT / f"scripts/{name}.py"
+    done = warm(script, *places, *PRINTED[name].split(), "--max_train_steps=2", PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
-    assert "written to" in done.stdout
+    assert "written to" in done.stdout and (out / "checkpoint-2/run.json").is_file()
+    assert "no effect" not in done.stdout
 
 
 def test_the_flags_of_a_tutorial_act(warm, pictures, tiny_folder, tmp_path):
