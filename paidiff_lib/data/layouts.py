@@ -8,8 +8,9 @@ from pathlib import PureWindowsPath
 from ..errors import DataError, Fault, NotFound
 from . import walk
 from .manifests import MANIFESTS, Columns, decode, manifests, or_fault, rows
-from .packed import from_packed, packed, unused_members
+from .packed import from_packed, packed
 from .picture import FilePicture, LinePicture, caption, captions_of, with_captions
+from .tars import unused_members
 from .walk import pictures, why_hidden
 
 BESIDE = (".txt", ".TXT", ".caption")  # captions beside a picture
