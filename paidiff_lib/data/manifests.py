@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import Fault, first_line
 from .walk import SPLIT, files, why_hidden
@@ -127,7 +128,7 @@ def _rows_of_csv(manifest, title):
         yield title, fault
 
 
-def or_fault(make, *arguments):
+def or_fault(make, *arguments) -> Any:
     """What make(*arguments) gives, or the Fault that it raises."""
     try:
         return make(*arguments)

@@ -6,6 +6,7 @@ at hand.
 
 import json
 from pathlib import PurePath
+from typing import Any
 
 from ..errors import DataError, Fault, NotFound, first_line
 from .manifests import manifests, or_fault
@@ -64,7 +65,7 @@ def from_packed(path, name, captions, columns):
 
 
 def _from_table(path, name, captions, columns):
-    table = or_fault(_open_table, path, name)
+    table: Any = or_fault(_open_table, path, name)
     shown = table if isinstance(table, Fault) else or_fault(_columns_of, table, name, columns)
     if isinstance(shown, Fault):
         yield shown
@@ -88,7 +89,7 @@ def _open_table(path, name):
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         if path.is_file():
-            table = datasets.load_dataset("parquet", data_files=str(path), split="train")
+            table: Any = datasets.load_dataset("parquet", data_files=str(path), split="train")
         else:
             table = datasets.load_from_disk(str(path))
     except Exception as error:  # pyarrow's and its own have nothing in common
