@@ -59,9 +59,9 @@ def test_a_tracker_writes_its_files(name, flags, warm, tmp_path):
 
 
 def test_a_tracker_that_cannot_start_is_one_line(flags, warm):
-    code = "import sys, accelerate; accelerate.Accelerator.init_trackers = lambda *_: 1 / 0; sys.argv = sys.argv[1:]; "
-    code += "from paidiff_app.train import main; main('text_to_image_lora', sys.argv)"
-    done = warm("-c", code, "x", *flags, "--report_to=tensorboard", PYTHONPATH=str(ROOT))
+    code = "import sys, accelerate; accelerate.Accelerator.init_trackers = lambda *_: 1 / 0; "
+    code += "from paidiff_app.train import main; main('text_to_image_lora', sys.argv[1:])"
+    done = warm("-c", code, *flags, "--report_to=tensorboard", PYTHONPATH=str(ROOT))
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert "cannot start: division by zero" in done.stderr and "WANDB_MODE=offline" in done.stderr
 
