@@ -5,10 +5,8 @@ from pathlib import Path
 
 from paidiff_lib.errors import NotFound, Refused, first_line, unknown
 
-PLACE = {
-    "wandb": "dir",
-    "swanlab": "logdir",
-}  # what each calls the folder of its records; by itself it takes the current one
+# What each calls the folder of its records; by itself it takes the current one.
+PLACE = {"wandb": "dir", "swanlab": "logdir"}
 OFFLINE = "; 不联网 offline: WANDB_MODE=offline, SWANLAB_MODE=offline"
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "swanlab": "swanlab", "comet_ml": "comet_ml"}
 

@@ -437,12 +437,12 @@ REFUSED = [
 ]
 # What every number is asked: would it be used, or thrown away, or break a run that is hours old?
 NUMBERS = {one.name: one.metadata for one in fields(TrainingConfig) if {"least", "between"} & one.metadata.keys()}
-ODD = [float("nan"), float("inf"), -float("inf"), -1, 10**40, "1", True]
+ODD = [float("nan"), float("inf"), -float("inf"), -1, 10**400, "1", True]
 REFUSED += [
     ({name: value}, name)
     for name in NUMBERS
     for value in ODD
-    if not (name == "max_grad_norm" and value in (math.inf, 10**40))
+    if not (name == "max_grad_norm" and value in (math.inf, 10**400))
 ]
 NOTHING_LEARNT = {"learning_rate": 0, "snr_gamma": 0, "ema": 1, "adam_epsilon": 0, "lr_power": math.inf}
 REFUSED += [({name: value}, name) for name, value in NOTHING_LEARNT.items()]

@@ -1,9 +1,11 @@
 """The settings of a training run, and what the training commands call them: the one list of both."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
+from reprlib import repr as short_repr
 
 from ..arguments import require_int
 from ..errors import PaidiffError, one_line, unknown
@@ -177,7 +179,7 @@ class TrainingConfig:
 
 def _number(name, value, low, high):
     """`value` as a float, if it lies between the two. Raises PaidiffError; a bool is no number here."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
         zh, en = f"{name} 要在 {low:g} 到 {high:g} 之间", f"{name} must be from {low:g} to {high:g}"
-        raise PaidiffError(zh, en, one_line(repr(value)))
-    return float(value)
+        raise PaidiffError(zh, en, one_line(short_repr(value)))
+    return float(min(value, sys.float_info.max))
