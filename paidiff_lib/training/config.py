@@ -1,7 +1,6 @@
 """The settings of a training run, and what the training commands call them: the one list of both."""
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
@@ -182,4 +181,7 @@ def _number(name, value, low, high):
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
         zh, en = f"{name} 要在 {low:g} 到 {high:g} 之间", f"{name} must be from {low:g} to {high:g}"
         raise PaidiffError(zh, en, one_line(short_repr(value)))
-    return float(min(value, sys.float_info.max))
+    try:
+        return float(value)
+    except OverflowError:  # a whole number, where any is allowed
+        return math.inf
