@@ -278,7 +278,7 @@ show(on_page, titles="/txt2img")
 
 # %%
 page.terminate()
-page.wait(60);
+page.wait(60)
 
 # %% [markdown] lang="zh"
 # ## 10.5 给别人用

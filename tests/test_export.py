@@ -155,17 +155,27 @@ def test_another_picture_is_not_saved_and_an_older_export_stays(tiny, folder, tm
     assert {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     monkeypatch.undo()
-    (target / "decoder.onnx").write_bytes(b"old")
+    tiny.scheduler.register_to_config(steps_offset=0)
     export(tiny, target)  # an older export is replaced whole
-    assert (target / "decoder.onnx").read_bytes() == before["decoder.onnx"]
+    assert (target / "export.json").read_bytes() != before["export.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    for name in ("notes.txt", "tokenizer/mine.json", "unet.onnx"):  # added or changed by hand
+        kept = (target / name).read_bytes() if (target / name).exists() else None
+        (target / name).write_bytes(b"mine")
+        refused([name, "stays"], lambda: export(tiny, target))
+        assert (target / name).read_bytes() == b"mine"
+        (target / name).write_bytes(kept) if kept else (target / name).unlink()
+    tiny.save_pretrained(tmp_path / "model")
+    refused(["stays"], lambda: export(tiny, tmp_path / "model"))
 
 
 def test_nothing_else_is_overwritten(tiny, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    refused(["choose a new folder"], lambda: export(tiny, tmp_path))
+    refused(["notes.txt", "stays"], lambda: export(tiny, tmp_path))
+    LoRA(tiny, rank=1).save(tmp_path / "lora")
+    refused(["holds something else"], lambda: export(tiny, tmp_path / "lora"))
     refused(["choose a new folder"], lambda: export(tiny, tmp_path / "notes.txt"))
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lora", "notes.txt"]
 
 
 def test_a_full_disk_is_one_line(tiny, tmp_path, monkeypatch):

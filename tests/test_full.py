@@ -111,6 +111,15 @@ def test_class_pictures_are_drawn_once_and_kept(tiny, tmp_path):
         class_pictures(tiny, "一只狗", folder, 3)
 
 
+def test_class_pictures_that_an_earlier_version_drew_for_another_prompt_are_refused(tiny, tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "0000.png")
+    (tmp_path / "prompt.txt").write_text("一只狗\n", encoding="utf-8")
+    with pytest.raises(PaidiffError, match="一只狗.*choose another folder"):
+        class_pictures(tiny, "一只猫", tmp_path, 1)
+    class_pictures(tiny, "一只狗", tmp_path, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0000.png", "prompt.txt"]
+
+
 def test_class_pictures_of_ones_own_count_and_stay(tiny, tmp_path):
     folder = tmp_path / "class"
     (folder / "more").mkdir(parents=True)

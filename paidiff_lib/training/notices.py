@@ -34,6 +34,12 @@ def say_cut(data, tokenizer):
         print(f"{zh},哪些 · {en}; which: paidiff audit --model")
 
 
+def say_without_effect(config):
+    """Print which settings were given and change nothing beside the others."""
+    for name, why in config.without_effect():
+        print(f"{name}: {why.replace(' · ', ',这里没有作用 · no effect: ')}")
+
+
 def say_how_to_go_on(trainer):
     """Print where a run that was stopped is saved, if it is."""
     if trainer.store:
