@@ -93,7 +93,7 @@ if profile.judged:
     assert two["all"].low < large["model"]["all"] < two["all"].high
 
 # %% [markdown] lang="zh"
-# 小测量的区间装得下大测量的数：{{ f"{large['model']['all']:.0%}" }} 在 {{ f"{two['all']:.0%}" }} 里。区间老实，数字才可以少。
+# 小测量的区间装得下大测量的数：{{ f"{large['model']['all']:.0%}" }} 在 {{ f"{two['all']:.0%}" }} 里。区间老实，画得少也算测量。
 # %% [markdown] lang="en"
 # The small measurement's interval holds the large one's figure: {{ f"{large['model']['all']:.0%}" }} lies in {{ f"{two['all']:.0%}" }}. With honest intervals a small measurement is still a measurement.
 # %% [markdown] lang="zh"
@@ -178,11 +178,11 @@ if profile.examined > 300:
 
 # %% [markdown] lang="zh"
 # * **查准率**（precision），按列：裁判说“红色”，其中真的是红色的有多少。**查全率**（recall），按行：真的是红色，裁判找出了多少。
-# * 错的大多在 `无` 这一列和这一行：染过色的，裁判说是本色（{{ dyed }} 次）；本色的，说是染过的（{{ natural }} 次）。把一种颜色认成另一种的很少（{{ mixed }} 次）。有一些谁也答不对：黄色的香蕉就是香蕉。
+# * 错的大多在 `无` 这一列和这一行：染过色的，裁判说是本色（{{ dyed }} 次）；本色的，说是染过的（{{ natural }} 次）。把一种颜色认成另一种：{{ mixed }} 次。有一些谁也答不对：黄色的香蕉就是香蕉。
 # * 所以大测量里颜色只对了 {{ f"{large['model']['colour']:.0%}" }}，不全是模型的错，上限要先看。**一个测量不能比它的量尺更准。**
 # %% [markdown] lang="en"
 # * **Precision**, by columns: of what the judge calls 红色 (red), how much is red? **Recall**, by rows: of what is red, how much does it find?
-# * Most errors are in the column and the row of `无`: dyed things are called natural ({{ dyed }} times), natural ones dyed ({{ natural }} times). One colour is seldom taken for another ({{ mixed }} times). Some of it nobody could get right: a yellow banana is a banana.
+# * Most errors are in the column and the row of `无`: dyed things are called natural ({{ dyed }} times), natural ones dyed ({{ natural }} times). One colour taken for another: {{ mixed }} times. Some of it nobody could get right: a yellow banana is a banana.
 # * So when the large measurement finds only {{ f"{large['model']['colour']:.0%}" }} of the colours right, it is not all the model's fault; look at the ceiling first. **No measurement is better than its ruler.**
 # %% [markdown] lang="zh"
 # ## 13.3 骗过裁判
@@ -239,11 +239,11 @@ show(
 assert sure[0] < 0.05 and sure[2] < 0.05 and min(sure[1], sure[3], sure[4]) > 0.9
 
 # %% [markdown] lang="zh"
-# 裁判给噪声的熊猫概率从 {{ f"{sure[0]:.2f}" }} 到 {{ f"{sure[1]:.2f}" }}，人眼看不出一点区别。这就是**古德哈特定律**：一个指标一旦成了目标，就不再是好指标。用裁判的梯度去训练模型，得到的是能骗裁判的图；在一百个训练结果里挑裁判分最高的，是同一件事的慢动作。
+# 裁判给噪声的熊猫概率从 {{ f"{sure[0]:.2f}" }} 到 {{ f"{sure[1]:.2f}" }}，人眼看不出区别（改过的猫，天上能看出一点花纹）。这就是**古德哈特定律**：一个指标一旦成了目标，就不再是好指标。用裁判的梯度去训练模型，得到的是能骗裁判的图；在一百个训练结果里挑裁判分最高的，是同一件事的慢动作。
 #
 # 怎么防？**再找一个没被优化过的证人。** CLIP（[第 11 课](11_from_scratch.ipynb)）的图像编码器看这几张图，问它和真熊猫、和没改过的图各有多像（余弦）：
 # %% [markdown] lang="en"
-# The judge's probability of a panda goes from {{ f"{sure[0]:.2f}" }} to {{ f"{sure[1]:.2f}" }} in what the eye cannot tell from the noise before. This is **Goodhart's law**: when a measure becomes a target, it ceases to be a good measure. Train a model by the judge's gradient, and it learns to draw what fools judges; pick the best of a hundred trainings by the judge's score, and you do the same in slow motion.
+# The judge's probability of a panda goes from {{ f"{sure[0]:.2f}" }} to {{ f"{sure[1]:.2f}" }} in what the eye cannot tell from the noise before (the changed cat has a faint pattern in its sky). This is **Goodhart's law**: when a measure becomes a target, it ceases to be a good measure. Train a model by the judge's gradient, and it learns to draw what fools judges; pick the best of a hundred trainings by the judge's score, and you do the same in slow motion.
 #
 # The remedy: **a second witness that nothing was optimised for.** Ask CLIP's picture encoder ([lesson 11](11_from_scratch.ipynb)) how much each picture is like a real panda, and how much like itself before the change (cosines):
 # %% tags=["nbval-ignore-output"]
@@ -490,9 +490,9 @@ show(paidiff.compare(rows, oils[:4]), alt=alt)
 
 
 # %% [markdown] lang="zh"
-# 真的油画，裁判认；过了 VAE，还认。**那就是 UNet**：它画的草地上的猫很好，只是没有笔触。上限不只是一条线，它是把责任分开的刀：*真图* 的上限管裁判，*VAE* 的上限管裁判和 VAE，剩下的才是模型的。[第 03 课](03_lora.ipynb)（LoRA，教一种新画风）和[第 06 课](06_controlnet.ipynb)（ControlNet，照着线稿画）的上限也是这么来的。
+# 真的油画，裁判认；过了 VAE，还认。**那就是 UNet**：主体和草地它都画对了，只是没有笔触。上限不只是一条线，它是把责任分开的刀：*真图* 的上限管裁判，*VAE* 的上限管裁判和 VAE，剩下的才是模型的。[第 03 课](03_lora.ipynb)（LoRA，教一种新画风）和[第 06 课](06_controlnet.ipynb)（ControlNet，照着线稿画）的上限也是这么来的。
 # %% [markdown] lang="en"
-# The judge knows real oil paintings, and still knows them after the VAE. **So it is the UNet**: its cat on the grass is fine, it merely has no brush strokes. A ceiling is more than a line, it is a knife that divides the blame: the ceiling of *real pictures* answers for the judge, that *through the VAE* for judge and VAE, and only the rest is the model's. The ceilings of [lesson 03](03_lora.ipynb) (LoRA, teaching a style) and [lesson 06](06_controlnet.ipynb) (ControlNet, drawing along lines) are made like this.
+# The judge knows real oil paintings, and still knows them after the VAE. **So it is the UNet**: things and grass are right, there merely are no brush strokes. A ceiling is more than a line, it is a knife that divides the blame: the ceiling of *real pictures* answers for the judge, that *through the VAE* for judge and VAE, and only the rest is the model's. The ceilings of [lesson 03](03_lora.ipynb) (LoRA, teaching a style) and [lesson 06](06_controlnet.ipynb) (ControlNet, drawing along lines) are made like this.
 # %% [markdown] lang="zh"
 # ## 13.8 像不像真的：两种距离
 #
@@ -525,9 +525,8 @@ def frechet(x, y):
 
 
 def kernel(x, y):
-    x, y = (
-        (z - y.mean(0)) / y.std(0) for z in (x, y)
-    )  # no feature counts for its scale
+    mean, deviation = y.mean(0), y.std(0)  # no feature counts for its scale
+    x, y = (x - mean) / deviation, (y - mean) / deviation
     k = lambda a, b: (a @ b.T / a.shape[1] + 1) ** 3
     others = lambda K: (K.sum() - np.trace(K)) / (len(K) * (len(K) - 1))
     return others(k(x, x)) + others(k(y, y)) - 2 * k(x, y).mean()
@@ -557,13 +556,10 @@ sizes = [n for n in (25, 50, 100, 200, 300) if n <= len(x)]
 shares = {}
 for ours in (frechet, kernel):
     rs, far = np.random.RandomState(0), ours(flat, y)
-    shares[ours.__name__] = [
-        np.mean([ours(x[rs.permutation(len(x))[:n]], y) for _ in range(6)]) / far
-        for n in sizes
-    ]
-    print(
-        ours.__name__, *(f"{n}: {v:.1%}" for n, v in zip(sizes, shares[ours.__name__]))
-    )
+    draws = [[ours(x[rs.permutation(len(x))[:n]], y) for _ in range(6)] for n in sizes]
+    shares[ours.__name__] = values = np.mean(draws, 1) / far
+    print(ours.__name__, *(f"{n}: {v:.1%}" for n, v in zip(sizes, values)))
+
 # %%
 curves = {name: (sizes, values) for name, values in shares.items()}
 alt = "弗雷歇距离随图数减少而变大，核距离一直在 0 · Fréchet grows with fewer pictures"
