@@ -113,13 +113,6 @@ class Card:
     def curve(self, places, colour=LINE, width=2.4, dash="-"):
         self.axes.plot(*zip(*places), color=colour, lw=width, linestyle=dash, zorder=2)
 
-    def brace(self, x, y, width, text, colour=GREY, size=16):
-        """A bracket below a row, with what it says."""
-        self.line((x, y), (x, y + 7), colour, 1.3)
-        self.line((x, y + 7), (x + width, y + 7), colour, 1.3)
-        self.line((x + width, y), (x + width, y + 7), colour, 1.3)
-        self.label(x + width / 2, y + 23, text, size, colour)
-
     def picture(self, x, y, side, image, edge=LINE, width=1.1, colours=48):
         """A picture (H, W) or (H, W, 3) of 0 to 255 in a frame. Few colours, so that the file stays small."""
         pixels = few_colours(image, colours)
