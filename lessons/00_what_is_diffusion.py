@@ -687,7 +687,7 @@ for steps in (5, 10, 50):
     straight = walk_back(exact_guess(cat), starts, falling(steps))[-1]
     random = wander_back(exact_guess(cat), starts, falling(steps), rng)
     missed[steps] = [distances(cat, ends).mean() for ends in (straight, random)]
-    print(f"{steps:2} steps", *(f"{gap:.3f}" for gap in missed[steps]))
+    print(f"{steps:2} steps", *map("{} {:.3f}".format, ("DDIM", "DDPM"), missed[steps]))
 assert missed[5][0] < missed[5][1] and missed[10][0] < missed[10][1]
 
 # %% [markdown] lang="zh"
