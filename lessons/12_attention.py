@@ -124,7 +124,7 @@ show([watched, *shown], titles=[prompt, *words], alt="一只狐狸；四个词�
 #
 # $$A=\mathrm{softmax}(QK^\top/\sqrt{d}),\qquad \mathrm{attention}(Q,K,V)=A\,V$$
 #
-# $d$ 是 $Q$ 一行的长度。$d$ 越长，点积越大，softmax 就越像“只听一个的”；除以 $\sqrt d$ 把它拉回来。
+# $d$ 是 $Q$ 一行的长度。一行越长，点积越大，softmax 就越像“只听一个的”；除以 $\sqrt d$ 把它拉回来。
 #
 # 下面两个位置问三个词。$V$ 是颜色：红、绿、灰。
 #
@@ -623,9 +623,8 @@ show(rows, titles, columns=len(picked), alt="四行：旧图、新图、换权�
 
 ratio = {way: np.mean(moved[way]) / np.mean(moved["B"]) for way in ways}
 less = sum(k < b for k, b in zip(moved["keep"], moved["B"]))
-print(
-    f"maps {ratio['maps']:.0%} · keep {ratio['keep']:.0%} of B · less in {less}/{len(jobs)}"
-)
+print(f"maps {ratio['maps']:.0%} · keep {ratio['keep']:.0%} of B")
+print(f"keep changes less in {less}/{len(jobs)}")
 if profile.judged:
     assert ratio["keep"] <= 0.5 and there["keep"].mean >= 0.8
     assert ratio["maps"] > 0.75  # the weights alone keep nothing here
