@@ -422,7 +422,7 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # * 永远指一格，也有 {{ f"{hard['always']:.0%}" }}：上面的 {{ f"{aim['subject'].mean:.0%}" }} 大半是“东西在中间”。
 # * 在 {{ len(apart) }} 个那一格没有主体的场景上，热图还中 {{ f"{hard['picture']:.0%}" }}，换成别的场景的热图只有 {{ f"{hard['other']:.0%}" }}：热图确实分得出这一个场景。
-# * 可是**不给图，只给纯噪声，也有 {{ f"{hard['noise']:.0%}" }}**。它不是在图上找到了狐狸，而是读了话：“两只”在两边，“左边”在左边，山羊宽、蛇长。12.4 里热图从第一步起就不变，说的是同一件事。
+# * 可是**不给图，只给纯噪声，也有 {{ f"{hard['noise']:.0%}" }}**。它不是在图上找到了狐狸，而是读了话：“两只”就在两边，“左边”就在左边。12.4 里热图从第一步起就不变，说的是同一件事。
 #
 # 所以 mini 的热图是**打算**：话说了要画什么，模型就定了画在哪里。它准，是因为这个小世界里话和地方连得紧。别的模型要另外量；量的时候，带上 `noise` 这个对照。
 #
@@ -430,7 +430,7 @@ if profile.judged:
 # %% [markdown] lang="en"
 # * Always pointing at one cell hits {{ f"{hard['always']:.0%}" }}: most of the {{ f"{aim['subject'].mean:.0%}" }} above is "things stand in the middle".
 # * On {{ len(apart) }} scenes where that cell is not on the subject, the maps still hit {{ f"{hard['picture']:.0%}" }}, those of other scenes only {{ f"{hard['other']:.0%}" }}: a map does belong to its scene.
-# * And yet **without a picture, from pure noise, they hit {{ f"{hard['noise']:.0%}" }} as well**. The map has not found the fox in the picture, it has read the words: 两只 (two) stand on both sides, 左边 is on the left, a goat is wide and a snake is long. That the maps in 12.4 hardly change after the first step says the same.
+# * And yet **without a picture, from pure noise, they hit {{ f"{hard['noise']:.0%}" }} as well**. The map has not found the fox in the picture, it has read the words: 两只 (two) stand on both sides, 左边 (left) is on the left. That the maps in 12.4 hardly change after the first step says the same.
 #
 # So the maps of mini are a **plan**: the words say what is to be drawn, and the model has settled where. They aim well because in this small world words and places go together closely. Other models have to be measured anew; when you do, bring the control `noise`.
 #
