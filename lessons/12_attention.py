@@ -631,7 +631,7 @@ if profile.judged:
 
 
 # %% [markdown] lang="zh"
-# `keep` 把背景的变化压到不加时的 {{ f"{ratio['keep']:.0%}" }}（{{ len(jobs) }} 次里有 {{ less }} 次变少），新主体还看得见 {{ f"{there['keep']:.0%}" }}。剩下的来自两处：热图亮的地方比主体大一圈；解码时，一格潜变量也影响旁边的像素。
+# `keep` 把背景的变化压到不加时的 {{ f"{ratio['keep']:.0%}" }}（{{ len(jobs) }} 次里有 {{ less }} 次变少），新主体还看得见 {{ f"{there['keep']:.0%}" }}。剩下的来自两处：热图亮的地方比主体大一圈；解码时，一格潜变量也影响旁边的像素。再看图上的边：旧东西有时留下一点，汽车的轮子、青蛙的眼睛还在新主体旁边。裁判不为这个扣分，你的眼睛会。
 #
 # `maps` 却几乎没有用：{{ f"{ratio['maps']:.0%}" }}。论文里它是主角，为什么在 mini 上不灵？可能的原因：
 # * 权重 $A$ 只管“在哪里”，而 12.6 说了，换一个主体词，热图还指同一处：两边的 $A$ 本来就差不多；
@@ -647,7 +647,7 @@ if profile.judged:
 #
 # **先猜**：主体、地点、画风，各由哪条路决定？
 # %% [markdown] lang="en"
-# `keep` brings the change of the background down to {{ f"{ratio['keep']:.0%}" }} of what it is without (less in {{ less }} of {{ len(jobs) }} edits), and the new subject is still seen in {{ f"{there['keep']:.0%}" }}. The rest has two sources: the bright part of a map is a little larger than the subject, and in decoding a cell of the latents also reaches the pixels beside it.
+# `keep` brings the change of the background down to {{ f"{ratio['keep']:.0%}" }} of what it is without (less in {{ less }} of {{ len(jobs) }} edits), and the new subject is still seen in {{ f"{there['keep']:.0%}" }}. The rest has two sources: the bright part of a map is a little larger than the subject, and in decoding a cell of the latents also reaches the pixels beside it. And look at the rims: some of the old thing stays now and then, wheels of the car or an eye of the frog beside the new subject. The judge does not mind, your eyes do.
 #
 # `maps`, though, does next to nothing: {{ f"{ratio['maps']:.0%}" }}. In the paper it is the main actor; why not on mini? Possible reasons:
 # * The weights $A$ only say where, and 12.6 has shown that the map of another subject's word points to the same place: the two $A$ were alike to begin with;
@@ -724,7 +724,6 @@ for name, found in {"normal": follows(normal, 1), **paths}.items():
 # %%
 chosen = [exchanged[i] for i in range(min(6, len(exchanged)))]
 texts = [[f"{s.subject},{s.background},{s.style}" for s in each[1:]] for each in chosen]
-titles = [f"cross {a} time {b}" for a, b in texts]
 alone = [each[0] for each in normal[: len(chosen)]]
 show(alone, [a for a, _ in texts], columns=6, alt="交换之前")
 show([each[0] for each in chosen], [b for _, b in texts], columns=6, alt="交换之后")
@@ -742,7 +741,7 @@ if profile.judged:
 # | 地点 | {{ f"{paths['cross']['background']:.0%}" }} | {{ f"{paths['time']['background']:.0%}" }} |
 # | 画风 | {{ f"{paths['cross']['style']:.0%}" }} | {{ f"{paths['time']['style']:.0%}" }} |
 #
-# **在 mini 里，主体和地点走交叉注意力，画风走时间嵌入。** 有道理：主体和地点要知道“在哪里”，画风处处一样，一个向量就够。所以 12.4 里“水彩画”的热图没有说明任何事：它的作用根本不从那里走。两列加起来不到一：两条路说的不一样时，模型两边都画不好，主体和地点比不交换时少见。
+# **在 mini 里，主体和地点走交叉注意力，画风走时间嵌入。** 有道理：主体和地点要知道“在哪里”，画风处处一样，一个向量就够。所以 12.4 里“水彩画”的热图没有说明任何事：它的作用几乎不从那里走。两列加起来不到一：两条路说的不一样时，模型两边都画不好，主体和地点比不交换时少见。
 #
 # 这是 mini 的事。Stable Diffusion 1.5 和文章里的 1B 模型没有这第二条路，所有的字都走交叉注意力；SDXL 有（`text_time`），SD3、FLUX 这样的 DiT 也有。
 #
@@ -774,7 +773,7 @@ if profile.judged:
 # | place | {{ f"{paths['cross']['background']:.0%}" }} | {{ f"{paths['time']['background']:.0%}" }} |
 # | style | {{ f"{paths['cross']['style']:.0%}" }} | {{ f"{paths['time']['style']:.0%}" }} |
 #
-# **In mini, subject and place go through cross-attention, style through the time embedding.** It makes sense: subject and place need a "where", a style is the same everywhere and one vector is enough. So the map of 水彩画 in 12.4 told us nothing: its effect does not go that way at all. The two columns do not add up to one: when the paths disagree, the model draws neither well, and subjects and places are seen less often than without the exchange.
+# **In mini, subject and place go through cross-attention, style through the time embedding.** It makes sense: subject and place need a "where", a style is the same everywhere and one vector is enough. So the map of 水彩画 in 12.4 told us nothing: hardly any of its effect goes that way. The two columns do not add up to one: when the paths disagree, the model draws neither well, and subjects and places are seen less often than without the exchange.
 #
 # This is true of mini. Stable Diffusion 1.5 and the article's 1B model have no second path, all words go through cross-attention; SDXL has one (`text_time`), and so have DiTs such as SD3 and FLUX.
 #
