@@ -30,7 +30,7 @@ def plan_passes(batch_size, batches, cells):
     """
     fits = [
         n
-        for n in range(1, min(batches, MAX_CELLS) + 1)
+        for n in range(1, max(1, min(batches, MAX_CELLS)) + 1)
         if batches % n == 0 and (n == 1 or n * batch_size * cells <= MAX_CELLS)
     ]
     return batch_size * fits[-1], batches // fits[-1]
