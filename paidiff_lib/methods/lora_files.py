@@ -151,7 +151,7 @@ def state_dict_of(module, name, part):
     """
     from peft.utils import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(module, adapter_name=name)
+    state = get_peft_model_state_dict(module, adapter_name=name, save_embedding_layers=False)
     own = {with_prefix(f"{part}.{key}").removeprefix(f"{part}."): weight for key, weight in state.items()}
     return {key: weight.detach().cpu().contiguous() for key, weight in own.items()}
 
