@@ -29,7 +29,7 @@ paidiff_course.setup()
 import numpy as np
 import torch
 import paidiff_lib as paidiff
-from paidiff_course import clouds, panels, picture
+from paidiff_course.plots import clouds, panels, picture
 from paidiff_lib import curve, show
 
 pipe = paidiff.load()

@@ -3,9 +3,8 @@
 from paidiff_lib.environment import set_defaults
 
 from .lesson import Profile, profile
-from .plots import clouds, panels, picture
 
-__all__ = ["Profile", "clouds", "panels", "picture", "profile", "setup"]
+__all__ = ["Profile", "profile", "setup"]
 
 
 def setup():

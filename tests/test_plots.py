@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from paidiff_course import clouds, panels, picture
+from paidiff_course.plots import clouds, panels, picture
 
 
 def blue(image):

@@ -65,12 +65,12 @@ def from_packed(path, name, captions, columns):
 
 
 def _from_table(path, name, captions, columns):
-    table: Any = or_fault(_open_table, path, name)
-    shown = table if isinstance(table, Fault) else or_fault(_columns_of, table, name, columns)
-    if isinstance(shown, Fault):
-        yield shown
+    try:
+        table: Any = _open_table(path, name)
+        image, condition, others = _columns_of(table, name, columns)
+    except Fault as fault:
+        yield fault
         return
-    image, condition, others = shown
     seen, steered = table.select_columns([image]), condition and table.select_columns([condition])
     for index, row in enumerate(table.remove_columns(others)):
         entry = RowPicture(seen, index, image, path, f"{name}:{index + 1}")
