@@ -12,7 +12,7 @@ QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons no
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels test-wheels test-gpu $(BOOKS)
+.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels test-wheels test-gpu diagrams $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -62,6 +62,11 @@ lab: $(READY)
 
 bench: $(READY)
 	$(OFFLINE) $(BIN)/python benchmarks/run.py
+
+# docs/diagrams/, in both languages, from lessons/diagrams.
+diagrams: export OMP_NUM_THREADS = 1
+diagrams: $(READY)
+	$(OFFLINE) $(BIN)/python tools/draw_diagrams.py
 
 # dist/: paidiff, all four packages, and paidiff-mini-zh, the small model and the lessons' sets.
 wheels: $(READY)

@@ -35,12 +35,12 @@ profile = paidiff_course.profile("01", pipe)  # how much to do with this model
 # %% [markdown] lang="zh"
 # ## 1.1 先看结果
 #
-# 一句提示词（*prompt*），一张图。说实话：这版权重只在两个 CPU 核上看了约九十七万张图。简单场景里的一个主体几乎都认得出来；画风、颜色、数量加在一起时，大约四次里成三次，细节也还粗，1.12 有数字。权重会换，这一课的代码不变。
+# 一句提示词（*prompt*），一张图。说实话：这版权重只在两个 CPU 核上看了约一百零七万张图。简单场景里的一个主体几乎都认得出来；画风、颜色、数量加在一起时，大约四次里成三次，细节也还粗，1.12 有数字。权重会换，这一课的代码不变。
 
 # %% [markdown] lang="en"
 # ## 1.1 The result first
 #
-# One prompt, one picture. To be honest: these weights saw some 970,000 pictures on two CPU cores. One subject in a plain scene can nearly always be recognised; with style, colour and number all asked for at once, about three times in four, and details are still rough: figures in 1.12. The weights will be replaced, the code of this lesson stays.
+# One prompt, one picture. To be honest: these weights saw some 1,070,000 pictures on two CPU cores. One subject in a plain scene can nearly always be recognised; with style, colour and number all asked for at once, about three times in four, and details are still rough: figures in 1.12. The weights will be replaced, the code of this lesson stays.
 
 # %%
 show(draw(pipe, "雪地里的一只企鹅", seed=1), titles="雪地里的一只企鹅")
@@ -70,10 +70,10 @@ print(paidiff.tokens(pipe.tokenizer, "雪地里的两只企鹅"))
 print("at most", pipe.tokenizer.model_max_length, "of", len(pipe.tokenizer))
 
 # %% [markdown] lang="zh"
-# 太长的部分会被丢掉，词表外的字模型看不见，没学过的东西画不出来。diffusers 自己不声不响，`draw` 会告诉你。
+# 模型一次只读 30 个词元：更长的，diffusers 不声不响地丢掉后面的，`draw` 分段读再接起来（PAI 的 WebUI 也是）。词表外的字模型看不见，没学过的东西画不出来。`draw` 都会告诉你。
 
 # %% [markdown] lang="en"
-# What is too long is dropped, unknown characters are not seen, and what was never learnt cannot be drawn. diffusers keeps quiet about it; `draw` tells you.
+# The model reads 30 tokens at a time. Of a longer prompt diffusers quietly drops the rest; `draw` reads it in parts and joins them, as PAI's WebUI does. Unknown characters are not seen, and what was never learnt cannot be drawn. `draw` tells you all of it.
 
 # %%
 picture = draw(pipe, "一只皮卡丘😀,草地", seed=1)
@@ -133,12 +133,12 @@ show(
 # %% [markdown] lang="zh"
 # ## 1.4 种子
 #
-# *种子*（seed）决定起点的噪声。同一个种子，同一张图，一个像素也不差；换一个种子，换一张图。
+# *种子*（seed）决定起点的噪声。同一个种子，同一张图，一个像素也不差。换一个种子，起点就换了；可是一句写满了的提示词没给这个小模型留下多少余地：下面六张几乎一样。只写“狐狸”再试一次。
 
 # %% [markdown] lang="en"
 # ## 1.4 Seed
 #
-# The *seed* decides the noise to start from. Same seed, same picture, to the pixel; another seed, another picture.
+# The *seed* decides the noise to start from. Same seed, same picture, to the pixel. Another seed starts elsewhere; but a full prompt leaves this small model little to decide: the six below are nearly one picture. Try it with 狐狸 alone.
 
 # %%
 first, again = (draw(pipe, "一只狐狸在雪地里", seed=10) for _ in range(2))
@@ -197,12 +197,12 @@ show(
 # %% [markdown] lang="zh"
 # ## 1.7 调度器
 #
-# *调度器*（scheduler）决定每一步怎样去噪。下面是 PAI-Diffusion 的 WebUI 里的七种。起点噪声相同；带随机性的（Euler a、DDPM）每步又加一点噪声，所以画面走得更远。
+# *调度器*（scheduler）决定每一步怎样去噪。下面是 PAI-Diffusion 的 WebUI 里的七种。起点噪声相同；带随机性的（Euler a、DDPM）每步又加一点噪声。
 
 # %% [markdown] lang="en"
 # ## 1.7 Schedulers
 #
-# The *scheduler* decides how each step removes noise. These are the seven of PAI-Diffusion's WebUI, from the same starting noise; the random ones (Euler a, DDPM) add a little noise at each step and wander further.
+# The *scheduler* decides how each step removes noise. These are the seven of PAI-Diffusion's WebUI, from the same starting noise; the random ones (Euler a, DDPM) add a little noise at each step.
 
 # %%
 import diffusers
@@ -306,12 +306,12 @@ show(frames[::3], titles=[f"step {i + 1}" for i in range(0, 20, 3)], columns=7)
 # %% [markdown] lang="zh"
 # ## 1.10 流水线里面
 #
-# `draw` 不过是一次普通的 diffusers 调用。这是它的全部：
+# `draw` 先说提示词有什么问题，再调用 `sample`：它把长短一样的提示词分成批，每一批是一次普通的 diffusers 调用。
 
 # %% [markdown] lang="en"
 # ## 1.10 Inside the pipeline
 #
-# `draw` is nothing but a plain diffusers call. This is all of it:
+# `draw` says what is wrong with a prompt, then calls `sample`: it puts prompts of one length into batches, and each batch is one plain diffusers call.
 
 # %%
 import inspect
@@ -508,7 +508,7 @@ for row in ("model", "ceiling", "floor"):
 # | --- | --- |
 # | `没有找到模型 …` | 名字写错，或真模型还没下载：消息里列出了试过的地方。 |
 # | `宽和高要是 8 的倍数` | VAE 把边长缩小 8 倍。 |
-# | `提示词有 … 个词元,模型只看前 30 个` | 把重要的词放前面。 |
+# | `提示词有 … 个词元,…分成 … 段读` | 后面的词也看得见，短的说得更准。 |
 # | 反向提示词没有用 | `guidance` 是不是 1？ |
 # | 画出来的不对 | 换种子；用 1.1 里那些词；小模型只认识它的世界。 |
 # | 别的怪事 | 在终端运行 `paidiff doctor`。 |
@@ -520,7 +520,7 @@ for row in ("model", "ceiling", "floor"):
 # | --- | --- |
 # | `没有找到模型 …` | Wrong name, or not downloaded: the message lists what was tried. |
 # | `宽和高要是 8 的倍数` | The VAE divides each side by 8. |
-# | `提示词有 … 个词元,模型只看前 30 个` | Put what matters first. |
+# | `提示词有 … 个词元,…分成 … 段读` | The later words are seen too; a short prompt is followed better. |
 # | no effect | Is `guidance` 1? |
 # | wrong picture | Another seed; words of its world. |
 # | anything else | Run `paidiff doctor`. |

@@ -289,7 +289,7 @@ from paidiff_lib.metrics import distance
 
 lora.export(out / "porcelain_webui.safetensors")
 print((out / "porcelain_webui.safetensors").name)
-plain.unload_lora_weights()
+plain = paidiff.load()
 paidiff.load_lora(plain, out / "porcelain")
 paidiff.merge(plain)  # from here on `plain` needs no LoRA file
 paidiff.set_scales(pipe, {"lora": 1.0})

@@ -78,6 +78,7 @@ show(
 import json
 
 broken = out / "broken"
+shutil.rmtree(broken, ignore_errors=True)
 shutil.copytree(out / "dirty", broken)
 lines = (broken / "metadata.jsonl").read_text(encoding="utf-8").splitlines()[:9]
 pictures = [broken / json.loads(line)["file_name"] for line in lines]

@@ -33,7 +33,10 @@ GUIDANCE_HELP = "引导强度 · guidance scale; 2 for mini, 5 for the published
 LORAS_HELP = "放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings"
 Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")]
-Manifest = Annotated[str, typer.Option("-o", "--output", help="新清单叫什么 · name of the new manifest")]
+Manifest = Annotated[
+    str | None,
+    typer.Option("-o", "--output", help="新清单叫什么,默认 kept.jsonl · name of the new manifest; kept.jsonl"),
+]
 Host = Annotated[str, typer.Option(help="在哪里监听 · where to listen")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0: any free one")]
 
@@ -139,17 +142,14 @@ def audit(
 def curate(
     folder: Folder,
     keep: Annotated[str | None, typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
-    output: Manifest = "kept.jsonl",
+    output: Manifest = None,
     clip: Annotated[str | None, typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
     nsfw: Annotated[str | None, typer.Option(help="真的安全检查器,名字或文件夹 · the real safety checker")] = None,
 ):
     """给图片打分,留下合格的;只写新清单,不动图片 · score pictures, keep the good ones: a new manifest, no file is moved"""
-    if not output.endswith(".jsonl") or Path(output).name != output or output in ("metadata.jsonl", "scores.jsonl"):
-        zh, en = "清单要叫别的 .jsonl 名字,放在图片旁边", "name it otherwise, .jsonl, beside the pictures"
-        raise PaidiffError(zh, en, output)
+    from paidiff_lib.cleaning.filter import curate as keep_best, require_output
 
-    from paidiff_lib.cleaning.filter import curate as keep_best
-
+    require_output(folder, output)  # before the work
     found = keep_best(folder, keep, clip, nsfw)
     typer.echo(found.summary())
     typer.echo(f"写到 written to {found.write(output)}")

@@ -101,8 +101,17 @@ class Models:
             self.use(name)
         for name, stamp in wanted.items():
             if name not in self._learnt:
+                self._require_new_word(stamp[0])
                 load_embedding(self._pipe, stamp[0])
                 self._learnt[name] = stamp
+
+    def _require_new_word(self, file):
+        """Raise PaidiffError if the model has the word of a file already, perhaps one that its owner has taught it."""
+        token = _token(file)
+        if token in self._pipe.tokenizer.get_vocab():
+            raise PaidiffError(
+                "模型已经认得这个词", "the model knows this word already", one_line(f"{file.name}: {token}")
+            )
 
     def require_loras(self, wanted):
         """Raise NotFound if one of these LoRAs cannot be had."""

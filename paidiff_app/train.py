@@ -32,8 +32,8 @@ class LoraFlags(Flags):
 
     def check(self):
         super().check()
-        if self.alpha is not None and not 0 < self.alpha < float("inf"):
-            raise PaidiffError("--alpha 要大于 0", "must be above 0", str(self.alpha))
+        if self.alpha is not None and not 0 < self.alpha <= 1e6:
+            raise PaidiffError("--alpha 要大于 0,最多 1e6", "must be above 0, at most 1e6", str(self.alpha))
 
 
 def make_lora(pipe, flags):
@@ -86,9 +86,22 @@ class DreamBoothFlags(Flags):
 
     def check(self):
         super().check()
-        share = self.prior_loss_weight
-        if not 0 < share < float("inf"):
-            raise PaidiffError("--prior_loss_weight 要大于 0", "must be above 0", str(share))
+        if not 0 < self.prior_loss_weight <= 1000:
+            zh, en = "--prior_loss_weight 要大于 0,最多 1000", "must be above 0, at most 1000"
+            raise PaidiffError(zh, en, str(self.prior_loss_weight))
+        if not 0 <= self.lora_dropout < 1:
+            zh, en = "--lora_dropout 要从 0 到不足 1", "must be from 0 to below 1"
+            raise PaidiffError(zh, en, str(self.lora_dropout))
+
+    def needs(self):
+        yield from super().needs()
+        of_class = "class_prompt", "class_data_dir", "num_class_images", "prior_loss_weight"
+        yield (
+            self.with_prior_preservation,
+            "要有 --with_prior_preservation · without --with_prior_preservation",
+            of_class,
+        )
+        yield self.rank, "要有 --rank · without --rank", ("lora_dropout",)
 
     def data(self, captions=True):
         if self.with_prior_preservation and not (self.class_prompt and self.class_data_dir):

@@ -14,12 +14,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 
-from paidiff_lib.datasets.folder import CaptionFolder
+from paidiff_lib.arguments import require_int
+from paidiff_lib.datasets.folder import MOST_PIXELS, CaptionFolder
 from paidiff_lib.environment import set_defaults
 from paidiff_lib.errors import NotFound, PaidiffError, Refused
 from paidiff_lib.files import output_folder, require_ours
 from paidiff_lib.training.checkpoint import Store
-from paidiff_lib.training.config import TrainingConfig
+from paidiff_lib.training.config import MOST, TrainingConfig
 from paidiff_lib.training.samples import seeds_of
 
 from .flags import sort_out
@@ -52,11 +53,14 @@ class DataFlags:
     train_data_dir: str | None = field(
         default=None,
         metadata={
-            "help": "训练图片的文件夹 · folder of pictures: metadata.jsonl, .txt beside, or .tsv",
+            "help": "训练图片:文件夹,或者 .tsv, .parquet, .tar · pictures: a folder with metadata.jsonl or .txt beside, or a .tsv, .parquet, .tar",
             "aliases": ["--instance_data_dir"],
         },
     )
-    dataset_name: str | None = flag(None, "同上,本机的文件夹 · the same: a folder on this machine")
+    dataset_name: str | None = flag(
+        None,
+        "同上,也可以是 datasets 存的文件夹;不下载 · the same, or a folder that datasets saved; nothing is downloaded",
+    )
     image_column: str | None = flag(None, "清单里图片那一列 · the manifest's column of pictures; file_name, image")
     caption_column: str | None = flag(None, "清单里说明那一列 · the column of captions; text, caption, prompt")
     max_train_samples: int | None = flag(None, "只用几张图,随机选 · so many of the pictures, by chance")
@@ -99,7 +103,6 @@ class Flags(TrainingFlags, DataFlags):
             "steps": TrainingConfig.steps if self.max_train_steps is None else self.max_train_steps,
             "output": self.output_dir,
             "learning_rate": self.learning_rate * (self._images_an_update() if self.scale_lr else 1),
-            "snr_gamma": self.snr_gamma or None,
             "resume": RESUME.get(str(resume).lower(), resume),
             "sample_every": self.validation_steps if prompts else 0,
             "sample_prompts": prompts,
@@ -122,16 +125,41 @@ class Flags(TrainingFlags, DataFlags):
         self.config().check()
         for name in (one.name for one in fields(self) if one.name in FROM_1):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise PaidiffError(f"--{name} 要是不小于 1 的整数", "must be a whole number, 1 or more", str(value))
-        if self.resolution is not None and (self.resolution < 8 or self.resolution % 8):
-            raise PaidiffError("--resolution 要是 8 的倍数", "must be a multiple of 8", str(self.resolution))
+            if value is not None:
+                require_int(value, 1, MOST, f"--{name} ", f"--{name}")
+        if self.resolution is not None and (not 8 <= self.resolution <= MOST_PIXELS or self.resolution % 8):
+            zh, en = f"--resolution 要是 8 的倍数,最多 {MOST_PIXELS}", f"must be a multiple of 8, at most {MOST_PIXELS}"
+            raise PaidiffError(zh, en, str(self.resolution))
         if not (self.train_data_dir or self.dataset_name):
             raise PaidiffError("没有说用什么图训练", "nothing to train on", "--train_data_dir")
+        if self.train_data_dir and self.dataset_name:
+            zh, en = "训练图片说了两处", "two places to train from"
+            raise PaidiffError(zh, en, f"--train_data_dir {self.train_data_dir}, --dataset_name {self.dataset_name}")
         if not self.train_data_dir and not Path(self.dataset_name).expanduser().exists():
             zh, en = "这里不下载数据集", "data sets are not downloaded here: download it, then give its folder"
             raise NotFound(zh, en, f"--train_data_dir; {self.dataset_name}")
         check_trackers(self.report_to)
+
+    def needs(self):
+        """(whether it holds, what some flags need, in both languages; which) of flags that act beside others only."""
+        prompts, records = bool(self.prompts()), self.report_to not in (None, "none")
+        drawn = "num_validation_images", "validation_epochs", "validation_steps"
+        yield prompts, "要有 --validation_prompt · without --validation_prompt", drawn
+        yield records, "要有 --report_to · without --report_to", ("logging_dir", "tracker_project_name")
+        yield not self.max_train_steps, "有 --max_train_steps · beside --max_train_steps", ("num_train_epochs",)
+        yield (
+            not self.validation_prompts,
+            "有 --validation_prompts · beside --validation_prompts",
+            ("validation_prompt",),
+        )
+
+    def say_without_effect(self):
+        """Print which flags were given and change nothing, for they need another."""
+        usual = {one.name: one.default for one in fields(self)}
+        for holds, why, names in self.needs():
+            for name in names if not holds else ():
+                if getattr(self, name) != usual[name]:
+                    print(f"--{name}: 没有作用,{why.replace(' · ', ' · no effect ')}")
 
     def data(self, captions=True):
         settings = self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
@@ -181,6 +209,7 @@ def main(flags_class, make, save, captions=True, arguments=None):
         if unknown := sort_out(rest, [one.name for one in fields(flags_class)]):
             parser.error(f"没有这个参数 · no such flag: {' '.join(unknown)}")
         flags.check()
+        flags.say_without_effect()
         run(flags, make, save, captions)
     except PaidiffError as error:
         sys.exit(f"错误 · error: {error}")  # exit code 1

@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # as type checkers take it; importing typing would cost m
 if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__; a test keeps it in step
     from .cleaning.audit import audit as audit
     from .cleaning.filter import curate as curate
+    from .comparison import compare as compare, sweep as sweep
     from .datasets.folder import CaptionFolder as CaptionFolder
     from .datasets.mixed import Mixed as Mixed
     from .display import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from .methods.lora import LoRA as LoRA
     from .methods.lora_files import load_lora as load_lora
     from .methods.textual_inversion import TextualInversion as TextualInversion, load_embedding as load_embedding
-    from .metrics import canny as canny, edge_agreement as edge_agreement
+    from .metrics import canny as canny, edge_agreement as edge_agreement, interval as interval, wilson as wilson
     from .models.load import load as load
     from .prompts import check_prompt as check_prompt, tokens as tokens
     from .training.api import fit as fit, train as train
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
 _NAMES = {  # module: its public names
     "cleaning.audit": "audit",
     "cleaning.filter": "curate",
+    "comparison": "compare sweep",
     "datasets.folder": "CaptionFolder",
     "datasets.mixed": "Mixed",
     "display": "curve digest grid show use_chinese_font watch",
@@ -57,7 +59,7 @@ _NAMES = {  # module: its public names
     "methods.lora": "LoRA",
     "methods.lora_files": "load_lora",
     "methods.textual_inversion": "TextualInversion load_embedding",
-    "metrics": "canny edge_agreement",
+    "metrics": "canny edge_agreement interval wilson",
     "models.load": "load",
     "prompts": "check_prompt tokens",
     "training.api": "fit train",

@@ -28,7 +28,7 @@ def explicit(**old_names: str) -> Callable[[Function], Function]:
         def checked(*args, **kwargs):
             for name in kwargs:
                 if name not in names:
-                    raise _wrong_keyword(title, name, names, old_names)
+                    raise wrong_keyword(title, name, names, old_names)
             return function(*args, **kwargs)
 
         return checked
@@ -36,7 +36,8 @@ def explicit(**old_names: str) -> Callable[[Function], Function]:
     return decorate
 
 
-def _wrong_keyword(function, name, names, old_names):
+def wrong_keyword(function, name, names, old_names):
+    """The PaidiffError that answers keyword `name` of `function` with the one of `names` that was meant."""
     near = [old_names[name]] if name in old_names else get_close_matches(name, names, 1)
     meant = f"是不是 did you mean: {near[0]}" if near else f"可选 choose from: {', '.join(names)}"
     return PaidiffError(f"{function} 没有参数 {name}", f"{function} takes no {name}", meant)

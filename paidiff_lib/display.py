@@ -101,7 +101,7 @@ def grid(images: Images, titles: Titles = None, columns: int | None = None) -> I
     width, height = (max(sizes) for sizes in zip(*(image.size for image in images)))
     scale = 2 if (width + GAP) * columns <= WIDE // 2 else 1
     width, height = width * scale, height * scale
-    labels = [_wrap(title, width) for title in titles]
+    labels = [wrap(title, width) for title in titles]
     head = LINE * max((len(lines) for lines in labels), default=0)
     rows = math.ceil(len(images) / columns)
     sheet = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + head + GAP) + GAP), "white")
@@ -111,7 +111,7 @@ def grid(images: Images, titles: Titles = None, columns: int | None = None) -> I
         y = GAP + i // columns * (height + head + GAP)
         lines = labels[i] if labels else []
         for j, line in enumerate(lines):  # the last line stands on the picture
-            pen.text((x, y - 4 + head - (len(lines) - j) * LINE), line, fill="#222222", font=_font())
+            pen.text((x, y - 4 + head - (len(lines) - j) * LINE), line, fill="#222222", font=font())
         big = image.convert("RGB").resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
         sheet.paste(big, (x, y + head))
     return sheet
@@ -167,13 +167,13 @@ def _edges(array):
     return np.maximum(steps - 12, 0).mean() * 4 if steps.size else 0.0
 
 
-def _wrap(text, width):
+def wrap(text, width):
     """`text` in at most two lines of `width` pixels, characters that the font lacks as U+25A1."""
     known = _characters()
     text = "".join(c if ord(c) in known else "□" for c in str(text).replace("\n", " "))
     lines = [""]
     for char in text:
-        if _font().getlength(lines[-1] + char) <= width:
+        if font().getlength(lines[-1] + char) <= width:
             lines[-1] += char
         elif len(lines) < 2:
             lines.append(char.lstrip())
@@ -184,7 +184,7 @@ def _wrap(text, width):
 
 
 @lru_cache
-def _font():
+def font():
     return ImageFont.truetype(str(FONT), FONT_SIZE)
 
 

@@ -141,7 +141,7 @@ def output_folder(folder):
             known[name] = [*known.get(name, [])[-1:], digest(staging / name)]
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / LISTING) as file:
-            file.write_text(json.dumps(known, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            file.write_text(_as_json(known), encoding="utf-8")
         add_files(staging, folder, names)
 
 
@@ -162,6 +162,26 @@ def require_ours(folder, names):
         if path.exists() and not (path.is_file() and digest(path) in found):
             zh, en = "已经有这个文件,不是这里写的,不覆盖", "is there already, is not of paidiff, and stays"
             raise Refused(zh, en, f"{path}; 换一个文件夹,或先移走它 · choose another folder, or move it away")
+
+
+def require_only_ours(folder):
+    """Raise Refused if `folder` is a file, or holds one that is not as paidiff wrote it: it is to be replaced whole."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder} 是一个文件,换一个新文件夹", "is a file: choose a new folder")
+    inside = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    require_ours(folder, [name for name in inside if name != LISTING])
+
+
+def list_all(folder):
+    """Write the listing of a folder of results that paidiff has written alone."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    known = {path.relative_to(folder).as_posix(): [digest(path)] for path in files}
+    (folder / LISTING).write_text(_as_json(known), encoding="utf-8")
+
+
+def _as_json(listing):
+    return json.dumps(listing, ensure_ascii=False, indent=1) + "\n"
 
 
 @contextmanager

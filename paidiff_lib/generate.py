@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 from numbers import Real
 from typing import Any
 
@@ -10,8 +11,8 @@ from PIL import Image
 from .arguments import explicit, require_int
 from .errors import PaidiffError
 from .memory import is_small, pictures_at_once
-from .models.encode import native_size
-from .prompts import check_prompt, refuse_tags, token_weights, weighted
+from .models.encode import encode_captions, native_size
+from .prompts import check_prompt, parts_of, refuse_tags, spelled, text_of, token_weights, weighted
 
 STEPS = 20
 GUIDANCE = 2.0  # where the small model's pictures are nearest to real ones, and it follows prompts no worse than at 3
@@ -43,11 +44,15 @@ def draw(
     """
     prompts, seeds = _paired(prompt, seed)
     check_settings(steps=steps, guidance=guidance, size=size, n=n)
-    texts = [*prompts, negative_prompt] if negative_prompt else prompts
+    print_hints(pipe, [*prompts, negative_prompt] if negative_prompt else prompts)
+    pictures = sample(pipe, prompts, seeds, steps, guidance, negative_prompt, size, n)
+    return pictures[0] if isinstance(prompt, str) and not is_list(seed) and n == 1 else pictures
+
+
+def print_hints(pipe, texts):
+    """What check_prompt says of each text, every line once."""
     for hint in dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)):
         print(hint)
-    pictures = sample(pipe, prompts, seeds, steps, guidance, negative_prompt, size, n)
-    return pictures[0] if isinstance(prompt, str) and not _is_list(seed) and n == 1 else pictures
 
 
 def sample(
@@ -63,13 +68,27 @@ def sample(
     columns = (_for_each(value, prompts) for value in (negative_prompt or "", seed, images))
     jobs = [(*texts, first + i, image) for *texts, first, image in zip(prompts, *columns) for i in range(n)]
     run_batch = getattr(pipe, "run_batch", partial(run_diffusers_batch, pipe))
-    drawn, at_once = [], batch_size(pipe, size)
-    for start in range(0, len(jobs), at_once):
-        texts, negatives, seeds, sources = map(list, zip(*jobs[start : start + at_once]))
+    drawn, at_once = {}, batch_size(pipe, size)
+    for batch in _batches([_length(pipe, guidance, *job[:2]) for job in jobs], at_once):
+        texts, negatives, seeds, sources = map(list, zip(*(jobs[i] for i in batch)))
         if images is not None:
             kwargs["image"] = [list(source) if isinstance(source, tuple) else source for source in sources]
-        drawn += run_batch(texts, negatives, seeds, steps, guidance, size, **kwargs)
-    return drawn
+        drawn |= zip(batch, run_batch(texts, negatives, seeds, steps, guidance, size, **kwargs))
+    return [drawn[i] for i in range(len(jobs))]
+
+
+def _batches(lengths, at_once):
+    """Places of jobs that are drawn together: only prompts of one length, for padding is seen and changes a picture."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for _, alike in groupby(order, lengths.__getitem__):
+        places = list(alike)
+        yield from (places[start : start + at_once] for start in range(0, len(places), at_once))
+
+
+def _length(pipe, guidance, prompt, negative_prompt):
+    """How many parts the longer of the two is read in; without guidance nobody reads the negative one."""
+    read = (prompt, negative_prompt) if guidance > 1 else (prompt,)
+    return max(len(parts_of(pipe, weighted(text))) for text in read)
 
 
 def run_diffusers_batch(pipe, prompts, negative_prompts, seeds, steps, guidance, size=None, **kwargs):
@@ -82,27 +101,37 @@ def run_diffusers_batch(pipe, prompts, negative_prompts, seeds, steps, guidance,
 
 
 def _words(pipe, prompts, negative_prompts, guidance):
-    """What a pipeline is told in words: the texts, or their embeddings where one of them has weights."""
-    given = [[weighted(text) for text in texts] for texts in (prompts, negative_prompts)]
-    prompts, negatives = [["".join(text for text, _ in parts) for parts in column] for column in given]
-    if all(weight == 1 for column in given for parts in column for _, weight in parts):
+    """What a pipeline is told in words: the texts, or their embeddings where one has weights or is read in parts."""
+    given = [[parts_of(pipe, weighted(text)) for text in texts] for texts in (prompts, negative_prompts)]
+    read = given if guidance > 1 else given[:1]
+    length = max(len(parts) for column in read for parts in column)
+    if length == 1 and all(weight == 1 for column in read for (part,) in column for _, weight in part):
+        prompts, negatives = ([text_of(parts[0]) for parts in column] for column in given)
         return {"prompt": prompts, "negative_prompt": negatives}
-    device = pipe.text_encoder.device
-    along, without = pipe.encode_prompt(prompts, device, 1, guidance > 1, negatives)
-    empty = pipe.encode_prompt([""], device, 1, False)[0]
-    found = {"prompt_embeds": _weighed(pipe, along, empty, given[0])}
-    return found | ({} if without is None else {"negative_prompt_embeds": _weighed(pipe, without, empty, given[1])})
+    return dict(zip(("prompt_embeds", "negative_prompt_embeds"), (_encoded(pipe, column, length) for column in read)))
 
 
-def _weighed(pipe, hidden, empty, column):
+def _encoded(pipe, column, length):
+    """Hidden states (B, length * tokens, width) of prompts, each given as its parts: every part is read on its own, what
+    is short of `length` of them is empty ones. The published models' WebUI joins the parts of a long prompt like this.
+    """
+    import torch
+
+    empty, found = encode_captions(pipe, [""]), []
+    for place in range(length):
+        parts = [prompt[place] if place < len(prompt) else [("", 1.0)] for prompt in column]
+        found.append(_weighed(pipe, encode_captions(pipe, map(text_of, parts)), empty, parts))
+    return torch.cat(found, 1).detach()
+
+
+def _weighed(pipe, hidden, empty, parts):
     """Hidden states (B, tokens, width), every token as far from the empty prompt's as it weighs; 1 changes no bit.
 
     Written out, for compel puts [CLS] and [SEP] round every weighed word where the tokenizer is BERT's.
     """
     import torch
 
-    convert = getattr(pipe, "maybe_convert_prompt", lambda text, _: text)  # a learnt word may be several tokens
-    rows = [[(convert(text, pipe.tokenizer), weight) for text, weight in parts] for parts in column]
+    rows = [[(spelled(pipe, text), weight) for text, weight in part] for part in parts]
     weights = torch.tensor([token_weights(pipe.tokenizer, row) for row in rows]).to(hidden)
     return hidden + (weights[..., None] - 1) * (hidden - empty)
 
@@ -140,7 +169,7 @@ def check_settings(seed=0, steps=STEPS, guidance=None, size=None, n=1):
 
 
 def _check_size(size):
-    if not _is_list(size) or len(size) != 2:
+    if not is_list(size) or len(size) != 2:
         raise PaidiffError("尺寸要是 (宽, 高)", "size must be (width, height)", str(size))
     width = require_int(size[0], SMALLEST, LARGEST, "宽", "width")
     height = require_int(size[1], SMALLEST, LARGEST, "高", "height")
@@ -153,7 +182,7 @@ def _check_size(size):
 def _paired(prompt, seed) -> Any:
     """A list of prompts and one with a seed for each. One prompt is drawn with every seed of a list."""
     prompts, seeds = [prompt] if isinstance(prompt, str) else list(prompt), seed
-    if not _is_list(seed):
+    if not is_list(seed):
         seeds = [seed] * len(prompts)
     elif len(prompts) == 1:
         prompts = prompts * len(seeds)
@@ -162,7 +191,7 @@ def _paired(prompt, seed) -> Any:
     return prompts, [require_int(one, 0, LAST_SEED, "种子", "the seed") for one in seeds]
 
 
-def _is_list(value):
+def is_list(value):
     return isinstance(value, (list, tuple, range)) or getattr(value, "ndim", 0) == 1
 
 

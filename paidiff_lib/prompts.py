@@ -21,6 +21,7 @@ VERBS = "骑坐站躺飞追吃喝看拿戴穿"  # at the end of what is left of 
 BRACKET = re.compile(
     r"\\(?P<escaped>[()\[\]\\]?)|(?P<open>[(\[])|(?P<shut>:\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[)\]])|[^\\()\[\]:]+|:"
 )
+MOST_PARTS = 10  # a prompt is cut into no more of them: every one costs time in every step
 EMPHASIS = 1.1  # of a pair of round brackets; square ones divide by it
 TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*)>", re.I)
 # What the WebUI or its extensions take for editing, alternation and wildcards, and weights with a Chinese keyboard's signs.
@@ -30,14 +31,14 @@ NOT_UNDERSTOOD = re.compile(r"(?<!\\)\[[^\[\]()\\]*[:|][^\[\]()\\]*\]|\{[^{}]*\|
 def check_prompt(pipe_or_tokenizer: Any, prompt: str) -> list[str]:
     """Readable hints about what this model will not see in a prompt, as a list of lines. Never raises.
 
-    Looked at: an empty prompt; one over the tokenizer's limit; characters that become [UNK]; English words in a
+    Looked at: an empty prompt; one over the tokenizer's limit, which is read in parts; characters that become [UNK]; English words in a
     Chinese-only vocabulary; other programs' instructions; subjects and counts that the model never learnt, where its folder has a words.json.
     """
     tokenizer = getattr(pipe_or_tokenizer, "tokenizer", pipe_or_tokenizer)
     if not prompt or not prompt.strip():
         return ["提示词是空的,模型会随便画 · the prompt is empty: the model draws whatever it likes"]
     odd, prompt = not_understood(prompt), plain(prompt)
-    hints = [*odd, *too_long(tokenizer, prompt), *unknown_characters(tokenizer, prompt)]
+    hints = [*odd, *_in_parts(pipe_or_tokenizer, prompt), *unknown_characters(tokenizer, prompt)]
     for added in tokenizer.get_added_vocab():  # a learnt <my-cat> is no English word
         prompt = prompt.replace(added, " ")
     finders = (
@@ -88,16 +89,67 @@ def _merge_equal(texts, weights):
 
 def plain(prompt):
     """The words of a prompt, without brackets and weights."""
-    return "".join(text for text, _ in weighted(prompt))
+    return text_of(weighted(prompt))
+
+
+def text_of(weights):
+    """The text that `weighted` has cut up."""
+    return "".join(text for text, _ in weights)
 
 
 def token_weights(tokenizer, parts):
     """The weights of `weighted` for every place that the text encoder reads, as a list; 1 for [CLS], [SEP], padding."""
     characters = [weight for text, weight in parts for _ in text]
-    pieces = _pieces(tokenizer, "".join(text for text, _ in parts))
+    pieces = _pieces(tokenizer, text_of(parts))
     limit = tokenizer.model_max_length
     weights = [characters[start] for _, _, start in pieces[: limit - 2]]  # [CLS] stands before them
     return [1.0, *weights, *[1.0] * (limit - 1 - len(weights))]
+
+
+def parts_of(pipe_or_tokenizer, weights):
+    """What `weighted` found, cut into lists of it that the text encoder can read one after the other: one or more.
+
+    A pipeline whose `most_parts` is 1 reads once, and cuts what is too long.
+    """
+    if getattr(pipe_or_tokenizer, "most_parts", MOST_PARTS) == 1:
+        return [weights]
+    found = []
+    for start in reversed(_starts(pipe_or_tokenizer, text_of(weights))[0][: MOST_PARTS + 1]):
+        weights, part = _split(weights, start)
+        found.insert(0, part)
+    return found[:MOST_PARTS]
+
+
+def _split(weights, place):
+    """What lies before a character, and what comes after."""
+    before, after = [], []
+    for text, weight in weights:
+        before.append((text[:place], weight))
+        after.append((text[place:], weight))
+        place = max(0, place - len(text))
+    return [one for one in before if one[0]], [one for one in after if one[0]] or [("", 1.0)]
+
+
+def _starts(pipe, text):
+    """(where the parts of a text begin, in characters; its tokens in all). A part is as long as can be, a word stays whole."""
+    tokenizer = getattr(pipe, "tokenizer", pipe)
+    added, limit = {*tokenizer.get_added_vocab().values()}, tokenizer.model_max_length - 2  # beside [CLS] and [SEP]
+    starts, used, word, since, count = [0], 0, 0, 0, 0  # since: tokens since the word began
+    for index, piece, at in _pieces(tokenizer, text):
+        cost = len(_pieces(tokenizer, spelled(pipe, piece))) if index in added else 1
+        if not tokenizer.convert_ids_to_tokens(index).startswith("##"):
+            word, since = at, 0
+        if used + cost > limit and at > starts[-1]:
+            whole = word > starts[-1]  # else it is longer than a part
+            starts.append(word if whole else at)
+            used = since if whole else 0
+        used, since, count = used + cost, since + cost, count + cost
+    return starts, count
+
+
+def spelled(pipe, text):
+    """A text as the tokenizer gets it: in a pipeline, a learnt word may be several tokens."""
+    return pipe.maybe_convert_prompt(text, pipe.tokenizer) if hasattr(pipe, "maybe_convert_prompt") else text
 
 
 def take_tags(prompt):
@@ -149,15 +201,33 @@ def _pieces(tokenizer, prompt):
     return [(i, prompt[a:b], a) for i, (a, b) in zip(coded["input_ids"], coded["offset_mapping"])]
 
 
-def too_long(tokenizer, prompt):
+def too_long(tokenizer, caption):
+    """A line on what is cut off where a text is read once: a caption in training."""
     limit = tokenizer.model_max_length - 2  # [CLS] and [SEP] take two places
-    pieces = _pieces(tokenizer, prompt)
+    pieces = _pieces(tokenizer, caption)
     if len(pieces) > limit:
-        tail = _short(prompt[pieces[limit][2] :])
-        yield (
-            f"提示词有 {len(pieces)} 个词元,模型只看前 {limit} 个,丢掉了:{tail} · "
-            f"{len(pieces)} tokens, the model reads the first {limit} and drops: {tail}"
-        )
+        yield _cut_off(len(pieces), limit, caption[pieces[limit][2] :])
+
+
+def _cut_off(count, read, tail):
+    zh = f"提示词有 {count} 个词元,模型只看前 {read} 个,丢掉了:{_short(tail)}"
+    return f"{zh} · {count} tokens, the model reads the first {read} and drops: {_short(tail)}"
+
+
+def _in_parts(pipe, prompt):
+    """A line on a prompt that is read in parts, and on one that is too long even for them."""
+    tokenizer = getattr(pipe, "tokenizer", pipe)
+    if getattr(pipe, "most_parts", MOST_PARTS) == 1:
+        yield from too_long(tokenizer, prompt)
+        return
+    starts, count = _starts(pipe, prompt)
+    parts, limit = len(starts), tokenizer.model_max_length - 2
+    if parts > MOST_PARTS:
+        end = starts[MOST_PARTS]
+        yield _cut_off(count, _starts(pipe, prompt[:end])[1], prompt[end:])
+    elif parts > 1:
+        zh = f"提示词有 {count} 个词元,一次读 {limit} 个,分成 {parts} 段读,再接起来"
+        yield f"{zh} · {count} tokens, {limit} at a time: read in {parts} parts, which are joined"
 
 
 def unknown_characters(tokenizer, prompt):

@@ -101,7 +101,7 @@ def hits(pictures, specs, model=None):
     """What the judge sees as the spec asked for it: {head: (N,) of 1 and 0}, and "all", every one of PARTS at once.
 
     nan where nothing was asked: colour counts only where one was asked for in a style that shows colours; count only
-    where there is a subject.
+    where there is a subject; a background only where the spec has one.
     """
     model, wanted, found = model or judge(), [truth(spec) for spec in specs], {}
     probabilities = model.probabilities(pictures)
@@ -109,7 +109,7 @@ def hits(pictures, specs, model=None):
         seen = [model.classes[head][i] for i in probabilities[head].argmax(1)]
         right = [float(name == one[head]) for name, one in zip(seen, wanted)]
         found[head] = np.where([_counts(head, spec) for spec in specs], right, np.nan)
-    return found | {"all": np.min([found[head] for head in PARTS], 0)}
+    return found | {"all": np.nanmin([found[head] for head in PARTS], 0)}
 
 
 def rates(found, which=slice(None)):
@@ -133,6 +133,8 @@ def prompt_following(pictures, specs, model=None):
 def _counts(head, spec):
     if head == "colour":
         return bool(spec.colour) and spec.style not in HUELESS
+    if head == "background":
+        return spec.background is not None
     return head != "count" or bool(spec.subject)
 
 

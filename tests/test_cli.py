@@ -51,7 +51,7 @@ def test_the_same_command_twice_and_paidiff_model(warm_paidiff, tiny_folder, tmp
 
 
 def test_doubtful_prompts_draw_with_hints_on_stderr(warm_paidiff, tiny_folder, tmp_path):
-    prompt = "猫cat😀变形金刚" + "企鹅" * 150
+    prompt = "猫cat😀变形金刚" + "企鹅" * 150  # more than is read even in parts
     done = warm_paidiff("draw", prompt, "--steps", 1, "--model", tiny_folder, "-o", tmp_path / "p.png")
     assert done.returncode == 0 and (tmp_path / "p.png").is_file()
     for word in ("丢掉了", "😀", "cat", "变形金刚"):

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from PIL import Image
 
 from paidiff_lib import CaptionFolder, PaidiffError, curate
@@ -113,6 +114,27 @@ def test_a_new_manifest_and_nothing_moved(folder):
         set(found.dropped) == {"clip > 0", "watermark < 0.5", "near > 3.4"} and f"kept {len(data)}" in found.summary()
     )
     assert len(CaptionFolder(folder)) == 60  # the old manifest still counts
+
+
+def test_files_of_ones_own_stay(folder):
+    mine = {"kept.jsonl": b'{"file_name": "00001.jpg", "text": "mine"}\n', "scores.jsonl": b'{"score": 1}\n'}
+    for name, text in mine.items():
+        (folder / name).write_bytes(text)
+    refused(["scores.jsonl", "stays"], lambda: curate(folder, keep="width > 0"))
+    (folder / "scores.jsonl").unlink()
+    found = curate(folder, keep="width > 0")
+    refused(["kept.jsonl", "stays"], found.write)
+    assert (folder / "kept.jsonl").read_bytes() == mine["kept.jsonl"]
+    (folder / "kept.jsonl").unlink()
+    found.write()
+    curate(folder, keep="width > 1").write()  # ours is replaced
+    with open(folder / "kept.jsonl", "a") as file:
+        file.write("\n")
+    refused(["kept.jsonl", "stays"], lambda: filtering.require_output(folder))  # no longer as it was written
+    (folder / "mine.jsonl").write_bytes(mine["kept.jsonl"])
+    assert len(CaptionFolder(found.write("mine.jsonl"))) == 60  # it was named
+    for source, name in (folder, "metadata.jsonl"), (folder, "../a.jsonl"), (folder / "mine.jsonl", "mine.jsonl"):
+        refused(["name it otherwise"], lambda source=source, name=name: filtering.require_output(source, name))
 
 
 class Stopped(Exception):

@@ -154,6 +154,13 @@ def test_eta_and_an_old_name_that_change_nothing_are_said(client):
     assert "sampler_index" in drawn(client.post("/sdapi/v1/txt2img", json=both))[1][0]
 
 
+@pytest.mark.parametrize("path", BASE)
+def test_a_long_prompt_is_read_to_its_end(client, path):
+    name = "text" if "text" in BASE[path] else "prompt"
+    found = [drawn(client.post(path, json=BASE[path] | {name: "雪地里的两只企鹅雪地里的两只" + end})) for end in "猫狗"]
+    assert found[0][0] != found[1][0] and "read in 2 parts" in found[0][1][0]
+
+
 def test_base64_as_anybody_writes_it(client, plain):
     raw = base64.b64decode(picture("red"))
     written = [base64.encodebytes(raw).decode(), base64.urlsafe_b64encode(raw).decode(), picture("red").rstrip("=")]
@@ -167,7 +174,7 @@ def test_a_picture_says_how_it_was_drawn(client):
     found = client.post("/sdapi/v1/png-info", json={"image": image}).json()
     assert found["info"].startswith("猫\nSteps: 2") and found["parameters"]["Seed"] == "1"
     assert client.post("/sdapi/v1/png-info", json={"image": picture("red")}).json()["info"] == ""
-    assert_refused(client.post("/sdapi/v1/png-info", json={"image": "/etc/passwd"}), "base64")
+    assert_refused(client.post("/sdapi/v1/png-info", json={"image": "/etc/passwd.png"}), "base64")
     assert_refused(client.post("/sdapi/v1/png-info", json={"image": image, "model": "clip"}), "model")
     for path in ("refresh-checkpoints", "refresh-loras"):
         assert client.post(f"/sdapi/v1/{path}").status_code == 200

@@ -75,7 +75,7 @@ WRONG = [
     ("text_to_image_lora", dict(resolution=100), "multiple of 8"),
     ("text_to_image_lora", dict(resolution=0), "multiple of 8"),
     ("text_to_image_lora", dict(seed=-1), "seed"),
-    ("text_to_image_lora", dict(learning_rate=0.0), "learning rate"),
+    ("text_to_image_lora", dict(learning_rate=0.0), "learning_rate"),
     ("text_to_image_lora", dict(report_to="wandbb"), "did you mean: wandb"),
     ("text_to_image_lora", dict(report_to="swanlab"), "pip install swanlab"),
     ("text_to_image_lora", dict(num_train_epochs=0), "num_train_epochs"),
@@ -87,6 +87,13 @@ WRONG = [
     ("text_to_image_lora", dict(train_data_dir=None), "--train_data_dir"),
     ("text_to_image_lora", dict(train_data_dir=None, dataset_name="someone/pictures"), "download it"),
     ("textual_inversion", dict(num_vectors=0), "num_vectors"),
+    ("text_to_image_lora", dict(dataset_name="."), "two places"),
+    ("text_to_image_lora", dict(snr_gamma=0.0), "snr_gamma"),
+    ("text_to_image_lora", dict(alpha=1e9), "alpha"),
+    ("text_to_image_lora", dict(resolution=8 * 10**6), "resolution"),
+    ("text_to_image_lora", dict(max_train_samples=10**40), "max_train_samples"),
+    *[("dreambooth", dict(lora_dropout=value), "lora_dropout") for value in (-0.1, 1.0, float("nan"))],
+    ("dreambooth", dict(prior_loss_weight=1e300), "prior_loss_weight"),
     ("dreambooth", dict(num_class_images=0), "num_class_images"),
     ("dreambooth", dict(prior_loss_weight=0.0), "prior_loss_weight"),
 ]
@@ -97,6 +104,32 @@ def test_what_cannot_work_is_refused(command, settings, words):
     with pytest.raises(PaidiffError, match=words) as refused:
         flags_of(command, **settings).check()
     assert "\n" not in str(refused.value)
+
+
+BESIDE = [
+    (dict(num_validation_images=2, validation_epochs=2, validation_steps=7), "without --validation_prompt"),
+    (dict(logging_dir="x", tracker_project_name="y", report_to="none"), "without --report_to"),
+    (dict(num_train_epochs=3, max_train_steps=2), "beside --max_train_steps"),
+    (dict(validation_prompts=["a"], validation_prompt="b"), "beside --validation_prompts"),
+    (dict(class_prompt="c", class_data_dir="d", num_class_images=3, prior_loss_weight=0.5), "with_prior_preservation"),
+    (dict(lora_dropout=0.1), "without --rank"),
+]
+
+
+@pytest.mark.parametrize("settings, why", BESIDE)
+def test_flags_that_need_another_say_so(settings, why, capsys):
+    flags = flags_of("dreambooth", **settings)
+    flags.say_without_effect()
+    said = capsys.readouterr().out.splitlines()
+    kept = {"report_to", "max_train_steps", "validation_prompts"}
+    assert [line.split(":")[0] for line in said] == [f"--{name}" for name in settings if name not in kept]
+    assert all(why in line and "没有作用" in line and "no effect" in line for line in said)
+
+
+def test_flags_that_have_what_they_need_say_nothing(capsys):
+    settings = dict(num_validation_images=2, validation_prompt="b", lora_dropout=0.1, rank=2, num_train_epochs=2)
+    flags_of("dreambooth", **settings, with_prior_preservation=True, class_prompt="c").say_without_effect()
+    assert capsys.readouterr().out == ""
 
 
 def test_settings_are_checked_before_torch_is_imported(tmp_path):
@@ -144,25 +177,29 @@ def pictures(tmp_path):
     return folder.parent
 
 
-# As printed by PAI (alibaba/EasyNLP, diffusion/README.md), but for the model, the places and the steps.
-EASYNLP = {
+# As printed by PAI (alibaba/EasyNLP, diffusion/README.md; the article's LoRA command is the same) and by the article,
+# but for the model, the places and the steps.
+PRINTED = {
     "train_text_to_image": "--use_ema --resolution=512 --center_crop --random_flip --train_batch_size=1 "
     "--gradient_accumulation_steps=4 --gradient_checkpointing --mixed_precision=fp16 --learning_rate=1e-05 "
     "--max_grad_norm=1 --lr_scheduler=constant --lr_warmup_steps=0",
     "train_text_to_image_lora": "--resolution=512 --center_crop --random_flip --train_batch_size=1 "
     "--gradient_accumulation_steps=4 --learning_rate=1e-04 --max_grad_norm=1 --lr_scheduler=cosine --lr_warmup_steps=0",
+    "textual_inversion": "--learnable_property=object --placeholder_token=<小奶猫> --initializer_token=猫 --resolution=512 "
+    "--train_batch_size=1 --gradient_accumulation_steps=4 --learning_rate=5.0e-04 --scale_lr --lr_scheduler=constant "
+    "--lr_warmup_steps=0",
 }
 
 
-@pytest.mark.parametrize("name", EASYNLP)
-def test_easynlps_own_commands_run(warm, pictures, tiny_folder, tmp_path, name):
-    out = tmp_path / "out"
-    words = [*EASYNLP[name].split(), "--max_train_steps=2", "--train_data_dir", pictures, "--output_dir", out]
-    done = warm(
-        ROOT / f"scripts/{name}.py", "--pretrained_model_name_or_path", tiny_folder, *words, PYTHONPATH=str(ROOT)
-    )
+@pytest.mark.parametrize("name", PRINTED)
+def test_pais_own_commands_run_as_printed(warm, pictures, skeletons, tmp_path, name):
+    out, model = tmp_path / "out", skeletons / "artist"
+    places = ["--pretrained_model_name_or_path", model, "--train_data_dir", pictures, "--output_dir", out]
+    script = ROOT / f"scripts/{name}.py"
+    done = warm(script, *places, *PRINTED[name].split(), "--max_train_steps=2", PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
-    assert "written to" in done.stdout
+    assert "written to" in done.stdout and (out / "checkpoint-2/run.json").is_file()
+    assert "no effect" not in done.stdout
 
 
 def test_the_flags_of_a_tutorial_act(warm, pictures, tiny_folder, tmp_path):

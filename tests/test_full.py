@@ -54,6 +54,17 @@ def test_all_weights_are_trained_and_plain_diffusers_opens_them(tiny, toys, tmp_
         assert all(torch.equal(p, opened[name]) for name, p in tiny.text_encoder.state_dict().items())
 
 
+def test_a_model_that_was_tuned_says_that_it_goes_on(tiny, toys, capsys):
+    """A learner changes the rate and runs the cell again."""
+    words = "this model was tuned before"
+    FullTuning(tiny)
+    tuning = FullTuning(tiny)
+    assert words not in capsys.readouterr().out
+    list(train(tuning, CaptionFolder(toys, captions="猫"), steps=1, learning_rate=1e-4))
+    FullTuning(tiny)
+    assert capsys.readouterr().out.count(words) == 1
+
+
 def test_a_broken_model_is_not_saved(tiny, tmp_path):
     next(tiny.unet.parameters()).data[0] = float("nan")
     with pytest.raises(PaidiffError, match="not finite"):
@@ -98,6 +109,15 @@ def test_class_pictures_are_drawn_once_and_kept(tiny, tmp_path):
     assert second["0000.png"] == first["0000.png"] and second["0001.png"][0] == first["0001.png"][0]
     with pytest.raises(PaidiffError, match="choose another folder"):
         class_pictures(tiny, "一只狗", folder, 3)
+
+
+def test_class_pictures_that_an_earlier_version_drew_for_another_prompt_are_refused(tiny, tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "0000.png")
+    (tmp_path / "prompt.txt").write_text("一只狗\n", encoding="utf-8")
+    with pytest.raises(PaidiffError, match="一只狗.*choose another folder"):
+        class_pictures(tiny, "一只猫", tmp_path, 1)
+    class_pictures(tiny, "一只狗", tmp_path, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0000.png", "prompt.txt"]
 
 
 def test_class_pictures_of_ones_own_count_and_stay(tiny, tmp_path):

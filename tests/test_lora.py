@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 import paidiff_lib
 from paidiff_lib import PaidiffError
+from paidiff_lib.files import LISTING
 from paidiff_lib.methods import lora_files
 from paidiff_lib.methods.adapters import merge, scales, set_scales
 from paidiff_lib.methods.lora import ATTENTION, WIDE, LoRA
@@ -36,7 +37,7 @@ def test_plain_diffusers_draws_the_same_picture(tiny, tiny_folder, tmp_path, lay
     plain = picture(tiny)
     method = made(tiny, rank=2, alpha=alpha, layers=LAYERS[layers], text_encoder=text_encoder)
     method.save(tmp_path / "out")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["pytorch_lora_weights.safetensors"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"pytorch_lora_weights.safetensors", LISTING}
     fresh = paidiff_lib.load(tiny_folder)
     fresh.load_lora_weights(str(tmp_path / "out"))
     assert plain != picture(tiny) == picture(fresh)
@@ -91,8 +92,6 @@ def test_two_at_once(tiny, tiny_folder, tmp_path):
     assert picture(pipe) == picture(tiny) != both
     set_scales(pipe, {"b": 1})
     assert picture(pipe) == picture(other) != both
-    with pytest.raises(PaidiffError, match="already has a LoRA named a"):
-        load_lora(pipe, tmp_path / "b", "a")
 
 
 def test_merging_keeps_the_picture_and_the_pipeline_is_plain_again(tiny, tiny_folder, tmp_path):
@@ -312,6 +311,26 @@ def test_a_lora_that_is_in_a_file_is_replaced_without_a_word(tiny, tmp_path, cap
         next(iter(method.parameters().values())).data += 1
         LoRA(tiny)
         assert "trained and not saved" in capsys.readouterr().out
+
+
+def test_a_loaded_loras_name_can_be_taken_again(tiny, tmp_path, capsys):
+    """A cell that loads is run again; and perhaps with another file."""
+    words, other = "takes the place of the one that was named lora", tmp_path / "other"
+    made(tiny, strength=0.1).save(other)
+    made(tiny).save(tmp_path / "one")
+    for _ in range(2):
+        load_lora(tiny, tmp_path / "one")
+    kept = picture(tiny)
+    assert capsys.readouterr().out == "" and scales(tiny) == {"lora": 1.0}
+    with pytest.raises(PaidiffError, match="no LoRA in"):
+        load_lora(tiny, tmp_path / "none")
+    assert picture(tiny) == kept  # nothing is lost
+    load_lora(tiny, other)
+    assert capsys.readouterr().out.count(words) == 1 and picture(tiny) != kept
+    made(tiny)
+    load_lora(tiny, other)
+    out = capsys.readouterr().out
+    assert out.count("trained and not saved") == 1 and words not in out
 
 
 def test_merging_twice_is_refused(tiny, tmp_path, capsys):

@@ -206,9 +206,12 @@ class OnGpu:
     def __init__(self, pipe):
         self.pipe = pipe
 
-    def __call__(self, prompts, **settings):
-        assert len(prompts) <= 2
-        return self.pipe(prompts, **settings)
+    def __getattr__(self, name):
+        return getattr(self.pipe, name)
+
+    def __call__(self, prompt, **settings):
+        assert len(prompt) <= 2
+        return self.pipe(prompt, **settings)
 
 
 def test_large_batches_draw_the_same(tiny, monkeypatch):

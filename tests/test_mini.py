@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import paidiff_lib as paidiff
-from paidiff_lib.generate import sample
+from paidiff_lib.generate import noise_of, sample
 from paidiff_world import Spec, render, scene
 from paidiff_world.heldout import held_out
 from paidiff_world.judge import HEADS, judge, prompt_following
@@ -132,6 +132,14 @@ def test_same_seed_same_picture_to_the_bit(pipe):
     first, again, other = (sample(pipe, ["一只猫,草地"], seed, steps=5)[0] for seed in (3, 3, 4))
     assert first.size == (128, 128)
     assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+def test_words_after_the_thirtieth_token_change_the_picture(pipe):
+    """A plain pipeline drops them."""
+    long, settings = "一只猫坐在草地上," + "阳光明媚," * 8, {"num_inference_steps": 3, "output_type": "np"}
+    ours = [sample(pipe, [long + style], seed=1, steps=3)[0].tobytes() for style in ("水墨画", "剪纸")]
+    plain = [pipe(long + style, generator=noise_of(1), **settings).images.tobytes() for style in ("水墨画", "剪纸")]
+    assert ours[0] != ours[1] and plain[0] == plain[1]
 
 
 def test_another_size(pipe):
@@ -285,7 +293,7 @@ def blocks(name, edition=".md"):
 
 
 def test_the_readmes_ten_lines_draw_and_teach(tmp_path, monkeypatch, capsys):
-    """As they stand there, with two updates in place of 240. The one hint: the style's name is new to the model."""
+    """As they stand, with two updates for 240. No hint: the style is new, but the LoRA may have taught it."""
     (block,) = blocks("README")
     assert blocks("README", ".zh-CN.md") == [block] and "steps=240" in block
     monkeypatch.chdir(tmp_path)
@@ -293,7 +301,7 @@ def test_the_readmes_ten_lines_draw_and_teach(tmp_path, monkeypatch, capsys):
     exec(compile(block.replace("steps=240", "steps=2"), "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} == {"data", "out", "penguins.png", "panda.png"}
     assert [path.suffix for path in (tmp_path / "out/porcelain").glob("*.safetensors")] == [".safetensors"]
-    assert re.findall(r"没学过:(\S+)", capsys.readouterr().out) == ["青花瓷"]
+    assert "没学过" not in capsys.readouterr().out
 
 
 def test_several_prompts_draw(tmp_path, monkeypatch, capsys):

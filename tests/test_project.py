@@ -31,7 +31,7 @@ def script(path):
 def requirements():
     extras = PROJECT["optional-dependencies"]
     listed = PROJECT["dependencies"] + [
-        line for name in ("notebooks", "serve", "web", "export", "dev") for line in extras[name]
+        line for name in ("notebooks", "serve", "web", "export", "datasets", "dev") for line in extras[name]
     ]
     return [line for line in listed if not line.startswith("paidiff[")]
 

@@ -89,7 +89,7 @@ def test_lora_as_in_the_article(script, places, tiny_folder):
     done = script("train_text_to_image_lora", *flags, *LORA, *extra, launcher=LAUNCH)
     assert done.returncode == 0, done.stderr
     assert f"written to {out}" in done.stdout and "4/4" in done.stderr
-    assert sorted(p.name for p in (out / "validation").iterdir()) == ["step-3.png", "step-4.png"]
+    assert sorted(p.name for p in (out / "validation").glob("*.png")) == ["step-3.png", "step-4.png"]
     before, drawn = picture(paidiff_lib.load(tiny_folder), "一只猫"), {}
     for folder in (out, out / "checkpoint-2", out / "checkpoint-4"):  # what the article's snippet is after
         pipe = paidiff_lib.load(tiny_folder)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from paidiff_lib import PaidiffError, curve, digest, display, grid, show, use_chinese_font, watch
-from paidiff_lib.display import FONT, FONT_SIZE, _characters, _jpeg, _wrap
+from paidiff_lib.display import FONT, FONT_SIZE, _characters, _jpeg, wrap
 
 
 def scene(seed, size=128):
@@ -72,9 +72,9 @@ def test_wrong_numbers_are_said():
 
 
 def test_long_and_unknown_titles():
-    lines = _wrap("雪地里的两只企鹅,水墨画,高清,星空,月亮,草地,沙发", 128)
+    lines = wrap("雪地里的两只企鹅,水墨画,高清,星空,月亮,草地,沙发", 128)
     assert len(lines) == 2 and lines[1].endswith("…")
-    assert _wrap("猫😀\n狗", 128) == ["猫□ 狗"]
+    assert wrap("猫😀\n狗", 128) == ["猫□ 狗"]
 
 
 def test_the_font_has_what_the_labels_need():

@@ -2,7 +2,10 @@ import pytest
 from conftest import refused
 
 from paidiff_lib import check_prompt, draw, tokens
-from paidiff_lib.prompts import plain, take_tags, token_weights, weighted
+from paidiff_lib.models.encode import encode_captions
+from paidiff_lib.prompts import MOST_PARTS, parts_of, plain, take_tags, text_of, token_weights, too_long, weighted
+
+FOURTEEN = "雪地里的两只企鹅雪地里的两只"  # as many tokens fit beside [CLS] and [SEP] of the tiny model
 
 
 def test_a_good_prompt_has_no_hints(tiny):
@@ -15,16 +18,19 @@ def test_empty(tiny, prompt):
     assert "空" in hint and "empty" in hint
 
 
-def test_too_long_says_what_is_dropped(tiny):
-    kept, dropped = "雪地里的两只企鹅雪地里的两只", "猫在草地上"  # 14 tokens fit beside [CLS] and [SEP]
-    assert check_prompt(tiny, kept) == []
-    (hint,) = check_prompt(tiny, kept + dropped)
-    assert dropped in hint and "14" in hint and "19" in hint
+def test_too_long_says_in_how_many_parts_it_is_read(tiny):
+    rest = "猫在草地上"
+    assert check_prompt(tiny, FOURTEEN) == []
+    (hint,) = check_prompt(tiny, FOURTEEN + rest)
+    assert "19 tokens, 14 at a time: read in 2 parts" in hint and "分成 2 段" in hint
+    (caption,) = too_long(tiny.tokenizer, FOURTEEN + rest)  # in training
+    assert f"drops: {rest}" in caption and "14" in caption and "19" in caption
 
 
 def test_300_characters_give_a_short_hint(tiny):
-    hints = check_prompt(tiny, "企鹅" * 150)
+    hints = check_prompt(tiny, "企鹅" * (14 * MOST_PARTS // 2) + "雪地" * 80)
     assert len(hints) == 1 and len(hints[0]) < 200 and "300" in hints[0]
+    assert f"the first {14 * MOST_PARTS} and drops: 雪地" in hints[0]
 
 
 def test_unknown_characters_are_named_one_by_one(tiny):
@@ -127,9 +133,114 @@ def test_weights_change_the_picture_and_one_changes_no_bit(tiny):
     assert drawn[2] != drawn[3] and drawn[0] != drawn[1]  # the other words have seen it: as everywhere
 
 
-def test_captions_are_never_read_for_weights(tiny):
-    from paidiff_lib.models.encode import encode_captions
+# --- prompts that are longer than the text encoder reads -----------------------------------------------------------
 
+
+def texts(pipe, prompt):
+    return [text_of(part) for part in parts_of(pipe, weighted(prompt))]
+
+
+def test_a_long_prompt_is_cut_where_words_end(tiny):
+    from paidiff_lib import TextualInversion
+
+    assert texts(tiny, "") == [""] and texts(tiny, FOURTEEN) == [FOURTEEN]
+    assert texts(tiny, FOURTEEN * 2 + "猫") == [FOURTEEN, FOURTEEN, "猫"]
+    assert texts(tiny, "猫" * 12 + "3d4" + "猫") == ["猫" * 12, "3d4猫"]
+    assert texts(tiny, "x" * 20) == ["x" * 14, "x" * 6]  # one word longer than all there is room for
+    assert parts_of(tiny, weighted("猫" * 13 + "(狗狗:1.5)鸟")) == [
+        [("猫" * 13, 1.0), ("狗", 1.5)],
+        [("狗", 1.5), ("鸟", 1.0)],
+    ]
+    TextualInversion(tiny, "<小奶猫>", vectors=4)
+    assert texts(tiny, "猫" * 11 + "<小奶猫>狗") == ["猫" * 11, "<小奶猫>狗"]  # its four vectors stay together
+    assert len(texts(tiny, "猫" * 1000)) == MOST_PARTS
+
+
+def test_four_prompts_of_the_gallery_are_long(skeletons):
+    """On the published models' vocabulary and limit, 32."""
+    import json
+
+    from transformers import AutoTokenizer
+
+    from paidiff_lib.files import ASSETS
+
+    tokenizer = AutoTokenizer.from_pretrained(skeletons / "artist/tokenizer")
+    lines = (ASSETS / "prompts/gallery_prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = [json.loads(line)["prompt"] for line in lines]
+    long = [prompt for prompt in prompts if len(texts(tokenizer, prompt)) > 1]
+    counts = [len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) for prompt in long]
+    assert len(prompts) == 36 and sorted(counts) == [31, 40, 47, 47]
+    assert all("".join(texts(tokenizer, prompt)) == prompt and len(texts(tokenizer, prompt)) == 2 for prompt in long)
+
+
+def test_the_words_after_the_limit_count(tiny):
+    settings = {"seed": 1, "steps": 2}
+    one, other = (draw(tiny, FOURTEEN + word, **settings).tobytes() for word in ("猫", "狗"))
+    fits = draw(tiny, FOURTEEN, **settings)
+    assert len({one, other, fits.tobytes()}) == 3
+    assert draw(tiny, FOURTEEN + "(猫:1.8)", **settings).tobytes() not in (one, other)
+    long_negatives = [FOURTEEN + word for word in ("", "猫", "狗")]
+    assert len({draw(tiny, "鸟", negative_prompt=text, **settings).tobytes() for text in long_negatives}) == 3
+    assert draw(tiny, "鸟", guidance=1, negative_prompt=FOURTEEN * 3, **settings) == draw(
+        tiny, "鸟", guidance=1, **settings
+    )
+
+
+def test_the_words_after_the_limit_count_in_every_task(tiny):
+    from diffusers import StableDiffusionImg2ImgPipeline
+    from PIL import Image
+
+    from paidiff_lib import ControlNet, draw_along, inpaint
+    from paidiff_lib.generate import sample
+
+    picture, mask, prompts = (
+        Image.new("RGB", (64, 64), "red"),
+        Image.new("L", (64, 64), 255),
+        (FOURTEEN + "猫", FOURTEEN + "狗"),
+    )
+    again = StableDiffusionImg2ImgPipeline(**tiny.components, requires_safety_checker=False)
+    along = ControlNet(tiny).pipeline()
+    tasks = {
+        "img2img": lambda text: sample(again, [text], steps=2, images=picture, strength=1.0)[0],
+        "inpaint": lambda text: inpaint(again, text, picture, mask, steps=2),
+        "controlnet": lambda text: draw_along(along, text, picture, steps=2),
+    }
+    same = [task for task, drawn in tasks.items() if drawn(prompts[0]).tobytes() == drawn(prompts[1]).tobytes()]
+    assert not same
+
+
+def test_a_long_prompt_changes_no_neighbour(tiny):
+    """What fits is drawn as if nobody had a long one, to the bit."""
+    seeds, long = [1, 2, 3, 4], FOURTEEN + "猫"
+    alone = draw(tiny, ["鸟", "狗"], seed=[1, 3], steps=2)
+    mixed = draw(tiny, ["鸟", long, "狗", long * 2], seed=seeds, steps=2)
+    assert [mixed[0].tobytes(), mixed[2].tobytes()] == [picture.tobytes() for picture in alone]
+    assert mixed[1].tobytes() == draw(tiny, long, seed=2, steps=2).tobytes()
+
+
+def test_every_part_is_read_as_a_prompt_of_its_own(tiny):
+    from paidiff_lib.generate import _words
+
+    found = _words(tiny, [FOURTEEN + "猫"], ["模糊"], 2)
+    parts = encode_captions(tiny, [FOURTEEN, "猫", "模糊", ""])
+    assert found["prompt_embeds"].equal(parts[:2].flatten(0, 1)[None])
+    assert found["negative_prompt_embeds"].equal(parts[2:].flatten(0, 1)[None])
+
+
+def test_training_cuts_captions_and_says_so(tiny, tmp_path, capsys):
+    from PIL import Image
+
+    from paidiff_lib import CaptionFolder, LoRA, fit
+
+    assert encode_captions(tiny, [FOURTEEN + "猫"]).equal(encode_captions(tiny, [FOURTEEN + "狗"]))
+    for name, text in {"a": FOURTEEN, "b": FOURTEEN + "猫"}.items():
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    fit(LoRA(tiny), CaptionFolder(tmp_path), steps=1, learning_rate=1e-3)
+    assert "1 captions are cut, training reads 14 tokens" in capsys.readouterr().out
+
+
+def test_captions_are_never_read_for_weights(tiny):
     caption = "一只(猫:1.3)"
     expected = tiny.encode_prompt([caption], "cpu", 1, False)[0]
     assert encode_captions(tiny, [caption]).equal(expected)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import paidiff_lib
 from paidiff_lib import PaidiffError
 from paidiff_lib.datasets.folder import CaptionFolder
+from paidiff_lib.files import LISTING
 from paidiff_lib.generate import GUIDANCE
 from paidiff_lib.methods.textual_inversion import OBJECT, STYLE, TextualInversion, load_embedding
 from paidiff_lib.training.api import train
@@ -100,12 +101,10 @@ def test_captions(tiny):
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_the_small_file(tiny, tiny_folder, tmp_path, vectors):
     learnt(tiny, vectors=vectors).save(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["learned_embeds.safetensors"]
+    assert {p.name for p in tmp_path.iterdir()} == {"learned_embeds.safetensors", LISTING}
     assert load_file(tmp_path / "learned_embeds.safetensors")["<小奶猫>"].shape == (vectors, 16)
     fresh = paidiff_lib.load(tiny_folder)
     assert load_embedding(fresh, tmp_path) == "<小奶猫>" and picture(fresh) == picture(tiny)
-    with pytest.raises(PaidiffError, match="in the vocabulary already"):
-        load_embedding(fresh, tmp_path)
     renamed = paidiff_lib.load(tiny_folder)
     load_embedding(renamed, tmp_path, token="<Cat>")
     assert picture(renamed, "一只<Cat>在草地上") == picture(tiny)
@@ -181,6 +180,40 @@ REFUSED = [
     ({"vectors": 14}, "from 1 to 13"),
     ({"learnable": "thing"}, "object, style"),
 ]
+
+
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+def test_a_word_can_be_taught_again(tiny, tmp_path, capsys, vectors):
+    """A learner changes the number of vectors and runs the cell again."""
+    words = "the word <小奶猫> was trained and not saved"
+    other = learnt(tiny, token="<小狗>", vectors=2)
+    dog, cat = picture(tiny, "<小狗>"), picture(tiny, "一只猫在草地上")
+    TextualInversion(tiny, vectors=3)
+    first = learnt(tiny, vectors=3)
+    assert words not in capsys.readouterr().out  # the one before had learnt nothing
+    second = TextualInversion(tiny, vectors=vectors)
+    assert capsys.readouterr().out.count(words) == 1
+    assert ids(tiny, "<小奶猫>") == second.ids and len(second.ids) == vectors == len(set(second.ids))
+    if vectors == 1:
+        assert picture(tiny) == cat  # it begins anew
+    assert picture(tiny, "<小狗>") == dog and ids(tiny, "<小狗>") == other.ids
+    with pytest.raises(PaidiffError, match="no longer in the model.*: <小奶猫>$"):
+        first.parameters()
+    again = learnt(tiny, vectors=vectors)
+    again.save_model(tmp_path / "model")
+    reloaded = paidiff_lib.load(tmp_path / "model")
+    assert [picture(reloaded), picture(reloaded, "<小狗>")] == [picture(tiny), dog]
+
+
+def test_a_word_that_is_in_a_file_is_replaced_without_a_line(tiny, tmp_path, capsys):
+    learnt(tiny, vectors=2).save(tmp_path)
+    kept = picture(tiny)
+    TextualInversion(tiny)
+    for _ in range(2):
+        load_embedding(tiny, tmp_path)
+    assert picture(tiny) == kept and capsys.readouterr().out == ""
+    with pytest.raises(PaidiffError, match="<小奶猫>_1 is in the vocabulary already"):
+        TextualInversion(tiny, "<小奶猫>_1")
 
 
 @pytest.mark.parametrize("shape, words", REFUSED)

@@ -1,7 +1,10 @@
+import json
 import math
 import os
 import random
+import re
 import signal
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from paidiff_lib.methods.lora import LoRA
 from paidiff_lib.training import optimizer
 from paidiff_lib.training.api import fit, train
 from paidiff_lib.training.checkpoint import Store
-from paidiff_lib.training.config import OLD_NAMES
+from paidiff_lib.training.config import OLD_NAMES, SCHEDULES, TrainingConfig
 from paidiff_lib.training.latents import LatentCache
 from paidiff_lib.training.loop import BAD_IN_A_ROW
 from paidiff_lib.training.noise import loss_weights
@@ -425,12 +428,24 @@ def test_half_precision_keeps_what_is_trained_in_single(tiny, pictures):
 REFUSED = [
     ({"steps": 0}, "steps"),
     ({"batch_size": 0}, "batch"),
-    ({"learning_rate": -1.0}, "learning rate"),
-    ({"learning_rate": float("nan")}, "learning rate"),
+    ({"learning_rate": -1.0}, "learning_rate"),
+    ({"learning_rate": float("nan")}, "learning_rate"),
     ({"lr_scheduler": "sine"}, "cosine_with_restarts"),
     ({"mixed_precision": "fp8"}, "no, fp16, bf16"),
     ({"seed": -1}, "seed"),
+    ({"lr_scheduler": "polynomial", "learning_rate": 1e-8}, "polynomial"),
 ]
+# What every number is asked: would it be used, or thrown away, or break a run that is hours old?
+NUMBERS = {one.name: one.metadata for one in fields(TrainingConfig) if {"least", "between"} & one.metadata.keys()}
+ODD = [float("nan"), float("inf"), -float("inf"), -1, 10**400, "1", True]
+REFUSED += [
+    ({name: value}, name)
+    for name in NUMBERS
+    for value in ODD
+    if not (name == "max_grad_norm" and value in (math.inf, 10**400))
+]
+NOTHING_LEARNT = {"learning_rate": 0, "snr_gamma": 0, "ema": 1, "adam_epsilon": 0, "lr_power": math.inf}
+REFUSED += [({name: value}, name) for name, value in NOTHING_LEARNT.items()]
 
 
 @pytest.mark.parametrize("settings, words", REFUSED)
@@ -438,6 +453,28 @@ def test_settings_that_cannot_work_are_refused_at_once(settings, words):
     with pytest.raises(PaidiffError, match=words) as caught:
         train(None, None, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_every_number_of_the_settings_is_checked_and_kept_as_pythons_own():
+    named = {one.name for one in fields(TrainingConfig) if re.search(r"\b(int|float)\b", str(one.type))}
+    assert named == NUMBERS.keys()
+    config = TrainingConfig(steps=np.int64(3), learning_rate=np.float32(0.5), sample_prompts="一只猫")
+    config.check()
+    assert json.loads(json.dumps(config.identity()))["learning_rate"] == 0.5 and config.sample_prompts == ("一只猫",)
+
+
+def test_what_has_no_effect_beside_the_other_settings_is_said(tiny, pictures, capsys):
+    settings = {"warmup_steps": 5, "lr_cycles": 2, "lr_power": 2.0, "sample_every": 1}
+    train(lora(tiny), pictures, steps=1, **settings).close()
+    said = capsys.readouterr().out
+    assert all(f"{name}: " in said for name in settings) and said.count("no effect: ") == 4
+    train(lora(tiny), pictures, steps=1, lr_scheduler="cosine_with_restarts", warmup_steps=5, lr_cycles=2).close()
+    assert "no effect" not in capsys.readouterr().out
+
+
+def test_a_warmup_as_long_as_the_run(tiny, pictures):
+    for schedule in SCHEDULES:
+        assert len(list(train(lora(tiny), pictures, steps=2, warmup_steps=2, lr_scheduler=schedule))) == 2
 
 
 WRONG = [("learning_rat", "learning_rate"), ("steps_", "steps"), *OLD_NAMES.items()]

@@ -149,7 +149,7 @@ def test_no_paint_and_bad_paint_are_one_line(client, picture, paint, said):
         ({"width": 100}, "试试 try 96x64 或 or 104x64"),
         ({"width": 2000}, "宽和高最多 256"),
         ({"prompt": " "}, "提示词是空的"),
-        ({"prompt": "猫" * 40}, "模型只看前 14 个"),
+        ({"prompt": "猫" * 40}, "一次读 14 个"),
         ({"prompt": "猫" * 3000}, "提示词最多 2000 字"),
         ({"seed": 2**60}, "种子最大"),
     ],

@@ -20,6 +20,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import yaml
+from draw_diagrams import embed
 from nbclient.exceptions import CellExecutionError
 from nbclient.util import ensure_async
 from run_lesson import Lesson, find, write_page
@@ -91,6 +92,8 @@ def edition(cells, lang):
     chosen = [copy.deepcopy(cell) for cell in cells if cell.metadata["lang"] in (None, lang)]
     for place, cell in enumerate(chosen):
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter", "values")}
+        if cell.cell_type == "markdown":
+            cell.source = embed(cell.source, lang)
         cell.id = "boot" if "boot" in cell.metadata.get("tags", ()) else f"c{place:02}"
     return nbformat.v4.new_notebook(cells=chosen, metadata=KERNEL)
 

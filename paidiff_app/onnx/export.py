@@ -17,7 +17,7 @@ import numpy as np
 
 from paidiff_lib import __version__
 from paidiff_lib.errors import PaidiffError
-from paidiff_lib.files import new_folder, replace_folder
+from paidiff_lib.files import list_all, new_folder, replace_folder, require_only_ours
 from paidiff_lib.generate import BATCH, guidance_of, sample
 from paidiff_lib.memory import is_small
 from paidiff_lib.methods.lora_files import load_lora
@@ -43,7 +43,7 @@ KNOWN = {
 
 
 def export(pipe, folder, source="", lora=None):
-    """Write `pipe` into `folder`: new, empty or an older export. Returns the largest difference found, in grey levels.
+    """Write `pipe` into `folder`: new, empty, or an older export that holds nothing else. Returns the largest difference found, in grey levels.
 
     source: what to note as its origin. lora: one to merge into it first; those that are loaded and on are in it anyway.
     A text-to-image pipeline with DPM-Solver++, as every model here has, on a CPU, in single precision. Raises PaidiffError,
@@ -66,6 +66,8 @@ def export(pipe, folder, source="", lora=None):
         _json(staging / EXPORT_MARK, note)
         found = _compare(pipe, OnnxPipeline(staging))
         _json(staging / EXPORT_MARK, {**note, "largest_difference": found})
+        list_all(staging)
+    require_only_ours(folder)  # again: minutes have passed
     replace_folder(aside, folder)
     return found
 
@@ -86,8 +88,8 @@ def check_target(folder):
     """Raise PaidiffError if an export cannot go there or could not be run: told before a model is loaded."""
     runtime()
     runtime("onnx")  # torch writes the file with it; drawing does not need it
-    folder = Path(folder)
-    if folder.exists() and not is_export(folder) and (not folder.is_dir() or any(folder.iterdir())):
+    require_only_ours(folder)
+    if Path(folder).is_dir() and any(Path(folder).iterdir()) and not is_export(folder):  # a model of ours, a LoRA
         raise PaidiffError(f"{folder} 里有别的东西,换一个新文件夹", "holds something else: choose a new folder")
 
 

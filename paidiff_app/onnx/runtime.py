@@ -16,7 +16,7 @@ from PIL import Image
 
 from paidiff_lib.errors import NotFound, Refused, first_line
 from paidiff_lib.models.load import EXPORT_MARK
-from paidiff_lib.prompts import token_weights, weighted
+from paidiff_lib.prompts import text_of, token_weights, weighted
 
 from ..install import install_command
 
@@ -38,6 +38,8 @@ class OnlyDraws(Refused, AttributeError):
 
 class OnnxPipeline:
     """An exported model. `draw`, `check_prompt` and the command take it as they take a pipeline. Raises PaidiffError."""
+
+    most_parts = 1  # its graphs take so many tokens and no more: a long prompt is cut, and check_prompt says so
 
     def __init__(self, folder):
         folder = Path(folder).expanduser()
@@ -78,7 +80,7 @@ class OnnxPipeline:
     def _words(self, prompts):
         """Hidden states (B, tokens, width), weighed as generate.py weighs them."""
         given = [weighted(prompt) for prompt in prompts]
-        hidden = _run(self._text_encoder, self.tokenizer.ids(["".join(text for text, _ in parts) for parts in given]))
+        hidden = _run(self._text_encoder, self.tokenizer.ids([*map(text_of, given)]))
         weights = np.array([token_weights(self.tokenizer, parts) for parts in given], np.float32)[..., None]
         if (weights == 1).all():
             return hidden

@@ -23,7 +23,7 @@ from ..engine import FORMATS, open_image
 from ..infotext import png, text_in
 from . import fields
 
-MAX_PROMPT = 2000  # characters; the model reads 30 or so
+MAX_PROMPT = 2000  # characters; the model reads ten times 30 or so
 MAX_SIDE = 1024  # pixels, of what is drawn
 MAX_SCALE = 4  # times the model's own side: beyond, no model draws anything, and one step takes minutes
 MAX_STEPS = 100

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from ..arguments import explicit
 from ..datasets.images import decode, read_picture
-from ..datasets.layouts import FilePicture, entries, names_of
-from ..datasets.walk import left_out
+from ..datasets.layouts import entries, left_out
+from ..datasets.picture import FilePicture
 from ..display import grid
 from ..errors import DataError, Fault, Refused, one_line
 from ..models.load import find, model_name
@@ -189,11 +189,10 @@ class Inspector:
 
 def _left_out(folder, listed, faults):
     """(name, why) of what lies below a folder and is not trained on. A manifest was chosen: it leaves out on purpose."""
-    if folder.is_dir():
-        used = [*listed, *(fault.entry for fault in faults if fault.entry)]
-        yield from left_out(folder, names_of(used))
-        conditions = {entry.condition.name for entry in used if entry.condition}
-        yield from ((name, "条件图,只有 ControlNet 看 · a condition, for a ControlNet only") for name in conditions)
+    used = [*listed, *(fault.entry for fault in faults if fault.entry)]
+    yield from left_out(folder, used)
+    conditions = {entry.condition.name for entry in used if entry.condition and folder.is_dir()}
+    yield from ((name, "条件图,只有 ControlNet 看 · a condition, for a ControlNet only") for name in conditions)
 
 
 def _picture_hints(entry, picture, kind, several):

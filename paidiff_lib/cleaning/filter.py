@@ -31,9 +31,10 @@ from tqdm import tqdm
 
 from ..arguments import explicit
 from ..datasets.images import read_picture
-from ..datasets.layouts import FilePicture, entries
-from ..errors import DataError, Fault, Refused
-from ..files import atomic_file
+from ..datasets.layouts import entries
+from ..datasets.picture import FilePicture
+from ..errors import DataError, Fault, PaidiffError, Refused
+from ..files import atomic_file, output_folder, require_ours
 from .near_duplicates import SIDE, nearest_before, thumbnail
 from .quality_model import curator
 from .rule import Rule
@@ -41,6 +42,8 @@ from .scorers import Embedded, RealClip, SafetyChecker
 
 SCORED = ("clip", "blur", "noise", "watermark", "nsfw", "width", "height")  # in the file; the others follow from these
 NAMES = (*SCORED, "aesthetic", "near")
+KEPT, SCORES = "kept.jsonl", "scores.jsonl"
+START = b'\n{"key": "'  # of a file of scores
 BATCH = 64  # always so many at once, the last one filled up: a score must not depend on where a run was stopped
 LARGE = 512  # pixels of the shorter side that the scorers are given at most: bounds the memory
 THUMBNAIL = "glance"  # its key in the file
@@ -51,6 +54,7 @@ class Curated:
     """Every picture's scores, and which are kept."""
 
     folder: Path
+    source: Path  # the folder, or the list that was read
     items: list  # FilePicture
     scores: dict  # {name: (N,) float32}, NaN where a picture cannot be read
     rule: Rule
@@ -63,15 +67,38 @@ class Curated:
         lines += [f"· {clause}: 不符合 fail {count}" for clause, count in self.dropped.items()]
         return "\n".join([*lines, f"{len(self.items)} 张图 pictures · 留下 kept {int(self.kept.sum())}"])
 
-    def write(self, name="kept.jsonl"):
-        """Write the manifest of what is kept beside the pictures, with the scores; returns its path."""
-        with atomic_file(self.folder / name) as staging, open(staging, "w", encoding="utf-8") as file:
+    def write(self, name=None):
+        """Write the manifest of what is kept beside the pictures, with the scores; returns its path. Raises Refused.
+
+        name: a file that may be replaced; kept.jsonl unless given, which is replaced only if it is as it was written here.
+        """
+        require_output(self.source, name)
+        if name:
+            with atomic_file(self.folder / name) as staging:
+                self._write(staging)
+        else:
+            with output_folder(self.folder) as staging:
+                self._write(staging / KEPT)
+        return self.folder / (name or KEPT)
+
+    def _write(self, path):
+        with open(path, "w", encoding="utf-8") as file:
             for i in np.flatnonzero(self.kept):
                 scores = {name: float(values[i]) for name, values in self.scores.items()}
                 numbers = {name: round(value, 4) for name, value in scores.items() if np.isfinite(value)}
                 row = {**_row(self.items[i]), **numbers}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        return self.folder / name
+
+
+def require_output(source, name=None):
+    """Raise PaidiffError unless the manifest of what is kept of `source`, a folder or its list, may have that name."""
+    source = Path(source).expanduser()
+    folder, read = (source.parent, source.name) if source.is_file() else (source, "metadata.jsonl")
+    if name is None:
+        return require_ours(folder, [KEPT])
+    if not name.endswith(".jsonl") or Path(name).name != name or name in (read, "metadata.jsonl", SCORES):
+        zh, en = "清单要叫别的 .jsonl 名字,放在图片旁边", "name it otherwise, .jsonl, beside the pictures"
+        raise PaidiffError(zh, en, name)
 
 
 def _row(item):
@@ -90,24 +117,28 @@ def curate(
     keep: one expression over the scores (see rule.Rule); None takes the embedded model's own. clip, nsfw: names or
     folders of a real Chinese CLIP and of the real safety checker.
     """
-    folder, faults = Path(folder).expanduser(), []
+    source, faults = Path(folder).expanduser(), []
+    folder = source.parent if source.is_file() else source
     rule = Rule(keep or curator()[1]["keep"], NAMES)  # before the work: a typing error should not cost hours
-    items = list(entries(folder, True, faults.append))
-    folder = folder.parent if folder.is_file() else folder
+    items = list(entries(source, True, faults.append))
     if not items:
         raise DataError(f"{folder} 里没有可用的图片", f"no usable pictures in {folder}")
     if not all(isinstance(item, FilePicture) for item in items):
-        raise DataError("TSV 里的图没有文件名,不能筛选", "pictures in a TSV have no file to point to", str(folder))
+        raise DataError(
+            "打包的图(TSV、parquet、tar)没有文件名,不能筛选",
+            "pictures in a TSV, parquet or tar have no file to point to",
+            str(folder),
+        )
     try:
         scorers = [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]
-        scores = score(items, folder / "scores.jsonl", scorers, faults)
+        scores = score(items, folder / SCORES, scorers, faults)
     except OSError as error:
         raise Refused("写不了分数", "cannot write the scores", f"{folder}: {error.strerror}") from error
     readable = np.isfinite(scores["width"])
     each = {clause: np.broadcast_to(holds, readable.shape) & readable for clause, holds in rule.each(scores).items()}
     dropped = {clause: int((readable & ~holds).sum()) for clause, holds in each.items()}
     kept = np.logical_and.reduce([readable, *each.values()])
-    return Curated(folder, items, scores, rule, kept, dropped, faults)
+    return Curated(folder, source, items, scores, rule, kept, dropped, faults)
 
 
 def score(items, path, scorers, faults):
@@ -116,6 +147,7 @@ def score(items, path, scorers, faults):
     A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`.
     """
     with open(path, "a+b") as file, ThreadPoolExecutor(2) as pool:
+        _require_scores(file)
         known = Known(file, items, scorers)
         missing = [i for i in range(len(items)) if np.isnan(known.table[i, -1]) and i not in known.faults]
         for part in tqdm(_batches(missing, items, pool), disable=None, unit="batch", leave=False):
@@ -161,6 +193,15 @@ def _key(item, identity):
     found = os.stat(item.path)
     parts = [item.name, found.st_size, found.st_mtime_ns, item.text, identity]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _require_scores(file):
+    """Raise Refused if a file of scores is somebody else's. Ours grows, and so has no hash: it is known by its start."""
+    file.seek(0)
+    start = file.read(len(START))
+    if start != START[: len(start)]:
+        zh, en = "已经有这个文件,不是这里写的,不接着写", "is there already, is not of paidiff, and stays"
+        raise Refused(zh, en, f"{file.name}; 先移走它 · move it away")
 
 
 def _rows(file):

@@ -10,26 +10,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..arguments import explicit
+from ..arguments import explicit, require_int
 from ..errors import DataError, Fault
 from .images import read_picture, square
-from .layouts import entries, names_of
+from .layouts import entries, left_out
 from .manifests import Columns
-from .walk import left_out
 
 SIDES = "左右"  # a caption with one of these is wrong in the mirror
+MOST_PIXELS = 4096  # of a side
 EVERYWHERE = (0.0, 0.5, 1.0)  # where a "random" crop may lie: a few places, so that each can be encoded once
 
 
 class CaptionFolder:
-    """A folder of pictures and captions, in one of three layouts:
+    """A folder of pictures and captions, in one of four layouts:
 
     metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention, or the same as
                       metadata.csv or .json, in the folder, in its train/ or in each folder below it; `folder` may also
                       be another .jsonl file that lies in it. "text" may be a list of captions: one by chance each time.
                       "conditioning_image" steers a ControlNet;
     pictures          with a .txt or .caption file of the same name beside each;
-    *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file.
+    *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file;
+    packed            *.parquet, a folder that `datasets` saved, or webdataset's *.tar (0.jpg, 0.txt or 0.json of each
+                      sample); `folder` may also be such a file. Only where no list and no loose pictures are there.
 
     What is hidden, of the system, or not listed is not trained on: `left_out` names it.
     size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
@@ -54,7 +56,8 @@ class CaptionFolder:
         caption_column: str | None = None,
         conditioning_image_column: str | None = None,
     ):
-        self.folder, self.size, self.skipped = Path(folder).expanduser(), size, []
+        self.size = None if size is None else require_int(size, 8, MOST_PIXELS, "边长", "the size")
+        self.folder, self.skipped = Path(folder).expanduser(), []
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
         refuse = self.skipped.append if skip_faults else self._refuse
@@ -99,10 +102,8 @@ class CaptionFolder:
     @cached_property
     def left_out(self):
         """[(name, why)] of the pictures below the folder that are not trained on; empty where `folder` is a manifest."""
-        if not self.folder.is_dir():
-            return []
         faulty = [fault.entry for fault in self.skipped if fault.entry]
-        return list(left_out(self.folder, names_of([*self._listed, *faulty])))
+        return list(left_out(self.folder, [*self._listed, *faulty]))
 
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""

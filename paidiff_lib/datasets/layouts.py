@@ -1,69 +1,23 @@
 """The layouts of a folder of pictures with captions: which entries it has, and what is wrong with each."""
 
-import base64
 import os
 import unicodedata
 from itertools import chain
 from pathlib import PureWindowsPath
-from typing import Any
 
 from ..errors import DataError, Fault, NotFound
+from . import walk
 from .manifests import MANIFESTS, Columns, decode, manifests, or_fault, rows
+from .packed import from_packed, packed
+from .picture import FilePicture, LinePicture, caption, captions_of, with_captions
+from .tars import unused_members
 from .walk import pictures, why_hidden
 
 BESIDE = (".txt", ".TXT", ".caption")  # captions beside a picture
 
 
-class Picture:
-    """A picture with its captions, one or several. name: its path below the folder; where: what lists it, a line or itself."""
-
-    def __init__(self, path, name, where):
-        self.path, self.name, self.where, self.texts = path, name, where, ("",)
-        self.condition: Any = None
-
-    @property
-    def text(self):
-        """Its caption; the first of several."""
-        return self.texts[0]
-
-    @text.setter
-    def text(self, caption):
-        self.texts = (caption,)
-
-    def read(self):
-        """The bytes of its file. Raises a Fault."""
-        raise NotImplementedError
-
-
-class FilePicture(Picture):
-    """A picture in a file of its own. condition: the FilePicture that steers a ControlNet, where there is one."""
-
-    def read(self):
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise Fault("unreadable", self.name, f"文件打不开 · cannot open the file: {error.strerror}") from error
-
-
-class LinePicture(Picture):
-    """A picture in a line of a TSV. Only its place is kept: such files are gigabytes."""
-
-    def __init__(self, path, number, start, length):
-        super().__init__(path, f"{path.name}:{number}", f"{path.name}:{number}")
-        self.start, self.length = start, length
-
-    def read(self):
-        with open(self.path, "rb") as file:
-            file.seek(self.start)
-            coded = file.read(self.length).strip().translate(bytes.maketrans(b"-_", b"+/"))  # either alphabet
-        try:
-            return base64.b64decode(coded, validate=True)
-        except ValueError as error:
-            raise Fault("unreadable", self.name, "第三列不是 base64 图片 · column 3 is no base64 picture") from error
-
-
 def entries(folder, captions, refuse, columns=None):
-    """The pictures of a folder with their captions, in its order: FilePicture or LinePicture.
+    """The pictures of a folder with their captions, in its order, each a Picture.
 
     captions: True if every picture needs one. refuse: called with the Fault of each entry that cannot be used, which
     is then left out. columns: of a manifest. Raises PaidiffError if there is no such folder.
@@ -73,7 +27,8 @@ def entries(folder, captions, refuse, columns=None):
         if isinstance(entry, Fault):
             refuse(entry)
             continue
-        key = unicodedata.normalize("NFC", entry.name).lower()
+        loose = isinstance(entry, FilePicture)
+        key = unicodedata.normalize("NFC", entry.name).lower() if loose else entry.name
         twin = kept.get(key)
         if twin is None:
             kept[key] = entry.name
@@ -92,12 +47,23 @@ def names_of(found):
     return {file.name for entry in found for file in (entry, entry.condition) if file}
 
 
+def left_out(folder, found):
+    """(name, why, in both languages) of each picture of a set that is not trained on. found: entries that are."""
+    used = names_of(found)
+    if folder.is_dir():
+        yield from walk.left_out(folder, used)
+    for path, name in packed(folder):
+        yield from unused_members(path, name, used)
+
+
 def _layout(folder, captions, columns):
     """Entries, and the Faults of those that cannot be used."""
     if folder.is_file() and folder.suffix == ".tsv":
         return _from_tsv(folder)
     if folder.is_file() and folder.suffix in (".jsonl", ".csv", ".json"):
         return _from_manifest(folder.parent, folder, captions, columns)
+    if packs := packed(folder):
+        return chain.from_iterable(from_packed(path, name, captions, columns) for path, name in packs)
     if not folder.is_dir():
         raise NotFound("没有这个文件夹", "no such folder", str(folder))
     tables, lists = sorted(folder.glob("*.tsv")), manifests(folder)
@@ -124,7 +90,7 @@ def _from_row(folder, base, row, where, captions, columns):
     entry = _listed(folder, base, name, where)
     if condition and row[condition]:
         entry.condition = _listed(folder, base, row[condition], where)
-    return _with_captions(entry, lambda: _captions(row, where, captions, columns))
+    return with_captions(entry, lambda: captions_of(row, where, captions, columns))
 
 
 def _listed(folder, base, name, where):
@@ -135,19 +101,6 @@ def _listed(folder, base, name, where):
     return entry
 
 
-def _captions(row, where, needed, columns):
-    """The captions of a row, a tuple; [""] where none is needed and there is none."""
-    try:
-        found = row[columns.caption_of(row)]
-    except KeyError as error:
-        if needed or columns.caption:
-            text = f"说明文字是空的,没有这一列 · the caption is empty: there is no column {error.args[0]}"
-            raise Fault("empty_caption", where, f"{text}; caption_column 指定 names it") from error
-        return ("",)
-    several = found if isinstance(found, list) and found else [found]
-    return tuple(_caption(text, where, needed) for text in several)
-
-
 def _from_pairs(folder, captions):
     for path in pictures(folder):
         yield or_fault(_from_pair, folder, path, captions)
@@ -156,7 +109,7 @@ def _from_pairs(folder, captions):
 def _from_pair(folder, relative, captions):
     name = relative.as_posix()
     entry = FilePicture(inside(folder, name, name), name, name)
-    return _with_captions(entry, lambda: (_beside(folder, relative, captions),))
+    return with_captions(entry, lambda: (_beside(folder, relative, captions),))
 
 
 def _beside(folder, relative, captions):
@@ -165,21 +118,11 @@ def _beside(folder, relative, captions):
     beside = next((place.as_posix() for place in places if (folder / place).is_file()), None)
     if beside:
         raw = inside(folder, beside, beside).read_bytes()
-        return _caption(decode(raw, beside), beside, captions)
+        return caption(decode(raw, beside), beside, captions)
     if captions:
         advice = f"需要 needs {' 或 or '.join((MANIFESTS[0], MANIFESTS[1], places[0].as_posix()))} ({folder})"
         raise Fault("no_caption", relative.as_posix(), f"没有说明文字 · has no caption; {advice}")
     return ""
-
-
-def _with_captions(entry, captions):
-    """`entry` with what captions() gives; a Fault on the way knows which picture it was for."""
-    try:
-        entry.texts = captions()
-    except Fault as fault:
-        fault.entry = entry
-        raise
-    return entry
 
 
 def _from_tsv(path):
@@ -196,8 +139,8 @@ def _from_table(path, number, start, line):
     if len(columns) != 3:
         raise Fault("line", where, "要有三列 · needs three columns: idx, text, base64")
     start += len(columns[0]) + len(columns[1]) + 2
-    entry = LinePicture(path, number, start, len(columns[2]))
-    return _with_captions(entry, lambda: (_caption(decode(columns[1], where), where, True),))
+    entry = LinePicture(path, where, start, len(columns[2]))
+    return with_captions(entry, lambda: (caption(decode(columns[1], where), where, True),))
 
 
 def inside(folder, name, where):
@@ -217,12 +160,3 @@ def inside(folder, name, where):
     if not there:
         raise Fault("missing", where, f"没有这张图片 · no such picture: {name}")
     return path
-
-
-def _caption(text, where, needed):
-    text = text.strip() if isinstance(text, str) else ""
-    if needed and not text:
-        raise Fault("empty_caption", where, "说明文字是空的 · the caption is empty")
-    if any("\ud800" <= char <= "\udfff" for char in text):  # JSON can say it, no encoding can
-        raise Fault("encoding", where, "说明文字里有半个字符 · the caption holds half a character (a lone surrogate)")
-    return text

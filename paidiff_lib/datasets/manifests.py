@@ -4,12 +4,12 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import Fault, first_line
-from .walk import files, why_hidden
+from .walk import SPLIT, files, why_hidden
 
 MANIFESTS = ("metadata.jsonl", "metadata.csv", "metadata.json")
-SPLIT = "train"  # of a folder with train/ and test/, the ImageFolder convention
 IMAGE = ("file_name", "image", "image_file", "image_path", "filename")
 CAPTION = ("text", "caption", "prompt", "captions", "texts", "prompts")
 CONDITION = ("conditioning_image", "conditioning_image_file_name")
@@ -128,7 +128,7 @@ def _rows_of_csv(manifest, title):
         yield title, fault
 
 
-def or_fault(make, *arguments):
+def or_fault(make, *arguments) -> Any:
     """What make(*arguments) gives, or the Fault that it raises."""
     try:
         return make(*arguments)

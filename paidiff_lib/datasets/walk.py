@@ -34,6 +34,7 @@ UNREAD = {
     ".nef",
     ".arw",
 }
+SPLIT = "train"  # of a folder with train/ and test/, the ImageFolder convention
 PACKED = {".parquet", ".arrow", ".tar", ".zip"}  # of many pictures
 SYSTEM = {"__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle", "__pycache__"}
 
@@ -65,6 +66,7 @@ def pictures(folder):
 
 def left_out(folder, used):
     """(name, why, in both languages) of each picture below a folder that is not trained on. used: names that are."""
+    packs = {name.partition(":")[0] for name in used}  # a picture in a pack is called pack:its name
     for path in files(folder):
         name, suffix = path.as_posix(), path.suffix.lower()
         if (folder / path).is_dir():
@@ -74,7 +76,8 @@ def left_out(folder, used):
         elif why := why_hidden(path):
             yield name, why
         elif suffix in PACKED:
-            yield name, "是打包的,不拆开看 · holds many files, and is not unpacked"
+            if name not in packs and Path(folder.name, path.parent).as_posix() not in packs:
+                yield name, "是打包的,没有用上 · holds many files, and is not used"
         elif suffix in UNREAD:
             yield name, f"读不了 {suffix},换成 PNG 或 JPEG · cannot read {suffix}: convert it to PNG or JPEG"
         else:

@@ -43,7 +43,7 @@ def merge(pipe):
     merged into it before: a cell that runs twice must not make it twice as strong.
     """
     active, unet = sorted(scales(pipe)), vars(pipe.unet)
-    marks, merged = {name: _fingerprint(pipe, name) for name in active}, unet.get(MERGED, frozenset())
+    marks, merged = {name: fingerprint(pipe, name) for name in active}, unet.get(MERGED, frozenset())
     again = [name for name in active if marks[name] in merged]
     if again:
         zh, en = (
@@ -59,13 +59,6 @@ def merge(pipe):
     unet[MERGED] = merged | set(marks.values())
 
 
-def require_new(pipe, name):
-    """Raise PaidiffError if the pipeline has a LoRA of this name, or torch cannot take it for a module's."""
-    if name in adapter_names(pipe):
-        raise PaidiffError(f"模型里已有叫 {name} 的 LoRA", f"the pipeline already has a LoRA named {name}")
-    require_name(name)
-
-
 def require_name(name):
     """Raise PaidiffError if torch cannot take a name for a module's."""
     import torch
@@ -76,20 +69,25 @@ def require_name(name):
 
 
 def drop(pipe, name):
-    """Take the LoRA of that name away, if there is one, and say so if it was trained and is in no file."""
+    """Take the LoRA of that name away, if there is one, and say so if it was trained and is in no file.
+
+    Returns the fingerprint of one that is in a file, else None.
+    """
     if name not in adapter_names(pipe):
-        return
+        return None
+    saved, there = getattr(config(pipe, name), SAVED, None), fingerprint(pipe, name)
     layers = [layer for _, layer in adapter_layers(pipe, name)]
     trained = any(layer.lora_B[name].weight.any() for layer in layers)
-    if trained and getattr(config(pipe, name), SAVED, None) != _fingerprint(pipe, name):
+    if trained and saved != there:
         en = f"the LoRA {name} was trained and not saved; the new one takes its place"
         print(f"叫 {name} 的 LoRA 训练过,没有存,换成新的了 · {en}")
     pipe.delete_adapters(name)
+    return there if saved == there else None
 
 
 def note_saved(pipe, name):
     """Remember that this LoRA, as it is now, is in a file."""
-    setattr(config(pipe, name), SAVED, _fingerprint(pipe, name))
+    setattr(config(pipe, name), SAVED, fingerprint(pipe, name))
 
 
 def config(pipe, name):
@@ -98,7 +96,7 @@ def config(pipe, name):
     return next((c[name] for c in (getattr(part, "peft_config", {}) for part in parts) if name in c), None)
 
 
-def _fingerprint(pipe, name):
+def fingerprint(pipe, name):
     """sha256 of a LoRA's layers, weights and alphas."""
     import torch
 

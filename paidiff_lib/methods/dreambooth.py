@@ -16,13 +16,15 @@ from typing import Any
 from ..arguments import explicit
 from ..datasets.folder import CaptionFolder
 from ..datasets.layouts import entries
-from ..datasets.manifests import manifests
+from ..datasets.manifests import decode, manifests
 from ..datasets.mixed import Mixed
+from ..datasets.packed import packed
 from ..errors import Refused
 from ..files import output_folder
 from ..generate import BATCH, sample
 
 PROMPT = "paidiff-prompt.txt"  # beside the class pictures that were drawn: from what
+OLD_PROMPT = "prompt.txt"  # the same before November 2026, beside 0000.png and what follows
 
 
 @explicit(class_data_dir="class_folder", num_class_images="count", prior_loss_weight="share")
@@ -44,8 +46,9 @@ def class_pictures(pipe, prompt, folder, count=100, seed=0):
     if the folder holds what was drawn from another prompt.
     """
     folder = Path(folder).expanduser()
-    known = (folder / PROMPT).read_text(encoding="utf-8") if (folder / PROMPT).is_file() else None
-    if known not in (None, prompt):
+    notes = [folder / PROMPT, *([folder / OLD_PROMPT] if (folder / "0000.png").is_file() else [])]
+    known = next((decode(note.read_bytes(), note.name).strip() for note in notes if note.is_file()), None)
+    if known not in (None, prompt.strip()):
         raise Refused(f"{folder} 里是“{known}”的图,换一个文件夹", f"holds pictures of {known}: choose another folder")
     names = _free_names(folder, count - _pictures_in(folder))
     for start in range(0, len(names), BATCH):
@@ -67,8 +70,11 @@ def _pictures_in(folder):
 
 def _free_names(folder, missing):
     """So many of 0000, 0001, ... that no file in the folder has. Raises Refused where a manifest says what is there."""
-    if missing > 0 and folder.is_dir() and (manifests(folder) or list(folder.glob("*.tsv"))):
-        zh, en = f"{folder} 有清单,画进去的图不在清单里", "has a manifest, which would not list what is drawn into it"
+    if missing > 0 and folder.is_dir() and (manifests(folder) or list(folder.glob("*.tsv")) or packed(folder)):
+        zh, en = (
+            f"{folder} 有清单或打包的图,画进去的不在里面",
+            "has a manifest or packed pictures: what is drawn is not in it",
+        )
         advice = (
             f"还差 {missing} 张:少要几张,或换一个文件夹 · {missing} missing: ask for fewer, or choose another folder"
         )

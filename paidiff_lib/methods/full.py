@@ -12,9 +12,14 @@ from ..files import output_folder
 from ..models.save import add_prefix, open_single, require_finite, save_pipeline
 from .base import Method
 
+TUNED = "_paidiff_tuned"  # note on a UNet whose own weights were trained since it was loaded
+
 
 class FullTuning(Method):
-    """All weights of the UNet of `pipe`. text_encoder: of the text encoder too, as DreamBooth needs it for a new word."""
+    """All weights of the UNet of `pipe`. text_encoder: of the text encoder too, as DreamBooth needs it for a new word.
+
+    A model that was tuned before goes on from there, and a line says so.
+    """
 
     caption_dropout = 0.1
 
@@ -22,6 +27,9 @@ class FullTuning(Method):
     def __init__(self, pipe: Any, text_encoder: bool = False):
         super().__init__(pipe)
         self.trains_text = text_encoder
+        if TUNED in vars(pipe.unet):
+            en = "this model was tuned before, training goes on from there; to begin anew, load it again"
+            print(f"这个模型训练过,会接着练;要从头来就重新 load · {en}")
 
     def parameters(self):
         return {f"{part}.{name}": p for part, module in self.parts().items() for name, p in module.named_parameters()}
@@ -35,6 +43,9 @@ class FullTuning(Method):
 
         super().start(device, torch.float32)
         self.pipe.vae.float()
+
+    def after_step(self):
+        vars(self.pipe.unet)[TUNED] = True
 
     def save(self, folder):
         """Write what is trained below `folder`: UNet2DConditionModel.from_pretrained(folder, subfolder="unet") opens it."""

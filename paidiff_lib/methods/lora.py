@@ -6,12 +6,11 @@ lora.save("out/porcelain")            # a folder that plain diffusers loads
 load_lora(pipe, "out/porcelain", "porcelain", scale=0.8)
 """
 
-import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from ..arguments import explicit
+from ..arguments import explicit, require_int
 from ..errors import NotFound, PaidiffError, one_line
 from ..files import output_folder
 from ..models.save import require_finite
@@ -51,11 +50,11 @@ class LoRA(Method):
         self.name, self.trains_text = name, text_encoder
         alpha = rank if alpha is None else alpha
         self.shape = {"rank": rank, "alpha": alpha, "layers": list(layers), "dropout": dropout}
-        if not isinstance(rank, int) or rank < 1:
-            raise PaidiffError("rank 要是不小于 1 的整数", "rank must be a whole number, 1 or more", str(rank))
+        require_int(rank, 1, 10**6, "rank ", "rank")
         require_name(name)
-        if not isinstance(alpha, Real) or not math.isfinite(alpha) or alpha <= 0:
-            raise PaidiffError("alpha 要是大于 0 的数", "alpha must be a number above 0", one_line(repr(alpha)))
+        if not isinstance(alpha, Real) or not 0 < alpha <= 1e6:
+            zh, en = "alpha 要是大于 0 的数,最多 1e6", "alpha must be a number above 0, at most 1e6"
+            raise PaidiffError(zh, en, one_line(repr(alpha)))
         if not isinstance(dropout, Real) or not 0 <= dropout < 1:
             raise PaidiffError("dropout 要在 0 到 1 之间", "dropout must be from 0 to below 1", one_line(repr(dropout)))
         _require_layers(pipe.unet, layers)

@@ -11,7 +11,17 @@ from ..models.load import find
 from ..models.registry import short_name
 from ..models.save import require_finite
 from ..models.verify import LORA_NAMES as NAMES
-from .adapters import adapter_layers, add_adapter, note_saved, require_new, require_scale, scales, set_scales
+from .adapters import (
+    adapter_layers,
+    add_adapter,
+    drop,
+    fingerprint,
+    note_saved,
+    require_name,
+    require_scale,
+    scales,
+    set_scales,
+)
 from .lora_keys import PARTS, ROLES, kohya_name, plain_place, read_layers, with_prefix
 
 
@@ -21,14 +31,16 @@ def load_lora(pipe: Any, source: str | Path, name: str = "lora", scale: float = 
 
     The hub's old pytorch_lora_weights.bin and the article's checkpoint-xxx/pytorch_model.bin, whose keys lack `unet.`, load
     too. Every layer has the rank and the alpha of the file. Raises PaidiffError, the pipeline being as before, for a LoRA
-    that fits only a part of this model, is of another kind (DoRA, LoHa, ...: lora_keys.py), or holds NaN.
+    that fits only a part of this model, is of another kind (DoRA, LoHa, ...: lora_keys.py), or holds NaN. A LoRA that has
+    this name is replaced, with a line if the new one is another.
     """
-    require_new(pipe, name)
+    require_name(name)
     require_scale(scale)
     try:
         layers = read_layers(pipe, _file(Path(source)))
     except (OSError, AttributeError, ValueError) as error:
         raise Refused("LoRA 读不出来", f"cannot read the LoRA {source}", first_line(error)) from error
+    before = drop(pipe, name)  # nothing can go wrong any more
     active = scales(pipe)
     for part in PARTS:
         ranks = {
@@ -43,6 +55,9 @@ def load_lora(pipe: Any, source: str | Path, name: str = "lora", scale: float = 
         layer.lora_B[name].weight.data.copy_(found.up)
         layer.lora_alpha[name] = found.alpha
     note_saved(pipe, name)
+    if before not in (None, fingerprint(pipe, name)):
+        zh, en = f"叫 {name} 的 LoRA 换成了这一个", f"this LoRA takes the place of the one that was named {name}"
+        print(f"{zh};要两个都用就另取 name= · {en}; to have both, give it another name=")
     set_scales(pipe, {**active, name: scale})
 
 
@@ -136,7 +151,7 @@ def state_dict_of(module, name, part):
     """
     from peft.utils import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(module, adapter_name=name)
+    state = get_peft_model_state_dict(module, adapter_name=name, save_embedding_layers=False)
     own = {with_prefix(f"{part}.{key}").removeprefix(f"{part}."): weight for key, weight in state.items()}
     return {key: weight.detach().cpu().contiguous() for key, weight in own.items()}
 

@@ -7,6 +7,7 @@ word.save("out/kitten")               # the embedding alone, some kilobytes
 word.save_model("out/kitten-model")   # the whole model with the new word in it
 """
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ TEMPLATES = {"object": OBJECT, "style": STYLE}
 OLD_NAMES = {"placeholder_token": "token", "initializer_token": "initializer", "num_vectors": "vectors"}
 OLD_NAMES["learnable_property"] = "learnable"
 FILE = "learned_embeds.safetensors"
+TAUGHT = "_paidiff_words"  # note on a text encoder: {word taught to it: its vectors as they are in a file, or began}
 
 
 class TextualInversion(Method):
     """A new word `token` of `vectors` embeddings, which start as that of the one-token word `initializer`.
 
     learnable: "object" or "style", which caption templates are used. A data set's own caption is used in their place
-    if it holds the token, or {} where the token belongs. Raises PaidiffError.
+    if it holds the token, or {} where the token belongs. A word that was taught before under this name is replaced, with a
+    line if it was trained and not saved. Raises PaidiffError.
     """
 
     trains_text, weight_decay = True, 0.0  # decay would pull the word towards the zero vector, which means nothing
@@ -50,8 +53,12 @@ class TextualInversion(Method):
         start = _embeddings(pipe).weight[_one_token(pipe.tokenizer, initializer)].detach().float()
         self.vectors = torch.nn.Parameter(start.repeat(vectors, 1).clone())
         self.ids = add_token(pipe, token, self.vectors.detach())
+        self._in_file = _taught(pipe)[token]
 
     def parameters(self):
+        if _taught(self.pipe).get(self.token) is not self._in_file:
+            en = "this word is no longer in the model: another one took its name"
+            raise PaidiffError("这个词已经不在模型里了:被同名的换掉了", en, self.token)
         return {"vectors": self.vectors}
 
     def settings(self):
@@ -93,6 +100,7 @@ class TextualInversion(Method):
         require_finite(weights)
         with output_folder(folder) as staging:
             save_file(weights, staging / FILE)
+        self._in_file.copy_(weights[self.token])
 
     def save_model(self, folder):
         """Write the whole model with the new word, and learned_embeds.safetensors: plain diffusers opens the folder."""
@@ -105,7 +113,8 @@ def load_embedding(pipe: Any, source: str | Path, token: str | None = None) -> s
     """Teach a pipeline the word in a file or folder, of ours, of diffusers or of kohya. Returns the token.
 
     token: what to call it; None takes the name in the file. Unlike diffusers' own loader, every vector of a word with
-    Chinese or upper-case letters counts: that one would silently use the first only. Raises PaidiffError.
+    Chinese or upper-case letters counts: that one would silently use the first only. A word that was taught before under
+    this name is replaced, with a line if it was trained and not saved. Raises PaidiffError.
     """
     path = Path(source)
     path = next((path / name for name in (FILE, "learned_embeds.bin") if (path / name).is_file()), path)
@@ -122,16 +131,20 @@ def add_token(pipe, token, vectors):
 
     Several vectors are the tokens <x>, <x>_1, <x>_2, ..., into which diffusers' pipelines expand <x>. They do so by
     comparing strings; `normalized=False` keeps the tokenizer from taking Chinese apart and folding case before that.
+    A word of this name that was taught before is replaced, with a line if it was trained and is in no file.
     """
     from transformers import AddedToken
 
-    tokenizer, rows = pipe.tokenizer, _embeddings(pipe)
-    names = [token, *(f"{token}_{i}" for i in range(1, len(vectors)))]
-    _check_new(tokenizer, token, names)
+    tokenizer, rows, taught = pipe.tokenizer, _embeddings(pipe), _taught(pipe)
+    names, before = _names(token, vectors), _names(token, taught.get(token, ()))
+    _check_new(tokenizer, token, [name for name in names if name not in before])
     found, needed = vectors.shape[1], rows.weight.shape[1]
     if found != needed:
         en = f"the vectors have width {found}, this model needs {needed}"
         raise Refused(f"词向量是 {found} 维,模型要 {needed} 维", en)
+    if before:
+        _say_if_lost(pipe, token, before)
+        _retire(tokenizer, before[len(names) :])
     tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
     if len(tokenizer) > len(rows.weight):
         pipe.text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -142,7 +155,35 @@ def add_token(pipe, token, vectors):
     if read != ids:
         en = "the tokenizer does not read the new word"
         raise PaidiffError("分词器读不出这个新词", en, f"{token}: {read} != {ids}")
+    taught[token] = vectors.detach().float().cpu().clone()
     return ids
+
+
+def _names(token, vectors):
+    return [f"{token}_{i}" if i else token for i in range(len(vectors))]
+
+
+def _taught(pipe):
+    return vars(pipe.text_encoder).setdefault(TAUGHT, {})
+
+
+def _say_if_lost(pipe, token, names):
+    """A line if the vectors of a word that is about to be replaced are in no file."""
+    found = _embeddings(pipe).weight.detach()[pipe.tokenizer.convert_tokens_to_ids(names)]
+    if not found.equal(_taught(pipe)[token].to(found)):
+        en = f"the word {token} was trained and not saved; the new one takes its place"
+        print(f"词 {token} 训练过,没有存,换成新的了 · {en}")
+
+
+def _retire(tokenizer, names):
+    """Take added words out of a tokenizer. BERT's [unused...] stand in for them, so that no other word's id moves."""
+    if not names:
+        return
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    for added in state["added_tokens"]:
+        if added["content"] in names:
+            added["content"] = f"[unused{added['id']}]"
+    tokenizer._tokenizer = tokenizer.backend_tokenizer.from_str(json.dumps(state))
 
 
 def _check_new(tokenizer, token, names):

@@ -10,7 +10,7 @@ from .accelerator import frozen_dtype, make_accelerator
 from .checkpoint import Store
 from .latents import LatentCache
 from .noise import draw_noise, loss_weights, noise_scheduler
-from .notices import list_faults, say_how_to_go_on, say_left_out
+from .notices import list_faults, say_cut, say_how_to_go_on, say_left_out, say_without_effect
 from .optimizer import make_optimizer, plan_passes
 from .randomness import ResumableSampler, RngState
 from .samples import sample_images, use_average
@@ -30,6 +30,8 @@ class Trainer:
         self.is_main = self.accelerator.is_main_process
         data.skipped and self.is_main and list_faults(data.skipped)
         self.is_main and say_left_out(data, method.condition is not None)
+        self.is_main and say_cut(data, self.pipe.tokenizer)
+        self.is_main and say_without_effect(config)
         self.dtype, self.noise_scheduler = (
             frozen_dtype(self.accelerator),
             noise_scheduler(self.pipe, config.prediction_type),
@@ -47,7 +49,7 @@ class Trainer:
         cells = (self.latent_cache.size // self.pipe.vae_scale_factor) ** 2
         self.pass_size, self.passes = plan_passes(config.batch_size, config.gradient_accumulation_steps, cells)
         self.sampler = ResumableSampler(len(data), config.seed)
-        self.random, self.signals = RngState(config.seed + self.accelerator.process_index), Signals()
+        self.random, self.signals = RngState((config.seed + self.accelerator.process_index) % 2**32), Signals()
         self.index = self.bad = self.skipped = 0
         self.sample_every = config.sample_every if config.sample_prompts and self.is_main else 0
         self.store = output and Store(output, config.keep)

@@ -1,5 +1,7 @@
 """What a training run prints to the one who started it."""
 
+from ..prompts import too_long
+
 FAULTS_LISTED = 20  # lines about pictures that were left out
 
 
@@ -17,6 +19,25 @@ def say_left_out(data, steered):
         print(f"{zh},哪些、为什么 · {en}; which and why: paidiff audit")
     if data.has_conditions and not steered:
         print("清单里的条件图没有用:只有 ControlNet 看 · the conditioning images are not used: only a ControlNet is")
+
+
+def say_cut(data, tokenizer):
+    """Print how many captions are longer than what is read in training; a prompt of that length is drawn from in parts."""
+    limit = tokenizer.model_max_length - 2
+    captions = {text for index in range(len(data)) for text in data.captions(index) if len(text) > limit}
+    count = sum(any(too_long(tokenizer, text)) for text in captions)
+    if count:
+        zh, en = (
+            f"{count} 条说明太长,训练只看前 {limit} 个词元",
+            f"{count} captions are cut, training reads {limit} tokens",
+        )
+        print(f"{zh},哪些 · {en}; which: paidiff audit --model")
+
+
+def say_without_effect(config):
+    """Print which settings were given and change nothing beside the others."""
+    for name, why in config.without_effect():
+        print(f"{name}: {why.replace(' · ', ',这里没有作用 · no effect: ')}")
 
 
 def say_how_to_go_on(trainer):

@@ -16,7 +16,8 @@ def make_optimizer(config, parameters, weight_decay):
     # Fused: a third of the time on a CPU.
     momenta = {"betas": (config.adam_beta1, config.adam_beta2), "eps": config.adam_epsilon}
     optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=decay, fused=True, **momenta)
-    lengths = {"num_warmup_steps": config.warmup_steps, "num_training_steps": config.steps}
+    end = max(config.steps, config.warmup_steps + 1)  # polynomial divides by what is left after the warmup
+    lengths = {"num_warmup_steps": config.warmup_steps, "num_training_steps": end}
     shape = {"num_cycles": config.lr_cycles, "power": config.lr_power}
     schedule = get_scheduler(config.lr_scheduler, optimizer, **lengths, **shape)
     return optimizer, schedule, None if config.ema is None else EMAModel(parameters, decay=config.ema)
@@ -27,5 +28,9 @@ def plan_passes(batch_size, batches, cells):
 
     Several batches go through the UNet at once where they are small together: the same mean, in less time.
     """
-    fits = [n for n in range(1, batches + 1) if batches % n == 0 and (n == 1 or n * batch_size * cells <= MAX_CELLS)]
+    fits = [
+        n
+        for n in range(1, max(1, min(batches, MAX_CELLS)) + 1)
+        if batches % n == 0 and (n == 1 or n * batch_size * cells <= MAX_CELLS)
+    ]
     return batch_size * fits[-1], batches // fits[-1]
