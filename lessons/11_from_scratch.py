@@ -329,11 +329,15 @@ class PictureEncoder(nn.Module):
 
 
 # %% [markdown] lang="zh"
+# ![](diagram:clip)
+#
 # 图和文都变成长度为 1 的向量 $u_i$、$v_j$，点积就是相似度。一批 64 张图、64 句话排成 64×64 的表；对角线是原配。损失要求每一行、每一列都把最大的分数给原配（对比学习，Radford 等 2021）：
 #
 # $$L = \tfrac12\Big[-\tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_i\cdot v_j}} \;-\; \tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_j\cdot v_i}}\Big]$$
 
 # %% [markdown] lang="en"
+# ![](diagram:clip)
+#
 # Pictures and texts both become vectors of length 1, $u_i$ and $v_j$, and a dot product is their similarity. A batch of 64 pictures and 64 sentences is a table of 64×64 with the true couples on its diagonal. The loss asks every row and every column to give its highest score to the true partner (contrastive learning, Radford et al. 2021):
 #
 # $$L = \tfrac12\Big[-\tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_i\cdot v_j}} \;-\; \tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_j\cdot v_i}}\Big]$$
@@ -661,14 +665,7 @@ unet_step = lambda i: diffusion_loss(unet, i, mix, target)
 unet_losses = train(unet.parameters(), unet_step, steps, 2e-3, 32, ema=0.995)
 
 # %% tags=["nbval-ignore-output"]
-prompts = [
-    "企鹅,雪地",
-    "汽车,草地",
-    "房子,落日",
-    "松树,星空",
-    "气球,沙滩",
-    "熊猫,粉色背景",
-]
+prompts = "企鹅,雪地 汽车,草地 房子,落日 松树,星空 气球,沙滩 熊猫,粉色背景".split()
 hundred = [*sample(unet, prompts)]
 load("unet", unet)
 pictures = [picture(p) for p in [*hundred, *sample(unet, prompts)]]
@@ -742,19 +739,13 @@ def paidiff_judge(pictures):
 
 
 # %%
-def wilson(hits, z=1.96):
-    """A rate and its 95 % interval, in per cent."""
-    n, p = len(hits), np.mean(hits)
-    middle, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + (z / 2 / n) ** 2)
-    return [
-        100 * v / (1 + z * z / n)
-        for v in (p + p * z * z / n, middle - half, middle + half)
-    ]
+def rate(hits):
+    """A rate and its 95 % interval."""
+    return f"{paidiff.wilson(hits.sum(), len(hits)):.0%}"
 
 
 def line(name, hits):
-    rates = ["%4.0f [%3.0f, %3.0f]" % tuple(wilson(part)) for part in hits]
-    print(f"{name:26}", *rates, sep="  ")
+    print(f"{name:26}", *(f"{rate(part):>16}" for part in hits), sep="  ")
 
 
 # %% tags=["scratch", "nbval-ignore-output"]
@@ -771,7 +762,7 @@ def check(pictures):
 check(drawn[3.0])
 
 # %% tags=["nbval-ignore-output"]
-print(" " * 26, *(f"{name:16}" for name in ("subject", "place", "both")), sep="  ")
+print(" " * 26, *(f"{name:>16}" for name in ("subject", "place", "both")), sep="  ")
 held, seen = np.array(HELD), ~np.array(HELD)
 scores = {}
 for name, decide in (("clip", own_clip), ("judge", paidiff_judge)):
@@ -781,12 +772,12 @@ for name, decide in (("clip", own_clip), ("judge", paidiff_judge)):
         line(f"{name} {source} held out n=18", hits[:, held])
 
 # %% [markdown] lang="zh"
-# `real` 是上限，`1.0` 和 `3.0` 是引导的大小。按裁判，引导 3 时留出的组合两样都对的占 {{ "%.0f %% [%.0f, %.0f]" % tuple(wilson(scores["judge", 3.0][2, held])) }}，见过的组合 {{ "%.0f %%" % (100 * scores["judge", 3.0][2, seen].mean()) }}，真图 {{ "%.0f %%" % (100 * scores["judge", "real"][2].mean()) }}。
+# `real` 是上限，`1.0` 和 `3.0` 是引导的大小。按裁判，引导 3 时留出的组合两样都对的占 {{ rate(scores["judge", 3.0][2, held]) }}，见过的组合 {{ rate(scores["judge", 3.0][2, seen]) }}，真图 {{ rate(scores["judge", "real"][2]) }}。
 #
 # 所以网络没有只背下 54 种组合：它能把学过的“事物”和学过的“地方”拼成没见过的一对。这正是第 00 课留下的问题：精确的猜测只会还原数据，网络却会*推广*。为什么会，这张表回答不了；[第 12 课](12_attention.ipynb)把交叉注意力打开来看。
 
 # %% [markdown] lang="en"
-# `real` is the ceiling; `1.0` and `3.0` are the guidance. By the judge, at guidance 3, both are right in {{ "%.0f %% [%.0f, %.0f]" % tuple(wilson(scores["judge", 3.0][2, held])) }} of the pairs held out, in {{ "%.0f %%" % (100 * scores["judge", 3.0][2, seen].mean()) }} of those seen, and in {{ "%.0f %%" % (100 * scores["judge", "real"][2].mean()) }} of the real pictures.
+# `real` is the ceiling; `1.0` and `3.0` are the guidance. By the judge, at guidance 3, both are right in {{ rate(scores["judge", 3.0][2, held]) }} of the pairs held out, in {{ rate(scores["judge", 3.0][2, seen]) }} of those seen, and in {{ rate(scores["judge", "real"][2]) }} of the real pictures.
 #
 # So the network has not just learnt 54 combinations by heart: it puts a subject and a place that it knows together into a pair that it has not met. That is the question that lesson 00 left open: the exact guess gives back its data, a network *generalises*. This table does not say why; [lesson 12](12_attention.ipynb) opens the cross-attention and looks.
 
@@ -805,10 +796,14 @@ show(pictures, columns=12, alt="6 x 12, HELD in red")
 # %% [markdown] lang="zh"
 # ## 11.12 和真的模型一件一件比
 #
+# ![](diagram:pipeline)
+#
 # 同样的部件，diffusers 里都有。左边是我们的，中间是随课的 `mini`，右边是 PAI-Diffusion 那样的 10 亿参数模型：它的形状由配置得出（文件大小推断的，见 `paidiff skeleton`），这里只搭空架子数参数，不装权重。
 
 # %% [markdown] lang="en"
 # ## 11.12 Part by part beside the real ones
+#
+# ![](diagram:pipeline)
 #
 # diffusers has all these parts. On the left ours, in the middle this course's `mini`, on the right a model of a billion parameters such as PAI-Diffusion: its shape comes from its configuration (inferred from the sizes of its files, see `paidiff skeleton`); here only the empty frame is built to count parameters, without weights.
 
@@ -918,6 +913,9 @@ flow = UNet()
 flow_step = lambda i: diffusion_loss(flow, i, straight, velocity)
 flow_losses = train(flow.parameters(), flow_step, steps, 2e-3, 32, ema=0.995)
 
+# %%
+load("flow", flow)
+
 # %% [markdown] lang="zh"
 # **先猜**：4 步、10 步、25 步，哪一个在步数少时更好？为什么？
 
@@ -935,24 +933,28 @@ from paidiff_world.measures import judge_features, kernel_distance
 
 reference = judge_features([picture(p, 32) for p in x[::6]])
 print(
-    f"{'':20}{'look':>6}", *(f"{n:16}" for n in ("subject", "place", "both")), sep="  "
+    f"{'':20}{'look':>6}", *(f"{n:>16}" for n in ("subject", "place", "both")), sep="  "
 )
-results = {}
+looks = {}
 for (name, n), pictures in sorted(few.items()):
-    look = kernel_distance(
-        judge_features([picture(p, 32) for p in pictures]), reference
-    )
-    results[name, n] = look, right(paidiff_judge(pictures))
-    line(f"{name} steps={n:2} {look:9.2f}", results[name, n][1])
+    features = judge_features([picture(p, 32) for p in pictures])
+    looks[name, n] = kernel_distance(features, reference)
+    hits = right(paidiff_judge(pictures))
+    line(f"{name} steps={n:2} {looks[name, n]:9.2f}", hits)
 show([picture(few[k][i]) for k in sorted(few) for i in range(0, 72, 13)], columns=6)
+assert looks["flow", 4] < looks["eps", 4]
 
 # %% [markdown] lang="zh"
 # `look` 是核距离（第 13 课）：画出的 72 张和真图的样子差多少，0 是一样。从上到下依次是 $\epsilon$ 的 4、10、25 步，流的 4、10、25 步。
+#
+# 只走 4 步时，流的 `look` 是 {{ f"{looks['flow', 4]:.2f}" }}，$\epsilon$ 是 {{ f"{looks['eps', 4]:.2f}" }}；走 25 步时是 {{ f"{looks['flow', 25]:.2f}" }} 和 {{ f"{looks['eps', 25]:.2f}" }}。步数少，路直的一方占便宜：沿直线走一大步，错得少。两样都对的比例差得不多，区间还叠着，只看它分不出高下。
 #
 # 小心下结论：两行是*一起*改的，这张表分不出是直线的功劳，还是换了猜测的目标。练习 5 把两样分开。
 
 # %% [markdown] lang="en"
 # `look` is the kernel distance (lesson 13): how far the 72 drawn pictures are from the look of real ones; 0 is no difference. From above: $\epsilon$ at 4, 10, 25 steps, the flow at 4, 10, 25.
+#
+# With 4 steps the flow's `look` is {{ f"{looks['flow', 4]:.2f}" }}, that of $\epsilon$ {{ f"{looks['eps', 4]:.2f}" }}; with 25 steps {{ f"{looks['flow', 25]:.2f}" }} and {{ f"{looks['eps', 25]:.2f}" }}. When steps are few, the straighter way gains: one long step along a straight line goes less astray. The share of pictures with both right differs little, and the intervals overlap; it alone would not tell them apart.
 #
 # Mind the conclusion: both lines were changed *together*; this table cannot tell the merit of the straight line from that of the other target. Exercise 5 parts them.
 
