@@ -266,7 +266,7 @@ if profile.real:
 #
 # $$\varepsilon = \varepsilon_\text{empty} + g\,(\varepsilon_\text{prompt} - \varepsilon_\text{empty})$$
 #
-# This is *classifier-free guidance* (Ho & Salimans 2022); $g$ is `guidance` here and `guidance_scale` in diffusers. At $g=1$ it is just $\varepsilon_\text{prompt}$: no guidance, and the UNet need run only once. Above 1 it magnifies what the prompt changes.
+# This is *classifier-free guidance* (Ho & Salimans 2022); $g$ is `guidance` here and `guidance_scale` in diffusers. At $g=1$ it is just $\varepsilon_\text{prompt}$: no guidance, and the UNet need run only once. With $g$ above 1, what the prompt changes is magnified.
 #
 # ![](diagram:guidance)
 #
@@ -296,8 +296,8 @@ rows["real"] = [
 ]
 show(
     paidiff.compare(rows, prompts),
-    alt="引导越大颜色越过头；最后一行是图画世界的真图 · colours are overdone as guidance"
-    " grows; the last row are real pictures of the world",
+    alt="引导越大颜色越过头；最后一行是真图 · colours are overdone as guidance grows;"
+    " the last row are real pictures of the world",
 )
 colours = {name: saturation(pictures) for name, pictures in rows.items()}
 print("\n".join(f"{name:12} {value:4.0f}" for name, value in colours.items()))
@@ -668,14 +668,14 @@ show(
     pictures,
     titles=[f"{m} {text}" for m, text in zip(marks, texts)],
     columns=6,
-    alt="画廊的 36 张图，带 ✓ 的最像样 · the gallery's 36 pictures; those with ✓ are best",
+    alt="画廊的图，带 ✓ 的最像样 · the gallery; pictures with ✓ are best",
 )
 
 # %% [markdown] lang="zh"
-# ✓ 只说每个*词*都学过，没说这样的*组合*学过：「中国剪纸画,雪山,白云,落日」一口气要了三个地方，而图画世界的每张图只有一个地方，所以别指望它画对。提示词哪里不被认得，`check_prompt` 会说：
+# ✓ 只说每个*词*都学过，没说这样的*组合*学过：`中国剪纸画,雪山,白云,落日` 一口气要了三个地方，而图画世界的每张图只有一个地方，所以别指望它画对。提示词哪里不被认得，`check_prompt` 会说：
 
 # %% [markdown] lang="en"
-# ✓ says that every *word* was learnt, not such a *combination* of them: 中国剪纸画,雪山,白云,落日 asks for three places at once (snowy mountains, clouds, sunset), while every picture of the world has just one; do not expect it to be right. What is not known in a prompt, `check_prompt` tells:
+# ✓ says that every *word* was learnt, not such a *combination* of them: `中国剪纸画,雪山,白云,落日` asks for three places at once (snowy mountains, clouds, sunset), while every picture of the world has just one; do not expect it to be right. What is not known in a prompt, `check_prompt` tells:
 
 # %%
 for text in texts[:6]:
