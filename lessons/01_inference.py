@@ -40,6 +40,7 @@ import torch
 import paidiff_lib as paidiff
 from paidiff_lib import draw, show
 from paidiff_world import measure
+from paidiff_world.words import BACKGROUNDS, SUBJECTS
 
 pipe = paidiff.load()  # the model named in PAIDIFF_MODEL, else "mini"
 profile = paidiff_course.profile("01", pipe)  # how much to do with this model
@@ -86,12 +87,12 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 这个模型叫 **mini**（paidiff-mini-zh），就放在仓库里，由本项目从零训练，训练时看了 {{ f"{record('training.json')['record']['unet']['pictures_seen']:,}" }} 张图。它只认识一个小小的*图画世界*：一百多种主体、十八个地方、十种画风，图都是程序画的，所以每张里有什么都有准确的记录。
+# 这个模型叫 **mini**（paidiff-mini-zh），就放在仓库里，由本项目从零训练，训练时看了 {{ f"{record('training.json')['record']['unet']['pictures_seen']:,}" }} 张图。它只认识一个小小的*图画世界*：{{ len(SUBJECTS) }} 种主体、{{ len(BACKGROUNDS) }} 个地方、{{ len(record('words.json')['styles']) }} 种画风，图都是程序画的，所以每张里有什么都有准确的记录。
 #
 # 它画得怎么样？项目拿 {{ official["prompts"] }} 句训练时没见过的提示词量过：主体、背景、画风三样全对的占 {{ f"{official['model']['all']:.0%}" }}，而图画世界自己画的真图是 {{ f"{official['ceiling']['all']:.0%}" }}。这两个数怎么来的，1.12 里你自己量一遍。细节还粗；但它和真模型用的是同一套类，每一行代码都能照搬。
 
 # %% [markdown] lang="en"
-# This model is called **mini** (paidiff-mini-zh). It lies in the repository, was trained from nothing by this project, and saw {{ f"{record('training.json')['record']['unet']['pictures_seen']:,}" }} pictures in training. It knows only a small *picture world*: a hundred-odd subjects, eighteen places, ten styles, all painted by a program, so that there is an exact record of what is in every picture.
+# This model is called **mini** (paidiff-mini-zh). It lies in the repository, was trained from nothing by this project, and saw {{ f"{record('training.json')['record']['unet']['pictures_seen']:,}" }} pictures in training. It knows only a small *picture world*: {{ len(SUBJECTS) }} subjects, {{ len(BACKGROUNDS) }} places, {{ len(record('words.json')['styles']) }} styles, all painted by a program, so that there is an exact record of what is in every picture.
 #
 # How good is it? The project measured it with {{ official["prompts"] }} prompts that training never saw: subject, place and style are all three right in {{ f"{official['model']['all']:.0%}" }} of the pictures; for real pictures, painted by the picture world itself, it is {{ f"{official['ceiling']['all']:.0%}" }}. Where such figures come from you will see in 1.12, by measuring them yourself. Details are still rough; but mini is made of the same classes as the real model, and every line of code carries over.
 
@@ -138,19 +139,29 @@ print(paidiff.tokens(pipe.tokenizer, "雪地里的两只企鹅"))
 print("at most", pipe.tokenizer.model_max_length, "of", len(pipe.tokenizer))
 
 # %% [markdown] lang="zh"
-# 去掉头尾，模型一次读 30 个词元。更长的，diffusers 会不声不响地丢掉后面的；`draw` 分段读，再接起来（PAI 的 WebUI 也是这样）。词表外的字模型看不见，没学过的东西画不出来。`draw` 都会告诉你。
+# 去掉头尾，模型一次读 30 个词元。更长的，diffusers 丢掉后面的；`draw` 分段读，再接起来（PAI 的 WebUI 也是这样）。词表外的字模型看不见，没学过的东西画不出来。`draw` 都会告诉你。
+#
+# **先猜**：下面那句长提示词，猫写在第 30 个词元之后。直接用 diffusers（`pipe`）画，图里有猫吗？
 
 # %% [markdown] lang="en"
-# Without those two, the model reads 30 tokens at a time. Of a longer prompt diffusers quietly drops the rest; `draw` reads it in parts and joins them, as PAI's WebUI does. Characters outside the vocabulary are not seen, and what was never learnt cannot be drawn. `draw` tells you all of this.
+# Without those two, the model reads 30 tokens at a time. Of a longer prompt diffusers drops the rest; `draw` reads it in parts and joins them, as PAI's WebUI does. Characters outside the vocabulary are not seen, and what was never learnt cannot be drawn. `draw` tells you all of this.
+#
+# **Predict**: in the long prompt below, the cat comes after the 30th token. If diffusers draws it directly (`pipe`), is there a cat?
 
 # %%
-picture = draw(pipe, "一只皮卡丘😀,草地", seed=1)
-long_prompt = "一只猫坐在草地上," + "阳光明媚," * 8 + "水墨画"
+strange = draw(pipe, "一只皮卡丘😀,草地", seed=1)
+long_prompt = "高清," * 10 + "草地,一只猫"
+whole = draw(pipe, long_prompt, seed=1, guidance=2)
+cut = pipe(
+    long_prompt,
+    num_inference_steps=20,
+    guidance_scale=2,
+    generator=torch.Generator().manual_seed(1),
+).images[0]
 show(
-    [picture, draw(pipe, long_prompt, seed=1)],
-    titles=["皮卡丘", "…水墨画"],
-    alt="没有皮卡丘；长提示词末尾的水墨画风还在 · no Pikachu; the ink style at the end"
-    " of the long prompt is there",
+    [strange, whole, cut],
+    titles=["皮卡丘", "draw: …草地,一只猫", "pipe: …草地,一只猫"],
+    alt="没有皮卡丘；draw 画出了猫，pipe 没有 · no Pikachu; draw drew a cat, pipe none",
 )
 
 # %% [markdown] lang="zh"
@@ -158,14 +169,14 @@ show(
 #
 # *种子*（seed）是一个整数，它决定起点的噪声。同一个种子、同一句话，就是同一张图，一个像素也不差（下面的 `assert` 查的就是这个）。换一个种子呢？
 #
-# **先猜**：下面每一行是同一句话、六个种子。第一行只说“狐狸”，第二行还说了地方和画风，第三行反过来：一个种子，六句不同的话。哪一行的六张图彼此差得最多，哪一行最少？
+# **先猜**：下面每一行是同一句话、六个种子。第一行只说“狐狸”，第二行还说了地方和画风；第三行反过来，一个种子，六句不同的话；第四行是图画世界自己照第二行那句话画的六张。哪一行的六张图彼此差得最多，哪一行最少？
 
 # %% [markdown] lang="en"
 # ## 1.3 Seed
 #
 # The *seed* is a whole number that decides the noise to start from. The same seed and the same prompt give the same picture, to the pixel (the `assert` below checks it). And another seed?
 #
-# **Predict**: each row below has one prompt and six seeds. The first says 狐狸 (fox) only, the second names place and style too; the third is the other way round, one seed and six prompts. In which row do the six pictures differ most, in which least?
+# **Predict**: each row below has one prompt and six seeds. The first says 狐狸 (fox) only, the second names place and style too; the third is the other way round, one seed and six prompts; in the fourth the picture world itself has painted the second row's prompt six times. In which row do the six pictures differ most, in which least?
 
 # %%
 first, again = (draw(pipe, "狐狸", seed=10) for _ in range(2))
@@ -177,12 +188,13 @@ rows = {
     "狐狸": draw(pipe, "狐狸", seed=seeds, steps=profile.many),
     full: draw(pipe, full, seed=seeds, steps=profile.many),
     "seed 10": draw(pipe, others, seed=10, steps=profile.many),
+    "real": measure.ceiling([full] * len(seeds)).pictures,
 }
 titles = [f"seed {seed} · {animal}" for seed, animal in zip(seeds, animals)]
 show(
     paidiff.compare(rows, titles),
-    alt="第一行的狐狸在不同的地方，第二行都在雪地里，第三行是六种动物 · foxes in"
-    " different places; foxes in the snow; six animals",
+    alt="狐狸在不同的地方；几乎是一张图；六种动物；真图也几乎是一张 · foxes here and"
+    " there; nearly one picture; six animals; real pictures, nearly one as well",
 )
 
 # %% [markdown] lang="zh"
@@ -198,15 +210,24 @@ from paidiff_lib.metrics import distance
 spread = [
     np.mean([distance(a, b) for a, b in combinations(row, 2)]) for row in rows.values()
 ]
-print("  ".join(f"{value:.0f}" for value in spread))
+for name, value in zip(rows, spread):
+    print(f"{value:3.0f}  {name}")
 if profile.judged:
-    assert spread[0] > spread[1]
+    assert min(spread[0], spread[2]) > 2 * max(spread[1], spread[3])
 
 # %% [markdown] lang="zh"
-# 没说地方和画风时，六张图平均差 {{ f"{spread[0]:.0f}" }} 级；说了，只差 {{ f"{spread[1]:.0f}" }} 级；同一个种子换主体，差 {{ f"{spread[2]:.0f}" }} 级。**提示词没有说的，由种子决定**；说得越满，留给种子的越少。所以想多看几种画法，换种子；想知道一种做法*对很多图*是否有效，要换的是提示词。
+# 没说地方和画风时，六张图平均差 {{ f"{spread[0]:.0f}" }} 级；都说了，只差 {{ f"{spread[1]:.0f}" }} 级，几乎是同一张；同一个种子换主体，差 {{ f"{spread[2]:.0f}" }} 级。**提示词没有说的，才由种子决定。**
+#
+# 为什么话说满了，就只剩一张？因为图画世界就是这样：一种主体只有一种画法，站在固定的地方。它自己画六张真图，也只差 {{ f"{spread[3]:.0f}" }} 级。真模型学的图千变万化，同一句话的余地大得多。
+#
+# 由此记住两件事。想多看几种画法：少说几个词，再换种子。想知道一种做法*对很多图*是否有效：换提示词，不要换种子，同一句话的六个种子只是一张图的六份拷贝。
 
 # %% [markdown] lang="en"
-# With place and style left open the six differ by {{ f"{spread[0]:.0f}" }} levels on average, with both named by only {{ f"{spread[1]:.0f}" }}; one seed with six subjects gives {{ f"{spread[2]:.0f}" }}. **What the prompt leaves open, the seed decides**; the fuller the prompt, the less there is left for it. So change the seed to see another version; but to learn whether something works *for pictures in general*, change the prompt.
+# With place and style left open the six differ by {{ f"{spread[0]:.0f}" }} levels on average; with both named by only {{ f"{spread[1]:.0f}" }}, nearly one picture; one seed with six subjects gives {{ f"{spread[2]:.0f}" }}. **The seed decides what the prompt leaves open, and no more.**
+#
+# Why is there nearly one picture left once everything is said? Because the picture world is like that: each subject is drawn in one way and stands in a fixed place. Six real pictures of its own differ by only {{ f"{spread[3]:.0f}" }} levels. What real models learn from varies endlessly, and one prompt leaves them far more room.
+#
+# Two things to remember. To see other versions, say less, and then change the seed. To learn whether something works *for pictures in general*, change the prompt, not the seed: six seeds of one prompt are six copies of one picture.
 
 # %% [markdown] lang="zh"
 # ## 1.4 步数
@@ -305,10 +326,10 @@ if profile.judged:
     assert colours["guidance 12"] > colours["guidance 2"] + 10
 
 # %% [markdown] lang="zh"
-# 数字是*饱和度*（0 是灰，255 是最纯的颜色）。真图是 {{ f"{colours['real']:.0f}" }}；引导 1 是 {{ f"{colours['guidance 1']:.0f}" }}，2 是 {{ f"{colours['guidance 2']:.0f}" }}，12 是 {{ f"{colours['guidance 12']:.0f}" }}。太大的引导把颜色推过头，东西也走样。所以 `draw` 在 mini 上默认用 2，在真模型上用 5：**合适的值要看模型，不能照抄。** 引导到底让模型更听话了没有，1.12 来量。
+# 数字是*饱和度*（0 是灰，255 是最纯的颜色）。真图是 {{ f"{colours['real']:.0f}" }}；引导 1 是 {{ f"{colours['guidance 1']:.0f}" }}，2 是 {{ f"{colours['guidance 2']:.0f}" }}，12 是 {{ f"{colours['guidance 12']:.0f}" }}。太大的引导把颜色推过头，轮廓也碎成方块。所以 `draw` 在 mini 上默认用 2，在真模型上用 5：**合适的值要看模型，不能照抄。** 引导到底让模型更听话了没有，1.12 来量。
 
 # %% [markdown] lang="en"
-# The figures are the *saturation* (0 is grey, 255 the purest colours). Real pictures have {{ f"{colours['real']:.0f}" }}; guidance 1 gives {{ f"{colours['guidance 1']:.0f}" }}, 2 gives {{ f"{colours['guidance 2']:.0f}" }} and 12 gives {{ f"{colours['guidance 12']:.0f}" }}. Too much guidance overdoes the colours and distorts the things. So `draw` uses 2 on mini and 5 on the real models: **the right value depends on the model; it cannot be copied.** Whether guidance makes the model obey better is measured in 1.12.
+# The figures are the *saturation* (0 is grey, 255 the purest colours). Real pictures have {{ f"{colours['real']:.0f}" }}; guidance 1 gives {{ f"{colours['guidance 1']:.0f}" }}, 2 gives {{ f"{colours['guidance 2']:.0f}" }} and 12 gives {{ f"{colours['guidance 12']:.0f}" }}. Too much guidance overdoes the colours and breaks the outlines into blocks. So `draw` uses 2 on mini and 5 on the real models: **the right value depends on the model; it cannot be copied.** Whether guidance makes the model obey better is measured in 1.12.
 
 # %% [markdown] lang="zh"
 # ## 1.6 反向提示词
@@ -358,26 +379,27 @@ show(
 seen = {w or "-": measure.Rates(pictures, prompts) for w, pictures in drawn.items()}
 print(measure.table(seen))
 change = {
-    w: measure.difference(seen[w], seen["-"])["style"] for w in ("水彩画", "汽车")
+    other: measure.difference(seen["水彩画"], seen[other])["style"]
+    for other in ("-", "汽车", "模糊")
 }
-for word, difference in change.items():
-    print(f"{word}: style {difference:+.0%}")
+for other, difference in change.items():
+    print(f"style, 水彩画 - {other}: {difference:+.0%}")
 if profile.judged:
-    assert change["水彩画"].high < 0 and change["水彩画"].mean < change["汽车"].mean
+    assert change["-"].high < 0 and change["汽车"].mean < 0
 
 # %% [markdown] lang="zh"
-# 看 `style` 一行：不写反向提示词，水彩画占 {{ f"{seen['-']['style'].mean:.0%}" }}；写“水彩画”，占 {{ f"{seen['水彩画']['style'].mean:.0%}" }}；写“汽车”，{{ f"{seen['汽车']['style'].mean:.0%}" }}。所以起作用的是这个*词*，不是“写了点什么”。主体和背景两行说明它没有弄坏别的。
+# 看 `style` 一行：不写反向提示词，水彩画占 {{ f"{seen['-']['style'].mean:.0%}" }}；写“水彩画”，占 {{ f"{seen['水彩画']['style'].mean:.0%}" }}；写“汽车”，{{ f"{seen['汽车']['style'].mean:.0%}" }}。所以起作用的是这个*词*，不是“写了点什么”。它也没有把画风赶光：反向提示词是推一把，不是禁令。
 #
-# 方括号里是 *95 % 区间*：换 {{ len(prompts) }} 句别的提示词，这个数会变，区间说它大概在哪里。比率用的是*威尔逊*区间；最后两行是*同一句*提示词前后相减，区间不含 0，才能说“变了”。[第 13 课](13_evaluation.ipynb)讲这些区间怎么算。
+# 方括号里是 *95 % 区间*：换 {{ len(prompts) }} 句别的提示词，这个数会变，区间说它大概在哪里。比率用的是*威尔逊*区间；最后三行是*同一句*提示词的两张图相减，区间不含 0，才能说“不一样”。[第 13 课](13_evaluation.ipynb)讲这些区间怎么算。
 #
 # **为什么要对照？** 有一种说法听上去很有道理：反向提示词写“模糊”，图就更清楚。量一量*清晰度*（相邻像素亮度差的平均），旁边放上对照词。
 #
 # **先猜**：哪个词让清晰度变得更多？
 
 # %% [markdown] lang="en"
-# Look at the row `style`: with no negative prompt {{ f"{seen['-']['style'].mean:.0%}" }} are watercolours; with 水彩画, {{ f"{seen['水彩画']['style'].mean:.0%}" }}; with 汽车, {{ f"{seen['汽车']['style'].mean:.0%}" }}. So it is the *word* that does it, not the mere presence of one. The rows for subject and place show that nothing else was spoilt.
+# Look at the row `style`: with no negative prompt {{ f"{seen['-']['style'].mean:.0%}" }} are watercolours; with 水彩画, {{ f"{seen['水彩画']['style'].mean:.0%}" }}; with 汽车, {{ f"{seen['汽车']['style'].mean:.0%}" }}. So it is the *word* that does it, not the mere presence of one. And it does not drive the style out altogether: a negative prompt is a push, not a ban.
 #
-# In brackets is the *95 % interval*: {{ len(prompts) }} other prompts would give another figure, and the interval says about where. For rates it is *Wilson's*; in the last two lines each prompt is compared with *itself*, and only an interval without 0 allows one to say "changed". [Lesson 13](13_evaluation.ipynb) shows how intervals are computed.
+# In brackets is the *95 % interval*: {{ len(prompts) }} other prompts would give another figure, and the interval says about where. For rates it is *Wilson's*; in the last three lines each prompt is compared with *itself*, and only an interval without 0 allows one to say "different". [Lesson 13](13_evaluation.ipynb) shows how intervals are computed.
 #
 # **Why a control?** It sounds reasonable that the negative prompt 模糊 (blur) should make pictures sharper. Measure their *sharpness* (the mean step of brightness between neighbouring pixels), with the control word beside it.
 #
@@ -394,26 +416,28 @@ sharper = {
 print(f"-: {np.mean(edges['']):.2f}")
 for word, difference in sharper.items():
     print(f"{word}: {difference:+.2f}")
+if profile.judged:
+    assert sharper["汽车"].low > sharper["模糊"].high
 
 # %% [markdown] lang="zh"
-# “模糊”让清晰度变了 {{ f"{sharper['模糊'].mean:+.2f}" }}，毫不相干的“汽车”变了 {{ f"{sharper['汽车'].mean:+.2f}" }}。（均值的区间用的是*自助法*：从这些差里有放回地重抽两千次，看平均数落在哪里。）几乎任何反向提示词都会动一动清晰度，所以单凭“模糊”那一个数，什么也不能说。**没有对照的数字，读起来像证据，其实不是。**
+# “模糊”让清晰度变了 {{ f"{sharper['模糊'].mean:+.2f}" }}，毫不相干的“汽车”变了 {{ f"{sharper['汽车'].mean:+.2f}" }}。（均值的区间用的是*自助法*：从这些差里有放回地重抽两千次，看平均数落在哪里。）单看“模糊”那一个数，区间不含 0，好像证明了什么；放上对照才知道，不相干的词改得更多。看图也看得出：“汽车”那一行颜色更浓、边更硬，像是引导加大了。公式说明了原因：反向提示词离提示词越远，两者之差就越大，$g$ 乘上去，走得就越远。**没有对照的数字，读起来像证据，其实不是。**
 
 # %% [markdown] lang="en"
-# 模糊 changes sharpness by {{ f"{sharper['模糊'].mean:+.2f}" }}; 汽车, which has nothing to do with it, by {{ f"{sharper['汽车'].mean:+.2f}" }}. (The interval of a mean is a *bootstrap*: draw from these differences, with replacement, two thousand times, and see where the mean falls.) Nearly any negative prompt moves sharpness a little, so the one figure for 模糊 says nothing by itself. **A figure without a control reads like evidence, and is none.**
+# 模糊 changes sharpness by {{ f"{sharper['模糊'].mean:+.2f}" }}; 汽车, which has nothing to do with it, by {{ f"{sharper['汽车'].mean:+.2f}" }}. (The interval of a mean is a *bootstrap*: draw from these differences, with replacement, two thousand times, and see where the mean falls.) The figure for 模糊 alone, with an interval that leaves out 0, seems to prove something; the control shows that an unrelated word does more. The pictures show it as well: in the row of 汽车 colours are stronger and edges harder, as if guidance had been raised. The formula says why: the further the negative prompt is from the prompt, the larger their difference, and $g$ times that goes further. **A figure without a control reads like evidence, and is none.**
 
 # %% [markdown] lang="zh"
 # ## 1.7 调度器
 #
 # *调度器*（scheduler）决定怎样从 UNet 的猜测走出下一步；别处常叫它*采样器*（sampler），是同一样东西。下面是 PAI-Diffusion 的 WebUI 里的七种，起点噪声相同，都走 {{ profile.schedulers }} 步。Euler a 和 DDPM 是*带随机性*的：每一步去掉噪声之后，又加回一点新的。
 #
-# **先猜**：哪几种画出来几乎一样，哪几种会走到另一张图去？
+# **先猜**：哪几种画出来几乎一样？带随机性的会差多少，比换一个种子（1.3 的第二行）多还是少？
 
 # %% [markdown] lang="en"
 # ## 1.7 Schedulers
 #
 # The *scheduler* decides how to make the next step out of the UNet's guess; elsewhere it is often called a *sampler*, which is the same thing. Here are the seven of PAI-Diffusion's WebUI, from the same starting noise, {{ profile.schedulers }} steps each. Euler a and DDPM are *random*: after each step they add a little fresh noise.
 #
-# **Predict**: which of them draw nearly the same, and which end up at another picture?
+# **Predict**: which of them draw nearly the same? How far off are the random ones, more or less than with another seed (the second row of 1.3)?
 
 # %% tags=["nbval-ignore-output"]
 import diffusers
@@ -445,8 +469,8 @@ show(
         dict(zip(prompts, zip(*drawn.values()))),
         [f"{name} · {apart(name, 'DDIM'):.0f}" for name in drawn],
     ),
-    alt="DDIM、Euler、Heun、DPM 几乎一样，Euler a 和 DDPM 是另外的图 · DDIM, Euler,"
-    " Heun and DPM nearly alike; Euler a and DDPM are other pictures",
+    alt="前五种几乎一样，后两种细节不同 · the first five nearly alike, the last two"
+    " differ in details",
 )
 near = max(apart(name, "DDIM") for name in ("Euler", "Heun", "DPM"))
 far = min(apart(name, "DDIM") for name in ("Euler a", "DDPM"))
@@ -455,24 +479,24 @@ if profile.judged:
     assert far > near
 
 # %% [markdown] lang="zh"
-# 名字后面的数，是和 DDIM 的平均差别。不带随机性的几种走的是同一条路，只是步子迈法不同：Euler、Heun、DPM 离 DDIM 最多 {{ f"{near:.0f}" }} 级；带随机性的至少 {{ f"{far:.0f}" }} 级，走到了别的图。mini 自带的是 DPM（全名 DPM-Solver++），二十步就够细。
+# 名字后面的数，是和 DDIM 的平均差别。不带随机性的几种走的是同一条路，只是步子迈法不同：Euler、Heun、DPM 离 DDIM 最多 {{ f"{near:.0f}" }} 级；带随机性的至少 {{ f"{far:.0f}" }} 级，和换一个种子差不多（1.3 里是 {{ f"{spread[1]:.0f}" }} 级）：每一步新加的噪声，就是新的种子。Euler a 和 DDPM 彼此只差 {{ f"{apart('Euler a', 'DDPM'):.0f}" }} 级：名字两个，走的是同一条路。mini 自带的是 DPM（全名 DPM-Solver++），二十步就够细。
 
 # %% [markdown] lang="en"
-# The figure beside a name is the mean difference from DDIM. Those that are not random all follow the same path with different strides: Euler, Heun and DPM are within {{ f"{near:.0f}" }} levels of DDIM. The random ones are at least {{ f"{far:.0f}" }} away, at another picture. mini comes with DPM (in full DPM-Solver++), for which twenty steps are fine enough.
+# The figure beside a name is the mean difference from DDIM. Those that are not random all follow the same path with different strides: Euler, Heun and DPM are within {{ f"{near:.0f}" }} levels of DDIM. The random ones are at least {{ f"{far:.0f}" }} away, about as far as another seed ({{ f"{spread[1]:.0f}" }} in 1.3): fresh noise at each step is a fresh seed. Euler a and DDPM differ by {{ f"{apart('Euler a', 'DDPM'):.0f}" }} levels from each other: two names, one path. mini comes with DPM (in full DPM-Solver++), for which twenty steps are fine enough.
 
 # %% [markdown] lang="zh"
 # ## 1.8 尺寸和批量
 #
 # 宽和高取 8 的倍数：VAE 把边长缩小 8 倍。模型是在自己的尺寸上训练的，别的尺寸也能画。
 #
-# **先猜**：提示词要*两棵*椰子树。画布拉宽一半，会是几棵？拉高一半呢？
+# **先猜**：提示词要*两棵*椰子树。画布拉宽一半，会是几棵？拉高一半呢？缩小呢？
 
 # %% [markdown] lang="en"
 # ## 1.8 Sizes and batches
 #
 # Width and height are multiples of 8, since the VAE shrinks the sides by 8. The model was trained at its own size; it can draw at others too.
 #
-# **Predict**: the prompt asks for *two* palm trees. How many come out on a canvas half as wide again? And half as tall again?
+# **Predict**: the prompt asks for *two* palm trees. How many come out on a canvas half as wide again? Half as tall again? On a smaller one?
 
 # %%
 wide = [
@@ -483,16 +507,17 @@ show(
     wide,
     titles=[f"{w}x{h}" for w, h in profile.sizes],
     columns=4,
-    alt="画布变大，树不止两棵 · more than two trees on the larger canvases",
+    alt="小的挤成一团，宽的有三棵，高的叠成两层 · huddled on the small canvas, three on"
+    " the wide one, two storeys on the tall one",
 )
 
 # %% [markdown] lang="zh"
-# 数一数。模型没有学过“画布多大”，它学过的是：这么大一块地方里有两棵。地方多了，就多画几棵，甚至叠成两层。这是扩散模型出名的毛病，十亿参数的也一样：**先按训练的尺寸画，再放大。**
+# 数一数：小的挤成一团，宽的多出一棵，高的叠成两层。模型没有学过“画布多大”，它学过的是：这么大一块地方里有两棵；地方多了，就多画几棵。这是扩散模型出名的毛病，办法是：**先按训练的尺寸画，再放大。**
 #
 # 给 `draw` 一个列表，就一批画完。每张图只由自己的提示词和种子决定，和同批的邻居无关（批的大小只影响浮点舍入）；`assert` 查的就是这个。
 
 # %% [markdown] lang="en"
-# Count them. The model has not learnt "how large the canvas is"; it has learnt that there are two in so much space. Where there is more space it draws more, even in two storeys. Diffusion models are famous for it, those with a billion parameters included: **draw at the size of the training, then enlarge.**
+# Count them: huddled together on the small canvas, one too many on the wide one, two storeys on the tall one. The model has not learnt "how large the canvas is"; it has learnt that there are two in so much space, and where there is more space it draws more. Diffusion models are notorious for this. The cure: **draw at the size of the training, then enlarge.**
 #
 # Give `draw` a list and it draws a batch. Each picture depends on its own prompt and seed only, not on its neighbours (the size of a batch changes rounding only); the `assert` checks that.
 
@@ -633,17 +658,20 @@ show(
 # ## 1.11 画廊：36 条提示词
 #
 # 文章的艺术画廊，一个单元格就画完，每条有它自己的反向提示词。标题里的 ✓ 表示每个词小模型都学过；~ 表示它只认得一部分，画的也只有那一部分；✗ 表示主体和背景它都不认得，画出来的别当真。
+#
+# **先猜**：带 ✓ 的是不是都画得好？
 
 # %% [markdown] lang="en"
 # ## 1.11 The gallery of 36 prompts
 #
 # The article's art gallery in one cell, each prompt with its own negative prompt. ✓: the small model has learnt every word. ~: it knows only some, and draws only those. ✗: it knows neither subject nor place, so do not take the picture seriously.
+#
+# **Predict**: are all those with ✓ drawn well?
 
 # %%
 from paidiff_lib.files import ASSETS
 from paidiff_lib.generate import sample  # as draw, without its hints
 from paidiff_lib.prompts import check_prompt
-from paidiff_world.words import BACKGROUNDS, SUBJECTS
 
 lines = (ASSETS / "prompts/gallery_prompts.jsonl").read_text(encoding="utf-8")
 gallery = [json.loads(line) for line in lines.splitlines()][: profile.gallery]
@@ -668,14 +696,14 @@ show(
     pictures,
     titles=[f"{m} {text}" for m, text in zip(marks, texts)],
     columns=6,
-    alt="画廊的图，带 ✓ 的最像样 · the gallery; pictures with ✓ are best",
+    alt="简单的认得出，说得多的不成形 · simple ones are clear, crowded ones shapeless",
 )
 
 # %% [markdown] lang="zh"
-# ✓ 只说每个*词*都学过，没说这样的*组合*学过：`中国剪纸画,雪山,白云,落日` 一口气要了三个地方，而图画世界的每张图只有一个地方，所以别指望它画对。提示词哪里不被认得，`check_prompt` 会说：
+# ✓ 只说每个*词*都学过，没说这样的*组合*学过：`中国剪纸画,雪山,白云,落日` 一口气要了三个地方，而图画世界的每张图只有一个地方，于是画成了一片空白。`白色小狐狸,扁平画风` 每个词都学过，狐狸也不成形。提示词哪里不被认得，`check_prompt` 会说：
 
 # %% [markdown] lang="en"
-# ✓ says that every *word* was learnt, not such a *combination* of them: `中国剪纸画,雪山,白云,落日` asks for three places at once (snowy mountains, clouds, sunset), while every picture of the world has just one; do not expect it to be right. What is not known in a prompt, `check_prompt` tells:
+# ✓ says that every *word* was learnt, not such a *combination* of them: `中国剪纸画,雪山,白云,落日` asks for three places at once (snowy mountains, clouds, sunset), while every picture of the world has just one, and what comes out is blank. Every word of `白色小狐狸,扁平画风` (a little white fox, flat style) was learnt, and the fox is shapeless all the same. What is not known in a prompt, `check_prompt` tells:
 
 # %%
 for text in texts[:6]:
@@ -700,8 +728,8 @@ for text in texts[:6]:
 from paidiff_world.heldout import held_out
 
 captions = [caption for _, caption in held_out(profile.scenes)]
-guided = measure.following(pipe, captions, steps=profile.steps)
-plain = measure.following(pipe, captions, steps=profile.steps, guidance=1)
+guided = measure.following(pipe, captions, steps=profile.many)
+plain = measure.following(pipe, captions, steps=profile.many, guidance=1)
 rows = {
     "model": guided,
     "ceiling": measure.ceiling(captions),
@@ -798,7 +826,8 @@ for head, rate in official["model"].items():
 # 2. 在 1.6 里把“水彩画”换成别的画风，再换成“猫”：提示词里的猫少了吗？对照词要不要也换？
 # 3. 在 1.6 里把 `guidance` 加到 4：反向提示词更有用了吗？公式说会怎样？
 # 4. 1.4 里，从多少步起你看不出差别？给别人看，别告诉他哪张是哪张。
-# 5. 找一条带 ✗ 的画廊提示词，改写到 `check_prompt` 什么也不说为止。
+# 5. 1.2 里，`draw` 读到了第二段里的猫。把第二段换成 `一只猫,草地,水墨画`：画风也读到了吗？
+# 6. 找一条带 ✗ 的画廊提示词，改写到 `check_prompt` 什么也不说为止。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 1.14 Try it yourself
@@ -807,7 +836,8 @@ for head, rate in official["model"].items():
 # 2. In 1.6, replace 水彩画 with another style, then with 猫 (cat): are there fewer cats where the prompt asks for them? Do the control words need to change as well?
 # 3. In 1.6, raise `guidance` to 4. Does the negative prompt do more? What does the formula say?
 # 4. In 1.4, from how many steps on can you see no difference? Ask somebody else, without saying which is which.
-# 5. Take a gallery prompt with ✗ and rewrite it until `check_prompt` has nothing to say.
+# 5. In 1.2 `draw` has read the cat in the second part. Let that part be `一只猫,草地,水墨画`: is the style read as well?
+# 6. Take a gallery prompt with ✗ and rewrite it until `check_prompt` has nothing to say.
 
 # %% [markdown] lang="zh"
 # ## 1.15 常见错误
@@ -839,7 +869,7 @@ for head, rate in official["model"].items():
 # ## 1.16 你学到了
 #
 # * 提示词 → 词元 → 向量；噪声 → 一步步去噪 → 潜变量 → VAE 解码成图。
-# * 种子决定提示词没说的；步数决定细节；引导沿 $\varepsilon_\text{prompt} - \varepsilon_\text{empty}$ 放大，太大颜色就过头；反向提示词顶替空提示词；调度器决定步子怎么迈。
+# * 种子只决定提示词没说的；步数决定细节；引导沿 $\varepsilon_\text{prompt} - \varepsilon_\text{empty}$ 放大，太大颜色就过头；反向提示词顶替空提示词；调度器决定步子怎么迈。
 # * 说一种做法有用，要量很多*不同的*提示词，带上对照、区间、上限和下限。
 #
 # 接下来：[第 02 课](02_img2img.ipynb)从一张图出发。想先知道噪声*为什么*会变成图，读[第 00 课](00_what_is_diffusion.ipynb)，它从一个像素讲起。
