@@ -494,7 +494,7 @@ if profile.judged:
 # ).images[0]
 # ```
 #
-# Here 7.5 is right: it is the article's value. **Not verified on the real weights.**
+# The 7.5 here is the article's value. **Not verified on the real weights.**
 
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 2.9 自己试试
