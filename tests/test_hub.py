@@ -1,5 +1,6 @@
 """Downloads, against real servers on loopback that cut, hang, lie and refuse."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from paidiff_lib.models.registry import FAMILY
 
 REPO = "alibaba-pai/pai-diffusion-artist-large-zh"
 SCOPE = "PAI/pai-diffusion-artist-large-zh"
+SNAPSHOTS = f"models/{SCOPE.replace('/', '--')}/snapshots"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 CUT = 40_000  # bytes; the tiny UNet is three times as large
 
@@ -217,11 +219,75 @@ def test_offline_nothing_is_asked(network, monkeypatch):
     assert servers["scope"].asked == []
 
 
-def test_a_folder_of_the_modelscope_package_is_found(network, published, tmp_path):
+@pytest.mark.parametrize(
+    "place",
+    [f"models/{SCOPE}", f"hub/models/{SCOPE}", SCOPE, *(f"{SNAPSHOTS}/{r}" for r in ("master", "main", "v1.2"))],
+)
+def test_a_folder_of_the_modelscope_package_is_found(network, published, tmp_path, place):
     servers = network()
-    shutil.copytree(published, tmp_path / "scope/models" / SCOPE)
-    assert zoo.find("artist-large") == tmp_path / "scope/models" / SCOPE
+    shutil.copytree(published, tmp_path / "scope" / place)
+    assert zoo.find("artist-large") == tmp_path / "scope" / place
     assert servers["scope"].asked == []
+
+
+def test_of_several_unnamed_revisions_none_is_guessed(network, published, tmp_path):
+    network()
+    for revision in ("v1", "v2"):
+        shutil.copytree(published, tmp_path / "scope" / SNAPSHOTS / revision)
+    assert zoo.at_hand("artist-large") is None
+
+
+def hub_snapshot(published, home, commit="0123456789abcdef0123456789abcdef01234567"):
+    """The hub library's cache of a model: links to blobs, as `hf download` leaves them."""
+    repo = home / "hub" / f"models--{REPO.replace('/', '--')}"
+    for path in (path for path in published.rglob("*") if path.is_file()):
+        link = repo / "snapshots" / commit / path.relative_to(published)
+        blob = repo / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, blob)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    (repo / "refs").mkdir()
+    (repo / "refs/main").write_text(commit)
+    return repo / "snapshots" / commit
+
+
+def test_weights_in_the_store_that_repositories_of_a_cache_share_are_opened(network, published, tmp_path):
+    shared_blobs = pytest.importorskip("huggingface_hub.utils._shared_blobs")
+    network()
+    snapshot = hub_snapshot(published, tmp_path / "home")
+    blob = (snapshot / UNET).resolve()
+    size = blob.stat().st_size
+    assert shared_blobs.publish_blob_to_shared_store(
+        blob_path=str(blob), xet_hash=blob.name, cache_dir=tmp_path / "home/hub", expected_size=size
+    )
+    assert blob.is_symlink() and blob.resolve().is_relative_to(tmp_path / "home/hub/blobs")
+    assert zoo.find("artist-large") == snapshot
+    assert paidiff_lib.load("artist-large").unet.config.sample_size
+    (tmp_path / "home/hub/blobs/.huggingface-shared-blobs").unlink()  # any other folder of that name is outside
+    refused(["leads out of the folder"], lambda: safe.check(snapshot))
+
+
+def test_a_cached_folder_that_is_refused_is_named_and_the_next_is_taken(network, published, tmp_path, capsys):
+    network()
+    snapshot = hub_snapshot(published, tmp_path / "home")
+    pointer = snapshot / UNET
+    pointer.unlink()
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    assert zoo.at_hand("artist-large") is None
+    said = capsys.readouterr().err
+    assert "passed over" in said and "git lfs pull" in said and str(pointer) in said
+    whole = tmp_path / "scope/models" / SCOPE
+    shutil.copytree(published, whole)
+    assert zoo.find("artist-large") == whole
+    refused(["只有 git-lfs 的指针", "git lfs pull"], lambda: safe.check(snapshot))
+
+
+def test_a_server_named_without_https(monkeypatch):
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "www.modelscope.ai/")
+    monkeypatch.setenv("HF_ENDPOINT", "")
+    scope, main = hub.sources(FAMILY["artist-large"])
+    assert scope.url("a").startswith("https://www.modelscope.ai/api") and main.url("a").startswith(hub.HUB)
 
 
 def test_doctor_says_what_is_at_hand_and_never_downloads(network, published, tmp_path, monkeypatch):

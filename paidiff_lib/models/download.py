@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from urllib.parse import quote, urlsplit
 from ..errors import NotFound, PaidiffError, Refused
 from ..files import add_files, digest, replace_file, replace_folder
 from .registry import CHECKER_GB
-from .verify import CHECKER, LORA_NAMES, WEIGHT, missing
+from .verify import CHECKER, LORA_NAMES, WEIGHT, check, missing
 
 HUB = "https://huggingface.co"
 MODELSCOPE = "https://www.modelscope.cn"
@@ -64,11 +65,16 @@ def home():
 
 
 def cached(model, safety_checker=False):
-    """The folder of a model that is on this machine, whole: ours, the hub library's or ModelScope's; else None."""
+    """The folder of a model that is on this machine, whole and safe: ours, the hub library's or ModelScope's; else None.
+
+    One that is whole and yet refused is named, with the reason, and the next place is looked at.
+    """
     for folder in _caches(model):
         with suppress(PaidiffError):  # what is no model is passed over
             if folder.is_dir() and not missing(folder, model.kind, safety_checker):
-                return folder
+                if model.kind == "lora" or not (reason := _refused(folder, model.kind, safety_checker)):
+                    return folder
+                print(f"不用这个缓存,接着找 · this cached folder is passed over: {reason}", file=sys.stderr, flush=True)
     return None
 
 
@@ -76,8 +82,8 @@ def sources(model):
     """Where to look, in order. Variables: MODELSCOPE_ENDPOINT, HF_ENDPOINT."""
     found = []
     if model.modelscope:
-        found.append(_modelscope(os.environ.get("MODELSCOPE_ENDPOINT", MODELSCOPE).rstrip("/"), model.modelscope))
-    mirror = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+        found.append(_modelscope(_endpoint("MODELSCOPE_ENDPOINT", MODELSCOPE), model.modelscope))
+    mirror = _endpoint("HF_ENDPOINT", HUB)
     return found + [_hub(endpoint, model.repo) for endpoint in dict.fromkeys([mirror, HUB])]
 
 
@@ -128,6 +134,15 @@ def needed(files, kind, safety_checker=False):
     return {path: files[path] for path in chosen}
 
 
+def _refused(folder, kind, safety_checker):
+    """Why a folder is not to be opened, one line; None if it is."""
+    try:
+        check(folder, kind, safety_checker)
+    except PaidiffError as error:
+        return str(error)
+    return None
+
+
 def _caches(model):
     from huggingface_hub import constants
 
@@ -135,9 +150,18 @@ def _caches(model):
     repo = Path(constants.HF_HUB_CACHE) / f"models--{model.repo.replace('/', '--')}"
     yield from (repo / "snapshots" / ref.read_text().strip() for ref in [repo / "refs/main"] if ref.is_file())
     if model.modelscope:
-        cache = Path(os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope/hub")).expanduser()
-        name = model.modelscope.replace(".", "___")  # as the modelscope package writes it
-        yield from (cache / "models" / name, cache / name)
+        yield from _modelscope_caches(model.modelscope)
+
+
+def _modelscope_caches(repo):
+    """Where the modelscope client keeps a model: since 1.38 as snapshots, before that in one folder below hub/."""
+    cache = Path(os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope")).expanduser()
+    snapshots = cache / "models" / repo.replace("/", "--") / "snapshots"
+    named = [snapshots / "master", snapshots / "main"]
+    others = sorted(snapshots.iterdir()) if snapshots.is_dir() else []
+    yield from [folder for folder in named if folder.is_dir()] or (others if len(others) == 1 else [])
+    older = repo.replace(".", "___")  # as those clients wrote it
+    yield from (base / place / older for base in (cache, cache / "hub") for place in ("models", ""))
 
 
 def _target(model):
@@ -162,6 +186,12 @@ def _hub(endpoint, repo):
 
     label = "hub" if endpoint == HUB else "镜像 mirror"
     return Source(f"{label} {_host(endpoint)}", files, lambda path: f"{endpoint}/{repo}/resolve/main/{quote(path)}")
+
+
+def _endpoint(variable, default):
+    """A server's address from the environment; https:// where only a host is said, as the clients of today read it."""
+    address = os.environ.get(variable) or default
+    return (address if "://" in address else f"https://{address}").rstrip("/")
 
 
 def _host(endpoint):

@@ -8,6 +8,7 @@ import json
 import re
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import Refused, first_line
@@ -23,6 +24,8 @@ MARKS = {"base": ["model_index.json"], "controlnet": ["config.json"], "lora": LO
 OUTSIDE = "模型要读文件夹外面的东西,不打开", "refused, it leads out of the folder"
 OWN_CODE = "模型要用自带的代码,不打开", "refused, it wants code of its own"
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+SHARED = ".huggingface-shared-blobs"  # the mark of huggingface_hub's own store
+LFS = b"version https://git-lfs"  # how a pointer begins that git left in a file's place
 
 
 def missing(folder, kind="base", safety_checker=False):
@@ -78,7 +81,7 @@ def check(folder, kind="base", safety_checker=False):
         _require_stock(folder, safety_checker)
         parts = [folder / part for part in components(folder, safety_checker)]
     for part in parts:
-        _require_inside(part, _root(folder))
+        _require_inside(part, _roots(folder))
         _require_no_code(part)
     weighty = [part for part in parts if kind != "base" or part.name in WEIGHTY]
     safe_only = all(any(path.suffix == ".safetensors" for path in _weights(part)) for part in weighty)
@@ -93,6 +96,9 @@ def require_readable(path):
     import torch
     from safetensors import SafetensorError, safe_open
 
+    with suppress(OSError), open(path, "rb") as file:  # a file that cannot be read is refused below
+        if file.read(len(LFS)) == LFS:
+            raise Refused("只有 git-lfs 的指针,没有权重", "only a git-lfs pointer, no weights: git lfs pull", str(path))
     if path.suffix != ".safetensors":
         require_torch(path)
     try:
@@ -159,16 +165,20 @@ def _require_stock(folder, safety_checker):
             raise Refused(*OWN_CODE, f"{folder}: {part}: {value}")
 
 
-def _root(folder):
-    """Where a folder's files may lie: in it, or, for a snapshot of the hub's cache, which is links, in its repository."""
+def _roots(folder):
+    """Where a folder's files may lie: in it, or, for a snapshot of the hub's cache, which is links, in its repository and
+    in what huggingface_hub 2 keeps once for all repositories of a cache.
+    """
     folder = folder.resolve()
-    snapshot = folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--")
-    return folder.parents[1] if snapshot else folder
+    if folder.parent.name != "snapshots" or not folder.parents[1].name.startswith("models--"):
+        return [folder]
+    shared = folder.parents[2] / "blobs"
+    return [folder.parents[1]] + [shared] * (shared / SHARED).is_file()
 
 
-def _require_inside(part, root):
+def _require_inside(part, roots):
     for path in [part, *part.rglob("*")]:
-        if not path.resolve().is_relative_to(root):
+        if not any(path.resolve().is_relative_to(root) for root in roots):
             raise Refused(*OUTSIDE, f"{path}")
 
 
