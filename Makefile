@@ -12,7 +12,7 @@ QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons no
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson notebooks check lint types quick test lab bench api wheels test-wheels test-gpu diagrams $(BOOKS)
+.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels test-wheels test-gpu diagrams $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -20,6 +20,10 @@ lesson: $(READY)
 # From lessons/*.py, both languages; N=03 for one.
 notebooks: $(READY)
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python tools/build_notebooks.py $(if $(filter command line,$(origin N)),$(N))
+
+# The model of lesson 11, trained whole and checked: about six minutes. SEED=1 make scratch: another one.
+scratch: $(READY)
+	$(BIN)/python lessons/scratch.py
 
 # The fast ring, about a minute on two cores.
 check: $(READY)

@@ -40,7 +40,7 @@ profile = paidiff_course.profile("00", pipe)
 #
 # 这门课的小模型叫 mini。它从一张纯噪声开始，一共走二十步，每走一步我们都看一眼。
 #
-# 有两个词先借来用：mini 不直接画像素，而是画一份小得多的稿子，叫*潜变量*（latent），再由一个叫 *VAE* 的解码器换成像素；下面的 `decode` 做的就是这件事，第 11 课（还在写）从零写一个。提示词是「一只猫，草地」；`guidance_scale` 先不管，0.15 再说。
+# 有两个词先借来用：mini 不直接画像素，而是画一份小得多的稿子，叫*潜变量*（latent），再由一个叫 *VAE* 的解码器换成像素；下面的 `decode` 做的就是这件事，[第 11 课](11_from_scratch.ipynb)从零写一个。提示词是「一只猫，草地」；`guidance_scale` 先不管，0.15 再说。
 #
 # **先猜**：从第几步起，你看得出一只猫？写下来。
 
@@ -49,7 +49,7 @@ profile = paidiff_course.profile("00", pipe)
 #
 # The small model of this course is called mini. It begins with pure noise and takes twenty steps; we look after each of them.
 #
-# Two words on loan: mini does not paint pixels but a much smaller draft of the picture, a *latent*, which a decoder called *VAE* turns into pixels. That is what `decode` does below; lesson 11 (being written) writes one from scratch. The prompt says "a cat, grass"; never mind `guidance_scale` until 0.15.
+# Two words on loan: mini does not paint pixels but a much smaller draft of the picture, a *latent*, which a decoder called *VAE* turns into pixels. That is what `decode` does below; [lesson 11](11_from_scratch.ipynb) writes one from scratch. The prompt says "a cat, grass"; never mind `guidance_scale` until 0.15.
 #
 # **Predict**: from which step on can you see a cat? Write it down.
 
@@ -977,7 +977,7 @@ assert loss[0, "fresh", "exact"] > loss[0, "fresh", "learnt"] * 2
 # %% [markdown] lang="zh"
 # ## 0.15 回到 mini
 #
-# mini 的网络叫 *UNet*（第 11 课（还在写）里写一个），有 {{ f"{sum(w.numel() for w in pipe.unet.parameters()):,}" }} 个权重，输入 $x_t$（那份潜变量）、$t$，还有提示词变成的向量，输出 $v$。我们*自己的* `walk_back` 不改一个字，就能让它画图：只要用 0.8 的公式把 $v$ 换成 $\varepsilon$。（0.1 里还用了*引导*，让提示词的作用加倍，见[第 1 课](01_inference.ipynb)；这里不用。）
+# mini 的网络叫 *UNet*（[第 11 课](11_from_scratch.ipynb)里写一个），有 {{ f"{sum(w.numel() for w in pipe.unet.parameters()):,}" }} 个权重，输入 $x_t$（那份潜变量）、$t$，还有提示词变成的向量，输出 $v$。我们*自己的* `walk_back` 不改一个字，就能让它画图：只要用 0.8 的公式把 $v$ 换成 $\varepsilon$。（0.1 里还用了*引导*，让提示词的作用加倍，见[第 1 课](01_inference.ipynb)；这里不用。）
 #
 # 它的猜测也是平均：*合得上 $x_t$、也合得上提示词的所有训练图*的平均，只是学来的。所以每一步的 $\hat x_0$ 都能解码出来看。
 #
@@ -986,7 +986,7 @@ assert loss[0, "fresh", "exact"] > loss[0, "fresh", "learnt"] * 2
 # %% [markdown] lang="en"
 # ## 0.15 Back to mini
 #
-# mini's network is called a *UNet* (lesson 11 (being written) writes one). It has {{ f"{sum(w.numel() for w in pipe.unet.parameters()):,}" }} weights; in go $x_t$ (that latent), $t$ and the prompt as vectors, out comes $v$. *Our own* `walk_back`, not a letter changed, can draw with it: the formula of 0.8 turns $v$ into $\varepsilon$. (0.1 also used *guidance*, which doubles the effect of the prompt, see [lesson 1](01_inference.ipynb); not here.)
+# mini's network is called a *UNet* ([lesson 11](11_from_scratch.ipynb) writes one). It has {{ f"{sum(w.numel() for w in pipe.unet.parameters()):,}" }} weights; in go $x_t$ (that latent), $t$ and the prompt as vectors, out comes $v$. *Our own* `walk_back`, not a letter changed, can draw with it: the formula of 0.8 turns $v$ into $\varepsilon$. (0.1 also used *guidance*, which doubles the effect of the prompt, see [lesson 1](01_inference.ipynb); not here.)
 #
 # Its guess is a mean as well: over *all training pictures that fit $x_t$ and fit the prompt*, only learnt. So the $\hat x_0$ of every step can be decoded and looked at.
 #

@@ -3,7 +3,7 @@
 #
 # 模型画了十二张图，对了八张。它有多好？八张是多还是少，换一批提示词会不会是五张，是谁说它们“对了”的，那个人会不会看错？这一课把量东西的工具一件件拆开来看，后面每一课的数字都靠它们。
 #
-# **用时**：读和做 45 分钟；全部运行约两分半（一个 CPU 线程）。**你需要**：[第 01 课](01_inference.ipynb)（提示词、种子、引导）；第 11 课（还在写）读过更好（VAE、CLIP、UNet）。**学完你会**：给任何一个百分数配上区间、上限和下限；读混淆矩阵；骗过一个分类器，所以不轻信它；看出哪些图不是独立的；比较两个模型；算弗雷歇距离和核距离；做一张给人填的盲测表。
+# **用时**：读和做 45 分钟；全部运行约两分半（一个 CPU 线程）。**你需要**：[第 01 课](01_inference.ipynb)（提示词、种子、引导）；[第 11 课](11_from_scratch.ipynb)读过更好（VAE、CLIP、UNet）。**学完你会**：给任何一个百分数配上区间、上限和下限；读混淆矩阵；骗过一个分类器，所以不轻信它；看出哪些图不是独立的；比较两个模型；算弗雷歇距离和核距离；做一张给人填的盲测表。
 #
 # **先想两个旧问题**：
 # 1. 第 01 课：同一句完整的提示词换一个种子，`mini` 画的图差多少？
@@ -13,7 +13,7 @@
 #
 # A model drew twelve pictures and got eight right. How good is that? Is eight a lot; would it be five with other prompts; who said they were right, and how often is that somebody wrong? This lesson takes the instruments apart, one by one. The figures of all later lessons rest on them.
 #
-# **Time**: 45 minutes of reading and doing; running everything takes about two and a half minutes (one CPU thread). **You need**: [lesson 01](01_inference.ipynb) (prompts, seeds, guidance); lesson 11 (being written) helps (VAE, CLIP, UNet). **You will be able to**: give any percentage its interval, ceiling and floor; read a confusion matrix; fool a classifier, and so distrust it; see which pictures are not independent; compare two models; compute Fréchet and kernel distances; make a blind form for people to fill in.
+# **Time**: 45 minutes of reading and doing; running everything takes about two and a half minutes (one CPU thread). **You need**: [lesson 01](01_inference.ipynb) (prompts, seeds, guidance); [lesson 11](11_from_scratch.ipynb) helps (VAE, CLIP, UNet). **You will be able to**: give any percentage its interval, ceiling and floor; read a confusion matrix; fool a classifier, and so distrust it; see which pictures are not independent; compare two models; compute Fréchet and kernel distances; make a blind form for people to fill in.
 #
 # **Two questions from earlier lessons**:
 # 1. Lesson 01: with another seed for the same full prompt, how different is what `mini` draws?
@@ -241,11 +241,11 @@ assert sure[0] < 0.05 and sure[2] < 0.05 and min(sure[1], sure[3], sure[4]) > 0.
 # %% [markdown] lang="zh"
 # 裁判给噪声的熊猫概率从 {{ f"{sure[0]:.2f}" }} 到 {{ f"{sure[1]:.2f}" }}，人眼看不出区别（改过的猫，天上能看出一点花纹）。这就是**古德哈特定律**：一个指标一旦成了目标，就不再是好指标。用裁判的梯度去训练模型，得到的是能骗裁判的图；在一百个训练结果里挑裁判分最高的，是同一件事的慢动作。
 #
-# 怎么防？**再找一个没被优化过的证人。** CLIP（第 11 课（还在写））的图像编码器看这几张图，问它和真熊猫、和没改过的图各有多像（余弦）：
+# 怎么防？**再找一个没被优化过的证人。** CLIP（[第 11 课](11_from_scratch.ipynb)）的图像编码器看这几张图，问它和真熊猫、和没改过的图各有多像（余弦）：
 # %% [markdown] lang="en"
 # The judge's probability of a panda goes from {{ f"{sure[0]:.2f}" }} to {{ f"{sure[1]:.2f}" }} in what the eye cannot tell from the noise before (the changed cat has a faint pattern in its sky). This is **Goodhart's law**: when a measure becomes a target, it ceases to be a good measure. Train a model by the judge's gradient, and it learns to draw what fools judges; pick the best of a hundred trainings by the judge's score, and you do the same in slow motion.
 #
-# The remedy: **a second witness that nothing was optimised for.** Ask CLIP's picture encoder (lesson 11 (being written)) how much each picture is like a real panda, and how much like itself before the change (cosines):
+# The remedy: **a second witness that nothing was optimised for.** Ask CLIP's picture encoder ([lesson 11](11_from_scratch.ipynb)) how much each picture is like a real panda, and how much like itself before the change (cosines):
 # %% tags=["nbval-ignore-output"]
 from paidiff_world.measures import clip_features
 

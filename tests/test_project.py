@@ -61,6 +61,7 @@ def test_no_registry_and_no_link_in_the_install_files():
 TARGETS = [
     ("lesson", "tools/run_lesson.py 03"),
     ("notebooks", "tools/build_notebooks.py 03"),
+    ("scratch", "python lessons/scratch.py"),
     ("check", "basedpyright"),
     ("lint", "ruff format --check ."),
     ("quick", "tests/test_architecture.py tests/test_project.py"),
