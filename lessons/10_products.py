@@ -85,29 +85,17 @@ for path in sorted((out / "loras/porcelain").iterdir()):
 # %% [markdown] lang="zh"
 # ## 10.3 操作台
 #
-# 一行，运行这个单元格就出现：提示词、LoRA、种子、步数，一个按钮。画的时候笔记本不卡，每一步有预览，随时可以停；每张图都记着它的设置，点一下就取回来。没有 ipywidgets 的地方，它会告诉你怎么用一行代码画。
+# 一行，运行这个单元格就出现：左边一列是设置（提示词、LoRA、种子、步数……），右边是“画”“停”两个按钮和正在画的图，下面排着画过的图。（网页和 PDF 里看不见它，它要有内核才活。）画的时候笔记本不卡，每一步有预览，随时可以停；每张图都记着它的设置，点一下就取回来。没有 ipywidgets 的地方，它会告诉你怎么用一行代码画。
 
 # %% [markdown] lang="en"
 # ## 10.3 The playground
 #
-# One line; run the cell to see it: prompt, LoRA, seed, steps, and a button. The notebook stays free while it draws, every step shows a preview, you can stop at any time; every picture keeps its settings, and a click takes them back. Where ipywidgets are missing, it says how to draw with one line.
+# One line; run the cell to see it: at the left a column of settings (prompt, LoRA, seed, steps …), at the right two buttons, Draw and Stop, and the picture that is being drawn, below all pictures so far. (On a web page or in a PDF you do not see it, for it lives in a kernel.) The notebook stays free while it draws, every step shows a preview, you can stop at any time; every picture keeps its settings, and a click takes them back. Where ipywidgets are missing, it says how to draw with one line.
 
 # %% tags=["nbval-ignore-output"]
 import paidiff_app
 
 board = paidiff_app.playground(loras=out / "loras")
-
-# %% [markdown] lang="zh"
-# 它长这样：
-
-# %% [markdown] lang="en"
-# It looks like this:
-
-# %%
-alt = "操作台：左边一列设置，右边“画”和“停”两个按钮和刚画好的图，下面是画过的图 · the"
-alt += " playground: settings at the left, two buttons and the picture at the right,"
-alt += " below all pictures so far"
-show(Image.open("../docs/playground.png"), alt=alt)
 
 # %% [markdown] lang="zh"
 # 下面用代码代替鼠标：填好提示词，先不用 LoRA 画一张，再选上 LoRA 画一张。
