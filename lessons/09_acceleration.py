@@ -9,7 +9,7 @@
 # 1. [第 01 课](01_inference.ipynb)：引导是 2 的时候，画一张五十步的图，UNet 一共算几遍？引导是 1 呢？
 # 2. [第 00 课](00_what_is_diffusion.ipynb)：DDIM 走一步要用哪两个估计？步子跨大了，为什么会走偏？
 #
-# 梯子的样子（正式测量，三个种子）：
+# 梯子的样子（六十句提示词、三个种子；那时引导是 3，解码器和裁判也比今天的旧，所以 9.6 自己再量一遍）：
 #
 # ![](diagram:ladder)
 
@@ -24,7 +24,7 @@
 # 1. [Lesson 01](01_inference.ipynb): at a guidance of 2, how often does the UNet run for a picture of fifty steps? And at 1?
 # 2. [Lesson 00](00_what_is_diffusion.ipynb): which two estimates does a step of DDIM use? Why does it go astray if the step is large?
 #
-# What the ladder looks like (the full measurement, three seeds):
+# What the ladder looks like (sixty prompts, three seeds; at a guidance of 3, with an older decoder and judge than today's, so 9.6 measures anew):
 #
 # ![](diagram:ladder)
 

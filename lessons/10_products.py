@@ -90,7 +90,7 @@ for path in sorted((out / "loras/porcelain").iterdir()):
 # %% [markdown] lang="en"
 # ## 10.3 The playground
 #
-# One line; run the cell to see it: at the left a column of settings (prompt, LoRA, seed, steps …), at the right two buttons, Draw and Stop, and the picture that is being drawn, below all pictures so far. (On a web page or in a PDF you do not see it, for it lives in a kernel.) The notebook stays free while it draws, every step shows a preview, you can stop at any time; every picture keeps its settings, and a click takes them back. Where ipywidgets are missing, it says how to draw with one line.
+# One line; run the cell to see it: at the left a column of settings (prompt, LoRA, seed, steps …), at the right two buttons, Draw and Interrupt, and the picture that is being drawn, below all pictures so far. (On a web page or in a PDF you do not see it, for it lives in a kernel.) The notebook stays free while it draws, every step shows a preview, you can stop at any time; every picture keeps its settings, and a click takes them back. Where ipywidgets are missing, it says how to draw with one line.
 
 # %% tags=["nbval-ignore-output"]
 import paidiff_app
