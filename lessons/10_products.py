@@ -36,12 +36,12 @@ profile = paidiff_course.profile("10", pipe)  # how much to do with this model
 # %% [markdown] lang="zh"
 # ## 10.1 先看结果
 #
-# 这是 `paidiff web` 打开的网页，在一台没有网络的机器上：
+# 这是 `paidiff web` 打开的网页，停在 ControlNet 那一页（[第 06 课](06_controlnet.ipynb)）：
 
 # %% [markdown] lang="en"
 # ## 10.1 The result first
 #
-# This is the page that `paidiff web` opens, on a machine without a network:
+# This is the page that `paidiff web` opens, at its ControlNet tab ([lesson 06](06_controlnet.ipynb)):
 
 # %%
 page = Image.open("../docs/web.png")
@@ -352,7 +352,7 @@ show(list(doors.values()), titles=list(doors), alt=alt)
 assert profile.same(drawn, by_http, on_page)
 
 # %% [markdown] lang="zh"
-# 一个像素也不差。图由提示词、种子、步数、引导、尺寸、模型和 LoRA 决定，从哪扇门进来不算数；所以图里存下的设置，换一扇门也画得出来。（不同大小的批只差舍入，眼睛看不出。）
+# 一个像素也不差。图由提示词、种子、步数、引导、尺寸、模型和 LoRA 决定，从哪扇门进来不算数；所以图里存下的设置，换一扇门也画得出来。一个例外：服务的 LoRA 是启动时装上的，它的图里没有记这一项，要自己记住。（和别人同批画的，只差舍入，眼睛看不出。）
 #
 # ## 10.7 给别人用
 #
@@ -367,7 +367,7 @@ assert profile.same(drawn, by_http, on_page)
 # * `deploy/` 里有容器和 PAI-EAS 的描述：**没有试过**，这里没有容器也连不上平台。
 
 # %% [markdown] lang="en"
-# Not a pixel differs. A picture is decided by prompt, seed, steps, guidance, size, model and LoRA; the door does not count. So the settings kept in a picture draw it again through any other door. (Batches of another size differ in rounding only, which no eye sees.)
+# Not a pixel differs. A picture is decided by prompt, seed, steps, guidance, size, model and LoRA; the door does not count. So the settings kept in a picture draw it again through any other door. One exception: the service's LoRA is put on when it starts, and its pictures do not mention it; that you have to remember. (A picture drawn in one batch with others differs in rounding only, which no eye sees.)
 #
 # ## 10.7 Let others use it
 #
