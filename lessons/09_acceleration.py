@@ -512,16 +512,16 @@ if exportable:
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 9.9 自己试试
 #
-# 1. 往 `ladder` 里加一级 `"every 4": ([DPM, (acceleration.guidance_every, 4)], {"steps": few})`，再运行后面三个单元格。先用 `parts` 算它能省百分之几，再看表。
-# 2. `(acceleration.guidance_between, 0.25, 1)`：前四分之一不要引导。`distance` 和 `all` 各变多少？
-# 3. 四步 LoRA 和第 03 课的青花瓷 LoRA 一起用：先 `paidiff.load_lora(pipe, "../out/03/porcelain")`，再画 `few_step 4` 那一级。时间变了吗？
+# 1. 加一级：`ladder["every 4"] = ([DPM, (acceleration.guidance_every, 4)], {"steps": few})`。先用 `parts` 算它能省百分之几，再看 `on("every 4", [prompt], [seed])` 的秒数和次数；`apart(on("every 4", prompts, seeds)[0], pictures[names[0]])` 是它的距离。
+# 2. 同样地试 `(acceleration.guidance_between, 0.25, 1)`：前四分之一不要引导。遍数和距离各变多少？
+# 3. 四步 LoRA 和第 03 课的青花瓷 LoRA 一起用：先 `paidiff.load_lora(pipe, "../out/03/porcelain")`，再看 `on("few_step 4", [prompt], [seed])`。时间变了吗？
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 9.9 Try it yourself
 #
-# 1. Add a rung to `ladder`, `"every 4": ([DPM, (acceleration.guidance_every, 4)], {"steps": few})`, and run the three cells after it. First compute from `parts` what percentage it can save, then look at the table.
-# 2. `(acceleration.guidance_between, 0.25, 1)`: no guidance in the first quarter. How do `distance` and `all` change?
-# 3. The four-step LoRA together with the porcelain LoRA of lesson 03: `paidiff.load_lora(pipe, "../out/03/porcelain")` first, then draw on the rung `few_step 4`. Does the time change?
+# 1. Add a rung: `ladder["every 4"] = ([DPM, (acceleration.guidance_every, 4)], {"steps": few})`. First compute from `parts` what percentage it can save, then look at the seconds and counts of `on("every 4", [prompt], [seed])`; `apart(on("every 4", prompts, seeds)[0], pictures[names[0]])` is its distance.
+# 2. In the same way try `(acceleration.guidance_between, 0.25, 1)`: no guidance in the first quarter. How do the passes and the distance change?
+# 3. The four-step LoRA together with the porcelain LoRA of lesson 03: `paidiff.load_lora(pipe, "../out/03/porcelain")` first, then `on("few_step 4", [prompt], [seed])`. Does the time change?
 
 # %% [markdown] lang="zh"
 # ## 9.10 常见错误
