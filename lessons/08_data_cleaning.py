@@ -413,7 +413,7 @@ if profile.judged:
 # %% [markdown] lang="en"
 # Two things, and neither may be left out:
 #
-# * **Cleaning kept harm away**: at the same cost, the rate of all three parts right differs by {{ f"{gain['all']:+.0%}" }}. Subject and background suffered, which is what the wrong captions had wrong; pictures are a little blurred too, for the judge sees `模糊` in the column `dirty` only.
+# * **Cleaning kept harm away**: at the same cost, the rate of all three parts right differs by {{ f"{gain['all']:+.0%}" }}. Subject and background suffered, which is what the wrong captions had wrong; pictures are a little blurred too, for the judge sees `模糊` (blurred) in the column `dirty` only.
 # * **Cleaning did not make the model better**: against no training at all it is {{ f"{over['all']:+.0%}" }}, and zero is within. These hundred-odd pictures hold nothing that `mini` has not seen; however clean, they only repeat what it knows. Training gains from data that are *new* ([lesson 07](07_food_model.ipynb)); *clean* data keep it from losing.
 #
 # This is one training seed. Three of them, with a hundred prompts: `python benchmarks/seeds.py cleaning`.
@@ -422,8 +422,12 @@ if profile.judged:
 # ## 8.7 换成真的
 #
 # ```python
-# found = curate("your/pictures", keep="clip > 0.2 and nsfw < 0 and near > 3 and width >= 512",
-#                clip="OFA-Sys/chinese-clip-vit-base-patch16", nsfw="CompVis/stable-diffusion-safety-checker")
+# found = curate(
+#     "your/pictures",
+#     keep="clip > 0.2 and nsfw < 0 and near > 3 and width >= 512",
+#     clip="OFA-Sys/chinese-clip-vit-base-patch16",
+#     nsfw="CompVis/stable-diffusion-safety-checker",
+# )
 # CaptionFolder(found.write())
 # ```
 #
@@ -433,8 +437,12 @@ if profile.judged:
 # ## 8.7 The real ones
 #
 # ```python
-# found = curate("your/pictures", keep="clip > 0.2 and nsfw < 0 and near > 3 and width >= 512",
-#                clip="OFA-Sys/chinese-clip-vit-base-patch16", nsfw="CompVis/stable-diffusion-safety-checker")
+# found = curate(
+#     "your/pictures",
+#     keep="clip > 0.2 and nsfw < 0 and near > 3 and width >= 512",
+#     clip="OFA-Sys/chinese-clip-vit-base-patch16",
+#     nsfw="CompVis/stable-diffusion-safety-checker",
+# )
 # CaptionFolder(found.write())
 # ```
 #
