@@ -39,6 +39,8 @@ LADDER = {  # name: (steps, rungs)
     "DPM++ 20": (20, [DPM]),
     "DPM++ 15": (15, [DPM]),
     "DPM++ 10": (10, [DPM]),
+    "DPM++ 6": (6, [DPM]),
+    "DPM++ 4": (4, [DPM]),  # the fair rival of the distilled four
     "20, channels_last": (20, [DPM, (faster.channels_last,)]),
     "20, guidance until 0.5": (20, [DPM, (faster.guidance_between, 0, 0.5)]),
     "20, guidance from 0.2": (20, [DPM, (faster.guidance_between, 0.2, 1)]),
@@ -55,6 +57,8 @@ JUDGED = [
     PLAIN,
     "DPM++ 20",
     "DPM++ 10",
+    "DPM++ 6",
+    "DPM++ 4",
     "20, caching 2, guidance every 2",
     "15, caching 2, guidance every 2",
     "4, distilled",

@@ -45,7 +45,7 @@ def test_every_cell_of_a_lesson_runs_twice_on_a_skeleton(path, skeletons, tmp_pa
     (tmp_path / "notebooks").mkdir()
     builder, book = script(ROOT / "tools/build_notebooks.py"), tmp_path / "lesson.ipynb"
     nbformat.write(builder.edition(builder.read(path), "zh"), book)
-    for name in ("data", "scripts", "tools", "paidiff_lib", "paidiff_app", "paidiff_world", "paidiff_course"):
+    for name in ("data", "docs", "scripts", "tools", "paidiff_lib", "paidiff_app", "paidiff_world", "paidiff_course"):
         (tmp_path / name).symlink_to(ROOT / name)
     done = warm(
         "-c", RUN, book, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT)
