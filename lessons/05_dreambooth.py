@@ -232,7 +232,7 @@ toy, ordinary = unit(real("玩具熊")), [unit(real("熊", 50 * k)) for k in ran
 
 
 def likeness(pictures):
-    """Two rows: similarity to the training pictures; nearer to the toy than to bears."""
+    """Similarity to the training pictures, and how often nearer to the toy."""
     seen = unit(pictures)
     other = np.max([(seen * bear).sum(1) for bear in ordinary], 0)
     nearer = int(((seen * toy).sum(1) > other).sum())

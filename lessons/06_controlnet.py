@@ -71,7 +71,7 @@ prompts = ["雪地里的两只企鹅", "两只企鹅,粉色背景", "两只企�
 show(
     [canny(penguins), *draw_along(pipe, prompts, canny(penguins), seed=2)],
     titles=["canny", *prompts],
-    alt="两只企鹅的线稿，和三个地方的两只企鹅 · the lines, and penguins in three places",
+    alt="两只企鹅的线稿，和三个地方的企鹅 · the lines; penguins in three places",
 )
 
 # %% [markdown] lang="zh"
@@ -173,7 +173,7 @@ assert {name.split(".")[0] for name in moving} <= {
 # %% [markdown] lang="zh"
 # ## 6.4 强度
 #
-# 公式里的 $s$ 是 `scale`：0 完全不管线稿，1 是训练时的样子。要看见它的作用，线稿就要说点提示词没说的：一座*左边的小*房子。
+# 公式里的 $s$ 是 `scale`：0 完全不理线稿，1 是训练时的样子。要看见它的作用，线稿就要说点提示词没说的：一座*左边的小*房子。
 #
 # **先猜**：`scale` 是 0 的时候，房子在哪里、多大？从多少开始它挪到线上去？
 # %% [markdown] lang="en"
