@@ -150,11 +150,11 @@ print("P(红色):", *(f"{p:.2f}" for p in red))
 #
 # ![](diagram:dreambooth)
 #
-# 只看 5 张玩具熊，模型很快会以为“熊”就是它：说明里每次都有“熊”字，每次都是这只。DreamBooth（Ruiz et al. 2022）的办法是让模型一边学，一边看*自己原来画的*熊。损失是两项之和：
+# （图里第二堆的说明是“一只棕熊”，这一课用“一只熊”，一个道理。）只看 5 张玩具熊，模型很快会以为“熊”就是它：说明里每次都有“熊”字，每次都是这只。DreamBooth（Ruiz et al. 2022）的办法是让模型一边学，一边看*自己原来画的*熊。损失是两项之和：
 #
-# $$L = \mathbb{E}\,\| v_\theta(x_t, t, c_{\rm toy}) - v \|^2 + \lambda\,\mathbb{E}\,\| v_\theta(x'_t, t, c_{\rm class}) - v' \|^2$$
+# $$L = \mathbb{E}\,\| v_\theta(x_t, t, c_{\text{toy}}) - v \|^2 + \lambda\,\mathbb{E}\,\| v_\theta(x'_t, t, c_{\text{class}}) - v' \|^2$$
 #
-# $x_t$ 是加了噪声的玩具熊，$c_{\rm toy}$ 是“一只淼熊…”；$x'_t$ 是加了噪声的、模型自己画的熊，$c_{\rm class}$ 是“一只熊”；$v$ 和 $v'$ 是 `mini` 要猜的目标（第 00 课）。第二项的答案，训练前的模型本来就会，所以它只管*别变*。
+# $x_t$ 是加了噪声的玩具熊，$c_{\text{toy}}$ 是“一只淼熊…”；$x'_t$ 是加了噪声的、模型自己画的熊，$c_{\text{class}}$ 是“一只熊”；$v$ 和 $v'$ 是 `mini` 要猜的目标（第 00 课）。第二项的答案，训练前的模型本来就会，所以它只管*别变*。
 #
 # 代码里没有 λ：`with_prior(share=s)` 让每步抽到的图有 $s$ 份来自第二堆，平均起来就是 $\lambda = s/(1-s)$。默认一半对一半，$\lambda=1$。第二堆画一次就留着，下次直接用：
 # %% [markdown] lang="en"
@@ -162,11 +162,11 @@ print("P(红色):", *(f"{p:.2f}" for p in red))
 #
 # ![](diagram:dreambooth)
 #
-# Seeing nothing but 5 pictures of the toy, the model soon takes 熊 itself to mean the toy: the character is in every caption, and it is always this one. DreamBooth (Ruiz et al. 2022) has the model look at bears that it *drew itself, before*, while it learns. The loss is a sum of two:
+# (The second pile of the diagram is captioned 一只棕熊, a brown bear; here it is 一只熊, to the same effect.) Seeing nothing but 5 pictures of the toy, the model soon takes 熊 itself to mean the toy: the character is in every caption, and it is always this one. DreamBooth (Ruiz et al. 2022) has the model look at bears that it *drew itself, before*, while it learns. The loss is a sum of two:
 #
-# $$L = \mathbb{E}\,\| v_\theta(x_t, t, c_{\rm toy}) - v \|^2 + \lambda\,\mathbb{E}\,\| v_\theta(x'_t, t, c_{\rm class}) - v' \|^2$$
+# $$L = \mathbb{E}\,\| v_\theta(x_t, t, c_{\text{toy}}) - v \|^2 + \lambda\,\mathbb{E}\,\| v_\theta(x'_t, t, c_{\text{class}}) - v' \|^2$$
 #
-# $x_t$ is the toy with noise and $c_{\rm toy}$ a caption such as 一只淼熊…; $x'_t$ is a bear drawn by the model itself, with noise, and $c_{\rm class}$ is 一只熊; $v$ and $v'$ are what `mini` has to guess (lesson 00). The model knows the answer to the second part already, before training: all this part does is keep it so.
+# $x_t$ is the toy with noise and $c_{\text{toy}}$ a caption such as 一只淼熊…; $x'_t$ is a bear drawn by the model itself, with noise, and $c_{\text{class}}$ is 一只熊; $v$ and $v'$ are what `mini` has to guess (lesson 00). The model knows the answer to the second part already, before training: all this part does is keep it so.
 #
 # There is no λ in the code: with `with_prior(share=s)` a share $s$ of the pictures drawn at each step come from the second pile, which on average is $\lambda = s/(1-s)$. The default is half and half, $\lambda=1$. The second pile is drawn once and kept:
 # %%
@@ -182,7 +182,7 @@ show(
 # %% [markdown] lang="zh"
 # ## 5.4 量一量：像不像
 #
-# 在训练图里没有的地方各画一张“一只淼熊”。两把尺子，互不相干：
+# 在训练图里没有的地方各画一张“一只淼熊”。两把尺子，来自两个各自训练的网络：
 # * **相似度**：裁判（judge，第 01 课）对每种事物有多大把握，这张图和 5 张训练图有多一致。1 是一样，0 附近是别的东西。
 # * **二选一**：CLIP 的图像编码器看，这张图更像同一个地方的*真*玩具熊，还是更像同一个地方的普通熊？（裁判会被骗，见[第 13 课](13_evaluation.ipynb)；两个不同的证人都这么说，才算数。）
 #
@@ -192,7 +192,7 @@ show(
 # %% [markdown] lang="en"
 # ## 5.4 Measure it: is it the one?
 #
-# Draw 一只淼熊 once in each of several places that are in no training picture. Two rulers that have nothing to do with each other:
+# Draw 一只淼熊 once in each of several places that are in no training picture. Two rulers, from two networks that were trained separately:
 # * **similarity**: how far the judge (lesson 01) is sure of each kind of thing in the same way for this picture as for the 5 training pictures. 1 is the same, about 0 something else.
 # * **forced choice**: to CLIP's picture encoder, is the picture more like a *real* toy bear in the same place, or more like an ordinary bear there? (Judges can be fooled, see [lesson 13](13_evaluation.ipynb); a claim needs two different witnesses.)
 #

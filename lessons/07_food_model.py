@@ -107,7 +107,7 @@ show(
 #
 # UNet 的每个权重都动；文本编码器和 VAE 冻结，和文章一样。损失是新旧两部分按抽到的比例相加，$s$ 是复习的份额：
 #
-# $$L = (1-s)\,\mathbb{E}_{\rm new}\| v_\theta(x_t, t, c) - v \|^2 + s\,\mathbb{E}_{\rm old}\| v_\theta(x_t, t, c) - v \|^2$$
+# $$L = (1-s)\,\mathbb{E}_{\text{new}}\| v_\theta(x_t, t, c) - v \|^2 + s\,\mathbb{E}_{\text{old}}\| v_\theta(x_t, t, c) - v \|^2$$
 #
 # 和第 05 课的先验保留是同一个式子；不同的是旧图从哪来：那里是模型自己画的同类，这里是旧世界的真图。$s=0$ 就是“不复习”，没有什么拦着旧的那一项变大：
 #
@@ -123,7 +123,7 @@ show(
 #
 # Every weight of the UNet moves; text encoder and VAE stay frozen, as in the article. The loss is the sum of the new part and the old part, in the proportion in which they are drawn; $s$ is the share of rehearsal:
 #
-# $$L = (1-s)\,\mathbb{E}_{\rm new}\| v_\theta(x_t, t, c) - v \|^2 + s\,\mathbb{E}_{\rm old}\| v_\theta(x_t, t, c) - v \|^2$$
+# $$L = (1-s)\,\mathbb{E}_{\text{new}}\| v_\theta(x_t, t, c) - v \|^2 + s\,\mathbb{E}_{\text{old}}\| v_\theta(x_t, t, c) - v \|^2$$
 #
 # This is the formula of prior preservation in lesson 05. The old pictures are others: there, what the model drew of one class; here, real pictures of the old world. $s=0$ is no rehearsal, and nothing keeps the second part from growing:
 #
