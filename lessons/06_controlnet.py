@@ -196,7 +196,7 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# `scale=0` 就是对照：同样的提示词和种子，没有线稿。两张之间的差别才是线稿的功劳。一座房子不够，下面量。
+# `scale=0` 就是对照：同样的提示词和种子，没有线稿，房子又大又在中间。和它的差别才是线稿的功劳：`scale` 大到 1 左右，房子才缩到线里去，同时糊了。一座房子不够，下面量。
 #
 # ## 6.5 量一量
 #
@@ -211,7 +211,7 @@ show(
 #
 # **先猜**：四个数从大到小怎么排？下限会是 0 吗？
 # %% [markdown] lang="en"
-# `scale=0` is the control: the same prompt and seed without lines. Only what differs from it is due to the lines. One house is not enough; the next section measures.
+# `scale=0` is the control: the same prompt and seed without lines, and a large house in the middle. Only what differs from it is due to the lines: at a `scale` of about 1 the house shrinks onto them, and gets blurred. One house is not enough; the next section measures.
 #
 # ## 6.5 Measure it
 #
@@ -279,8 +279,8 @@ print(f"ControlNet - scale 0: {gain:+.2f}")
 rows = {"real": real[:6], "ControlNet": controlled[:6], "scale 0": free[:6]}
 show(
     paidiff.compare({"canny": conditions[:6], **rows}, captions[:6]),
-    alt="照线稿画的和真图位置相同；不看线稿的在别处 · with lines, subjects stand where"
-    " the real ones do; without, elsewhere",
+    alt="照线稿画的挪到了线上，有的又淡又糊；不看线稿的在中间 · with lines, subjects move"
+    " onto them, some pale; without, they stand in the middle",
 )
 
 # %%
@@ -299,21 +299,20 @@ if profile.judged:  # whole intervals apart
 #
 # It keeps to the lines; does it still keep to the prompt? Let the judge look at the same pictures:
 # %% tags=["nbval-ignore-output"]
-followed, ignored = (
-    measure.Rates(pictures, captions) for pictures in (controlled, free)
-)
-change = measure.difference(followed, ignored)
-print(measure.table({"ControlNet": followed, "scale 0": ignored}))
-print(f"\nall, ControlNet - scale 0: {change['all']:+.0%}")
+asked = {"ControlNet": controlled, "scale 0": free, "real": real}
+follow = {name: measure.Rates(pictures, captions) for name, pictures in asked.items()}
+change = measure.difference(follow["ControlNet"], follow["scale 0"])
+print(measure.table(follow))
+print(f"\nsubject, ControlNet - scale 0: {change['subject']:+.0%}")
 if profile.judged:
-    assert followed["subject"].mean > 0.6
+    assert follow["ControlNet"]["subject"].mean > 0.4
 
 # %% [markdown] lang="zh"
-# 主体认得出来的：有线稿 {{ f"{followed['subject']:.0%}" }}，没有 {{ f"{ignored['subject']:.0%}" }}。线稿里的主体小、又在边上，本来就难认；这个差别里有线稿的代价，也有裁判的。
+# 裁判认得出主体的：不看线稿 {{ f"{follow['scale 0']['subject']:.0%}" }}，看线稿 {{ f"{follow['ControlNet']['subject']:.0%}" }}，每个场景自己比，{{ f"{change['subject']:+.0%}" }}。是因为主体小、又在边上，裁判认不出吗？同样大小、同样位置的*真图*，裁判认出 {{ f"{follow['real']['subject']:.0%}" }}，所以不是。看上面的图：要它把车、企鹅挪到不习惯的地方，它就画得又淡又糊。**贴线是有代价的，只报吻合度就看不见它。**
 #
 # `scale` 从 0 到 1.5，两样一起画成曲线。**先猜**：越大越好吗？
 # %% [markdown] lang="en"
-# The subject is recognised in {{ f"{followed['subject']:.0%}" }} with lines and in {{ f"{ignored['subject']:.0%}" }} without. With the lines subjects are small and stand at the side, where they are harder to tell: part of a difference is the price of the lines, part is the judge's.
+# The judge recognises the subject in {{ f"{follow['scale 0']['subject']:.0%}" }} without lines and in {{ f"{follow['ControlNet']['subject']:.0%}" }} with them; every scene compared with itself, {{ f"{change['subject']:+.0%}" }}. Is it that small things at the side are hard to tell? In *real* pictures with the same sizes and places the judge recognises {{ f"{follow['real']['subject']:.0%}" }}, so it is not. Look at the pictures above: made to put a car or a penguin where it is not used to them, it paints them pale and blurred. **Keeping to the lines has its price, and agreement alone does not show it.**
 #
 # Both as curves, for scales from 0 to 1.5. **Predict**: the more, the better?
 # %% tags=["nbval-ignore-output"]
@@ -323,14 +322,15 @@ means = [float(agreement(pictures).mean()) for pictures in drawn]
 right = [measure.Rates(pictures, captions)["subject"].mean for pictures in drawn]
 show(
     paidiff.curve({"F1": (steps, means), "subject": (steps, right)}, x="scale"),
-    alt="两条曲线：吻合度随 scale 上升；认得出的主体 · two curves over the scale: edge"
-    " agreement, and subjects recognised",
+    alt="随着 scale，吻合度上升，认得出的主体下降 · as the scale grows, agreement rises"
+    " and subjects recognised fall",
 )
 if profile.judged:  # the stronger, the closer, up to 1
-    assert means[0] + 0.05 < means[1] < means[2] + 0.02
+    assert means[0] + 0.02 < means[1] < means[2] - 0.05
+    assert right[3] < right[0] - 0.1  # and the price of it
 
 # %% [markdown] lang="zh"
-# 吻合度从 {{ f"{means[0]:.2f}" }} 升到 1 时的 {{ f"{means[2]:.2f}" }}，1.5 是 {{ f"{means[3]:.2f}" }}；认得出的主体是 {{ " · ".join(f"{r:.0%}" for r in right) }}。训练时 $s=1$，比 1 大的，它没有见过。
+# 吻合度从 {{ f"{means[0]:.2f}" }} 升到 1 时的 {{ f"{means[2]:.2f}" }}，1.5 是 {{ f"{means[3]:.2f}" }}；认得出的主体从 {{ f"{right[0]:.0%}" }} 掉到 {{ f"{right[2]:.0%}" }} 和 {{ f"{right[3]:.0%}" }}。没有哪个 `scale` 两样都最好：要贴线就取大，要内容就取小，两条曲线都看了再选。（训练时 $s=1$，比 1 大的，它没有见过。）
 #
 # ## 6.6 两张线稿一起用
 #
@@ -338,7 +338,7 @@ if profile.judged:  # the stronger, the closer, up to 1
 #
 # **先猜**：两张都用时，两棵树都在线上吗？
 # %% [markdown] lang="en"
-# Agreement rises from {{ f"{means[0]:.2f}" }} to {{ f"{means[2]:.2f}" }} at 1, and is {{ f"{means[3]:.2f}" }} at 1.5; subjects are recognised in {{ " · ".join(f"{r:.0%}" for r in right) }}. In training $s=1$: it has never seen more than 1.
+# Agreement rises from {{ f"{means[0]:.2f}" }} to {{ f"{means[2]:.2f}" }} at 1, and is {{ f"{means[3]:.2f}" }} at 1.5; subjects recognised fall from {{ f"{right[0]:.0%}" }} to {{ f"{right[2]:.0%}" }} and {{ f"{right[3]:.0%}" }}. No `scale` is best at both: large to keep to the lines, small to keep the contents; look at both curves, then choose. (In training $s=1$: it has never seen more than 1.)
 #
 # ## 6.6 Two drawings at once
 #
@@ -525,7 +525,7 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 # * 提示词管是什么，线稿管在哪里、什么形状。
 # * ControlNet 是 UNet 前半和中间的副本，加在跳跃连接上；零卷积让它从“什么也不改变”开始，第一步只有零卷积有梯度。
 # * 线稿的功劳 = 有线稿减去没有线稿，同样的提示词和种子；下限不是 0。
-# * `scale` 越大越贴线；比 1 大就出了训练的范围。
+# * `scale` 越大越贴线，内容也越糊：两样一起量。
 # %% [markdown] lang="en"
 # ## 6.9 The real model
 #
@@ -557,7 +557,7 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 # * The prompt decides what; the lines decide where and in which shape.
 # * A ControlNet is a copy of the UNet's first half and middle, added to the skip connections; zero convolutions let it begin where nothing is changed, and at the first step only they have a gradient.
 # * The merit of the lines is the difference from the same prompts and seeds without them; the floor is not 0.
-# * The larger the `scale`, the closer to the lines; beyond 1 it leaves what it was trained for.
+# * The larger the `scale`, the closer to the lines, and the poorer what is painted: measure both.
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
