@@ -279,8 +279,8 @@ print(f"ControlNet - scale 0: {gain:+.2f}")
 rows = {"real": real[:6], "ControlNet": controlled[:6], "scale 0": free[:6]}
 show(
     paidiff.compare({"canny": conditions[:6], **rows}, captions[:6]),
-    alt="照线稿画的挪到了线上，有的又淡又糊；不看线稿的在中间 · with lines, subjects move"
-    " onto them, some pale; without, they stand in the middle",
+    alt="照线稿画的挪到线上，有的又淡又糊；不看线稿的在中间 · with lines, subjects"
+    " move onto them, some pale; without, they stand in the middle",
 )
 
 # %%
