@@ -59,9 +59,9 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 屋顶的尖、墙的边，五张都在线上；地、天空和画风跟着提示词走。自己画的线稿也行。这是第 2 课那两只企鹅：
+# 屋顶的尖、墙的边，五张都在线上；地、天空和画风跟着提示词走。窗子和烟囱没有画出来：这个小 ControlNet 跟得住大的轮廓，跟不住细线。自己画的线稿也行。这是第 2 课那两只企鹅：
 # %% [markdown] lang="en"
-# The peak of the roof and the edges of the walls lie on the lines in all five; ground, sky and style follow the prompts. Your own drawing will do as well. Here are the two penguins of lesson 2:
+# The peak of the roof and the edges of the walls lie on the lines in all five; ground, sky and style follow the prompts. Windows and chimney are missing: this small ControlNet keeps to large outlines, not to fine lines. Your own drawing will do as well. Here are the two penguins of lesson 2:
 # %%
 from PIL import Image
 from paidiff_lib.datasets.images import square
@@ -375,21 +375,21 @@ for scale, found in zip(pairs, recall):
     print(scale, "left {:.2f} right {:.2f}".format(*found))
 
 # %% [markdown] lang="zh"
-# 数是查全率 $R$：线稿的线有多少被画到了。只用左边，左 {{ f"{recall[0][0]:.2f}" }}、右 {{ f"{recall[0][1]:.2f}" }}；只用右边，{{ f"{recall[1][0]:.2f}" }} 和 {{ f"{recall[1][1]:.2f}" }}；都用，{{ f"{recall[2][0]:.2f}" }} 和 {{ f"{recall[2][1]:.2f}" }}。这是一句提示词、一个种子的三张图，只算演示。
+# 数是查全率 $R$：线稿的线有多少被画到了。只用左边，左 {{ f"{recall[0][0]:.2f}" }}、右 {{ f"{recall[0][1]:.2f}" }}；只用右边，{{ f"{recall[1][0]:.2f}" }} 和 {{ f"{recall[1][1]:.2f}" }}；都用，{{ f"{recall[2][0]:.2f}" }} 和 {{ f"{recall[2][1]:.2f}" }}。都用的那张，右边的树在线上，却是白的：位置听了线稿，颜色没有顾上。这是一句提示词、一个种子的三张图，只算演示。
 #
 # ## 6.7 自己训练一个
 #
 # 训练图是画好的场景，线稿在训练时现算，损失还是那一个：$\mathbb{E}\,\|v_\theta(x_t, t, \text{text}, c) - v\|^2$，只有 ControlNet 的权重动。留下的不是最后一步的权重，是它们的指数滑动平均（EMA，[第 00 课](00_what_is_diffusion.ipynb)）$\bar w \leftarrow d\,\bar w + (1-d)\,w$，$d=0.95$。
 #
-# **先猜**：练 {{ profile.control["steps"] }} 步，吻合度离仓库里那个（练了几千步，写在它的 README 里）还差多少？
+# **先猜**：练 {{ profile.control["steps"] }} 步，吻合度离仓库里那个（步数多得多，写在它的 README 里）还差多少？
 # %% [markdown] lang="en"
-# The figures are recall $R$: how much of the lines was drawn. With the left one only, left {{ f"{recall[0][0]:.2f}" }} and right {{ f"{recall[0][1]:.2f}" }}; with the right one {{ f"{recall[1][0]:.2f}" }} and {{ f"{recall[1][1]:.2f}" }}; with both {{ f"{recall[2][0]:.2f}" }} and {{ f"{recall[2][1]:.2f}" }}. These are three pictures of one prompt and one seed: a demonstration, no more.
+# The figures are recall $R$: how much of the lines was drawn. With the left one only, left {{ f"{recall[0][0]:.2f}" }} and right {{ f"{recall[0][1]:.2f}" }}; with the right one {{ f"{recall[1][0]:.2f}" }} and {{ f"{recall[1][1]:.2f}" }}; with both {{ f"{recall[2][0]:.2f}" }} and {{ f"{recall[2][1]:.2f}" }}. With both, the right tree stands on its lines but is white: it obeyed as to the place, and lost its colour. These are three pictures of one prompt and one seed: a demonstration, no more.
 #
 # ## 6.7 Train one yourself
 #
 # The training pictures are painted scenes, and their lines are found on the way. The loss is the old one, $\mathbb{E}\,\|v_\theta(x_t, t, \text{text}, c) - v\|^2$; only the ControlNet's weights change. What remains is not the weights of the last step, but their exponential moving average (EMA, [lesson 00](00_what_is_diffusion.ipynb)), $\bar w \leftarrow d\,\bar w + (1-d)\,w$ with $d=0.95$.
 #
-# **Predict**: after {{ profile.control["steps"] }} steps, how far is its agreement from that of the one in the repository (trained for some thousand steps, see its README)?
+# **Predict**: after {{ profile.control["steps"] }} steps, how far is its agreement from that of the one in the repository (trained for far more steps, see its README)?
 # %%
 import shutil
 from pathlib import Path
@@ -430,13 +430,13 @@ if profile.judged:
     assert learnt.mean > 0.02
 
 # %% [markdown] lang="zh"
-# {{ profile.control["steps"] }} 步之后是 {{ f"{f1['mine']:.2f}" }}，比不看线稿多 {{ f"{learnt:+.2f}" }}；仓库里那个是 {{ f"{f1['ControlNet']:.2f}" }}。
+# {{ profile.control["steps"] }} 步之后是 {{ f"{f1['mine']:.2f}" }}，比不看线稿多 {{ f"{learnt:+.2f}" }}；仓库里那个是 {{ f"{f1['ControlNet']:.2f}" }}。看图：小房子和熊猫还没有挪到线上，企鹅也在中间；轮廓本来就对得上的先对上。
 #
 # ## 6.8 存、取、一行命令
 #
 # 存下来的文件夹，diffusers 自己就打得开，画的是同一张图：
 # %% [markdown] lang="en"
-# After {{ profile.control["steps"] }} steps it is {{ f"{f1['mine']:.2f}" }}, {{ f"{learnt:+.2f}" }} beyond what is drawn without lines; the one in the repository has {{ f"{f1['ControlNet']:.2f}" }}.
+# After {{ profile.control["steps"] }} steps it is {{ f"{f1['mine']:.2f}" }}, {{ f"{learnt:+.2f}" }} beyond what is drawn without lines; the one in the repository has {{ f"{f1['ControlNet']:.2f}" }}. In the pictures the small house and the panda have not moved onto their lines yet, nor the penguin; what nearly fitted anyway fits first.
 #
 # ## 6.8 Save, load, one command
 #
