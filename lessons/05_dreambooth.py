@@ -456,8 +456,8 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 #
 # * 一次训练，一个种子。换一个训练种子，数字会变；三个种子的结果是 `python benchmarks/seeds.py dreambooth`。
 # * 小模型画得粗，学到的玩具熊也粗：看颜色、姿势和领结，不要看绒毛。
-# * 每句提示词画一张，区间说的是“换一批地方会怎样”。
-# * 真玩具熊在这个世界里只有一张画（左右可以翻转）。真照片有角度和光，5 张就不一定够。
+# * 每句提示词只画一张：`mini` 的一句话换个种子，几乎还是同一张图（第 13 课），所以换的是地方。区间说的是“换一批地方会怎样”。
+# * 真玩具熊在这个世界里只有一张画。真照片有角度和光，5 张就不一定够。
 #
 # ## 你学到了
 #
@@ -492,8 +492,8 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 #
 # * One training with one seed. Another seed of the training gives other figures; for three see `python benchmarks/seeds.py dreambooth`.
 # * The small model draws roughly, and so it draws the toy: look at its colour, its pose and its bow, not at its fur.
-# * One picture for each prompt: the intervals tell what other places would give.
-# * The real toy has a single drawing in this world, which may be mirrored. Photographs have angles and light, and five of them may not be enough.
+# * One picture for each prompt: with another seed `mini` draws nearly the same picture again (lesson 13), so it is places that vary here. The intervals tell what other places would give.
+# * The real toy has a single drawing in this world. Photographs have angles and light, and five of them may not be enough.
 #
 # ## What you have learnt
 #
