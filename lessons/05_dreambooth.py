@@ -9,7 +9,7 @@
 # 1. 第 03 课：开着青花瓷的 LoRA，画一句*没有*“青花瓷”三个字的提示词，会怎样？
 # 2. [第 04 课](04_textual_inversion.ipynb)：Textual Inversion 也教一个新词，它训练的是多少个数？UNet 动不动？
 # %% [markdown] lang="en"
-# # 05 · DreamBooth: teaching the model one particular thing
+# # 05 · DreamBooth: one particular thing
 #
 # The model can draw 一只熊 (a bear), but not *your* toy bear: there is only one of it, and it is in no training picture. Show the model five photographs, give the toy a name, and it can be put anywhere. The price is just as plain: with a little carelessness every bear becomes that toy.
 #
