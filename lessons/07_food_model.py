@@ -341,7 +341,7 @@ if profile.judged:
 # Read it row by row (six dishes in each cell: the intervals are wide):
 # * **Shape**: F1 goes from {{ f"{parts['food']['F1'].mean:.2f}" }} to {{ f"{parts['+ control']['F1'].mean:.2f}" }}; with the LoRA on, from {{ f"{parts['+ LoRA']['F1'].mean:.2f}" }} to {{ f"{parts['+ both']['F1'].mean:.2f}" }}.
 # * **Style**: the judge sees porcelain in {{ f"{parts['food']['青花瓷'].mean:.0%}" }} without the LoRA, in {{ f"{parts['+ LoRA']['青花瓷'].mean:.0%}" }} with it, and with the lines too in {{ f"{parts['+ both']['青花瓷'].mean:.0%}" }}.
-# * **Dish**: still recognised in {{ f"{parts['food']['dish'].mean:.0%}" }}; with lines {{ f"{parts['+ control']['dish'].mean:.0%}" }}, with the LoRA {{ f"{parts['+ LoRA']['dish'].mean:.0%}" }}, with both {{ f"{parts['+ both']['dish'].mean:.0%}" }}. 
+# * **Dish**: still recognised in {{ f"{parts['food']['dish'].mean:.0%}" }}; with lines {{ f"{parts['+ control']['dish'].mean:.0%}" }}, with the LoRA {{ f"{parts['+ LoRA']['dish'].mean:.0%}" }}, with both {{ f"{parts['+ both']['dish'].mean:.0%}" }}.
 #
 # With all three on, style and shape are there, and the *dish* gives way first. In the pictures a bowl that shrinks onto its lines becomes a blur, the price of the lines that lesson 06 measured; and porcelain takes the colours away. (How much of it is the judge's fault is question 6 of the exercises.)
 #
