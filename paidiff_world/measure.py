@@ -157,8 +157,9 @@ def seen(pictures, name, prompts=None):
 
 def table(columns, form=".0%"):
     """Text: a column for each name, {name: Rates or {row: Estimate}}, a row for each head; n is the number of scenes."""
-    names = [row for row in (*HEADS, "all") if any(row in column for column in columns.values())]
-    names = list(dict.fromkeys([*names, *(row for column in columns.values() for row in column)]))
+    rows = dict.fromkeys(row for column in columns.values() for row in column)
+    names = [row for row in (*HEADS, "all") if row in rows]
+    names += [row for row in rows if row not in names]
     cells = [["", *columns]] + [[row, *(_cell(column, row, form) for column in columns.values())] for row in names]
     scenes = [getattr(column, "scenes", {}) for column in columns.values()]
     if any(scenes):
