@@ -86,7 +86,8 @@ losses = paidiff.fit(lora, data, **recipe, seed=0)
 after = paidiff.draw(pipe, prompts, seed=1)
 show(
     paidiff.compare({"before": before, "after": after}, prompts),
-    alt="上排照旧，下排是蓝白的青花瓷 · the upper row as ever, the lower row blue and white",
+    alt="上排照旧，下排是蓝白的青花瓷 · the upper row as ever, the lower blue and"
+    " white",
 )
 
 # %% [markdown] lang="zh"
@@ -481,8 +482,8 @@ for name, pictures in mixed.items():
 print(measure.table(columns, ".2f"))
 show(
     paidiff.compare(mixed, where),
-    alt="第一排是小奶猫，第二排是青花瓷，三四排两样都开 · kittens above, then porcelain,"
-    " then both",
+    alt="第一排是小奶猫，第二排是青花瓷，三四排两样都开 · kittens above, then"
+    " porcelain, then both",
 )
 if profile.real:  # each acts, and together they act otherwise
     assert len({pictures[0].tobytes() for pictures in mixed.values()}) == 5
@@ -585,9 +586,10 @@ from paidiff_lib.models.load import model_name
 
 command = f"""-m accelerate.commands.launch ../scripts/train_text_to_image_lora.py
     --pretrained_model_name_or_path="{model_name()}" --resolution={profile.size}
-    --train_data_dir="{paidiff.data("porcelain").as_posix()}" --center_crop --random_flip
-    --train_batch_size=1 --gradient_accumulation_steps=4 --max_train_steps=4
-    --learning_rate=1e-04 --max_grad_norm=1 --lr_scheduler=cosine --lr_warmup_steps=0
+    --train_data_dir="{paidiff.data("porcelain").as_posix()}" --center_crop
+    --random_flip --train_batch_size=1 --gradient_accumulation_steps=4
+    --max_train_steps=4 --learning_rate=1e-04 --max_grad_norm=1
+    --lr_scheduler=cosine --lr_warmup_steps=0
     --output_dir="{(out / "article").as_posix()}" """
 line = [sys.executable, *shlex.split(command)]
 done = subprocess.run(line, capture_output=True, text=True)

@@ -91,8 +91,8 @@ if profile.real:
     assert not {p.tobytes() for p in cats} & {p.tobytes() for p in new}
 show(
     paidiff.compare({"猫": cats[:6], "<小奶猫>": new[:6]}, where[:6]),
-    alt="上排是模型自己的猫，下排是新词画的 · the model's own cats above, the new word's"
-    " pictures below",
+    alt="上排是模型自己的猫，下排是新词画的 · the model's own cats above, the new"
+    " word's pictures below",
 )
 
 # %% [markdown] lang="zh"
