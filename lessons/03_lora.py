@@ -191,7 +191,7 @@ print(f"LoRA {trained / 1e6:.2f} M · UNet {whole / 1e6:.2f} M · {trained / who
 # * `asked`：写了青花瓷；
 # * `others`：*没写*青花瓷，一半不写画风，一半写另一种画风。
 #
-# 每组先关掉 LoRA 画，再打开画。表里的 `青花瓷` 是裁判看见青花瓷的比例，`subject`、`background`、`style` 是主体、地点、画风对的比例，方括号里是 95 % 的威尔逊区间。
+# 每组先关掉 LoRA 画，再打开画。表里的 `青花瓷` 是裁判看见青花瓷的比例，`subject`、`background`、`style` 是主体、地点、画风对的比例，方括号里是 95 % 的威尔逊区间；`real` 是世界自己画的真图，当上限。
 #
 # **先猜**：LoRA 开着，`others` 里几成会变成青花瓷？写下来。
 
@@ -203,7 +203,7 @@ print(f"LoRA {trained / 1e6:.2f} M · UNet {whole / 1e6:.2f} M · {trained / who
 # * `asked`: with 青花瓷;
 # * `others`: *without* it, one half naming no style, the other half naming another style.
 #
-# Each group is drawn with the LoRA off, then with the LoRA on. In the tables `青花瓷` is how often the judge sees porcelain; `subject`, `background` and `style` are how often subject, place and style are right, with Wilson's 95 % interval in brackets.
+# Each group is drawn with the LoRA off, then with the LoRA on. In the tables `青花瓷` is how often the judge sees porcelain; `subject`, `background` and `style` are how often subject, place and style are right, with Wilson's 95 % interval in brackets; `real` are real pictures by the world itself, as a ceiling.
 #
 # **Predict**: with the LoRA on, what share of `others` turns into porcelain? Write it down.
 
@@ -229,10 +229,15 @@ asked = [scene + ",青花瓷" for scene in scenes][: profile.things]
 others = [scene + style for scene, style in zip(scenes, styles)][-profile.things :]
 
 
+def seen(rates):
+    """What the judge sees: {head: Estimate}, and how often it sees porcelain."""
+    asked_for = {head: rates[head] for head in ("subject", "background", "style")}
+    return asked_for | {"青花瓷": measure.seen(rates.pictures, "青花瓷")}
+
+
 def judged(prompts):
-    """What the judge sees: {head: Estimate}, and how often porcelain; the pictures."""
     rates = measure.following(pipe, prompts, steps=profile.steps)
-    return {**rates, "青花瓷": measure.seen(rates.pictures, "青花瓷")}, rates.pictures
+    return seen(rates), rates.pictures
 
 
 # %% tags=["nbval-ignore-output"]
@@ -241,7 +246,8 @@ for group, texts in {"asked": asked, "others": others}.items():
     for state, scales in {"off": {}, "on": {"first": 1.0}}.items():
         paidiff.set_scales(pipe, scales)  # {}: every LoRA off
         found[group, state], drawn[group, state] = judged(texts)
-    columns = {state: found[group, state] for state in ("off", "on")}
+    found[group, "real"] = seen(measure.ceiling(texts))
+    columns = {state: found[group, state] for state in ("off", "on", "real")}
     print(group, measure.table(columns), sep="\n", end="\n\n")
 learnt, leak = (found[group, "on"]["青花瓷"] for group in ("asked", "others"))
 

@@ -1,7 +1,7 @@
 # %% [markdown] lang="zh"
 # # 04 · Textual Inversion：教模型一个新词
 #
-# 不改模型的一个数，只往词表里添一个词。5 张图，学几百个数，新词就能和别的词一样用进任何一句话。它能教会模型什么，*不能*教会什么？
+# 不改模型的一个数，只往词表里添一个词：从几张图里学几百个数，新词就能和别的词一样用进任何一句话。它能教会模型什么，*不能*教会什么？这一课先教一只小奶猫，教不会；再弄清楚为什么，然后教一样教得会的。
 #
 # **用时**：读和做 40 分钟；全部运行约两分钟（一个 CPU 线程）。**你需要**：[第 01 课](01_inference.ipynb)（词元、引导）、[第 13 课](13_evaluation.ipynb)（裁判、CLIP、区间）、[第 03 课](03_lora.ipynb)（损失、步、批、学习率）。**学完你会**：用 5 张图教模型一个新词；说出学到的是哪几个数；用两把不同的尺子*量*它画的像不像，并且说出为什么一把尺子不够；证明别的提示词一个像素都没变；存成几 KB 的文件，或文章里那样的整个模型文件夹；运行文章里那一行命令。
 #
@@ -12,7 +12,7 @@
 # %% [markdown] lang="en"
 # # 04 · Textual Inversion: teaching a new word
 #
-# Not one number of the model is changed; a word is added to its vocabulary. From 5 pictures a few hundred numbers are learnt, and the new word goes into any sentence like every other word. What can a model be taught in this way, and what can it *not*?
+# Not one number of the model is changed; a word is added to its vocabulary: some hundred numbers are learnt from a few pictures, and the new word goes into any sentence like every other word. What can a model be taught in this way, and what can it *not*? This lesson first tries to teach a kitten, and fails; then it finds out why, and teaches something that can be taught.
 #
 # **Time**: 40 minutes of reading and doing; running everything takes about two minutes (one CPU thread). **You need**: [lesson 01](01_inference.ipynb) (tokens, guidance), [lesson 13](13_evaluation.ipynb) (the judge, CLIP, intervals), [lesson 03](03_lora.ipynb) (loss, steps, batches, learning rate). **You will be able to**: teach a model a new word from 5 pictures; say which numbers are learnt; *measure* how well it draws with two different rulers, and say why one is not enough; prove that no other prompt has changed by a pixel; save the word as a file of some KB, or as the whole model folder of the article; run the article's own command.
 #
@@ -96,14 +96,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# TODO 草地、沙发这些地方都不在训练图里：新词和别的词一样，可以放进任何一句话。加上画风也行：
+# 新词确实放得进任何一句话，这些地方一个也不在训练图里。可是它画的是一团圆圆的黄色，有的长出两只角；*没有脸*。这不是小奶猫。步数不够？向量不够？还是别的？先弄清楚学的是什么（4.2），量一量（4.3），再教一样教得会的（4.4）。
 
 # %% [markdown] lang="en"
-# TODO None of these places is in the training pictures: the new word goes into any sentence, like every other word. With styles, too:
-
-# %% tags=["nbval-ignore-output"]
-prompts = ["<小奶猫>,湖面,水彩画", "<小奶猫>,草地,像素画", "<小奶猫>,沙漠,剪纸"]
-show(draw(pipe, prompts, seed=3), titles=prompts, alt="三种画风 · three styles")
+# The new word does go into any sentence, and none of these places is in the training pictures. But what it draws is a round, yellow something, sometimes with two horns, and *without a face*. This is not the kitten. Too few steps? Too few vectors? Something else? First see what is learnt (4.2), then measure (4.3), then teach something that can be taught (4.4).
 
 # %% [markdown] lang="zh"
 # ## 4.2 学到的是什么
@@ -160,10 +156,10 @@ for row in cosines:
     print(*(f"{name} {c:.2f}" for name, c in zip(names, best.values)), sep="   ")
 
 # %% [markdown] lang="zh"
-# TODO 它们和哪个词都不像：新词不是旧词的别名，是词与词之间的一个新的点。
+# 它们和哪个词都不很像，连出发的“猫”也走远了：新词不是旧词的别名，是词与词之间的新的点，专为让损失变小而找。
 
 # %% [markdown] lang="en"
-# TODO They are like no word at all: the new word is no alias of an old one, but a new point between the words.
+# They are much like no word, and have gone far from 猫, where they began: the new word is no alias of an old one, but new points between the words, found for no purpose but a smaller loss.
 
 # %% tags=["nbval-ignore-output"]
 show(
@@ -172,10 +168,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# TODO 损失从 {{ f"{np.mean(losses[:20]):.2f}" }}（头 20 步）降到 {{ f"{np.mean(losses[-20:]):.2f}" }}（最后 20 步）。像不像，损失说不出来：
+# 损失从 {{ f"{np.mean(losses[:20]):.2f}" }}（头 20 步的平均）降到 {{ f"{np.mean(losses[-20:]):.2f}" }}（最后 20 步）：它学了，学到了颜色、大小、背景，也快学不动了。像不像小奶猫，损失说不出来。
 
 # %% [markdown] lang="en"
-# TODO The loss falls from {{ f"{np.mean(losses[:20]):.2f}" }} (the first 20 steps) to {{ f"{np.mean(losses[-20:]):.2f}" }} (the last 20). How alike the pictures are it cannot tell:
+# The loss falls from {{ f"{np.mean(losses[:20]):.2f}" }} (mean of the first 20 steps) to {{ f"{np.mean(losses[-20:]):.2f}" }} (the last 20): it has learnt, colour, size and background, and there is little more to come. Whether it is like the kitten the loss cannot tell.
 
 # %% [markdown] lang="zh"
 # ## 4.3 两把尺子
@@ -230,10 +226,81 @@ if profile.judged:
     assert chosen["real"].mean == 1 and chosen["猫"].mean < 0.3
 
 # %% [markdown] lang="zh"
+# 裁判的余弦给新词 {{ f"{judged['<小奶猫>']:.2f}" }}，上限 {{ f"{judged['real'].mean:.2f}" }}，`猫` 只有 {{ f"{judged['猫'].mean:.2f}" }}：照它说，快成了。选择题里，新词被选作小奶猫的是 {{ f"{chosen['<小奶猫>']:.0%}" }}，真的小奶猫是 {{ f"{chosen['real']:.0%}" }}；其余的被当成了后面列出的那些东西。眼睛站在哪边，看 4.1 的图就知道。
+#
+# 为什么会差这么多？裁判没学过小奶猫，对真的小奶猫它也只能说“有点像这个、有点像那个”；对一团黄色，它说的差不多。**一把尺子没见过的东西，它给的高分不算数**；哪怕没有人想骗它，古德哈特定律（[第 13 课](13_evaluation.ipynb)）也在。
+
+# %% [markdown] lang="en"
+# The judge's cosine gives the new word {{ f"{judged['<小奶猫>']:.2f}" }}; the ceiling is {{ f"{judged['real'].mean:.2f}" }}, and `猫` has only {{ f"{judged['猫'].mean:.2f}" }}: nearly there, it says. In the choice the new word's pictures are taken for the kitten in {{ f"{chosen['<小奶猫>']:.0%}" }} of cases, the real kitten in {{ f"{chosen['real']:.0%}" }}; the others are taken for the things in the list. Whose side your eyes are on, the figure in 4.1 tells.
+#
+# Why do they differ so much? The judge was never taught the kitten. Even of the real one it can only say “something of this, something of that”, and it says much the same of a yellow blob. **The high score of a ruler for what it has never seen counts for nothing**; Goodhart's law ([lesson 13](13_evaluation.ipynb)) holds even where nobody means to cheat.
+
+# %% [markdown] lang="zh"
+# ## 4.4 教得会的
+#
+# 换一样模型*画得出*的东西：蓝色的狐狸。模型学过狐狸，也学过蓝色，只是这回不告诉它；新词 `<小蓝>` 还是从 `猫` 出发，同样的步数、学习率和向量数，让它从 5 张图里自己找出来。
+#
+# 对照三样：`猫`；用话说的「蓝色狐狸」（`words`，文字能做到的最好）；世界画的真图（`real`，上限）。
+#
+# **先猜**：从 `猫` 出发的新词，画出来是狐狸吗？是蓝色的吗？
+
+# %% [markdown] lang="en"
+# ## 4.4 What can be taught
+#
+# Now something that the model *can* draw: a blue fox. The model was taught foxes and it was taught blue, but nobody tells it this time. The new word `<小蓝>` begins at `猫` again, with as many steps and vectors and the same learning rate, and has to find out from 5 pictures.
+#
+# Three controls: `猫`; 「蓝色狐狸」 (blue fox) in words (`words`, the best that words can do); real pictures by the world (`real`, the ceiling).
+#
+# **Predict**: does the word that began at 猫 draw a fox? Is it blue?
+
+# %%
+foxes = [
+    render(Spec("狐狸", place, colour="蓝色", size=0.75), np.random.RandomState(i))
+    for i, place in enumerate(places)
+]
+write("../out/04/fox", zip(foxes, ["{}," + place for place in places]))
+blue = TextualInversion(pipe, "<小蓝>", initializer="猫", vectors=profile.vectors)
+fox_data = CaptionFolder("../out/04/fox")
+losses = paidiff.fit(blue, fox_data, **profile.word, lr_scheduler="cosine", seed=0)
+
+# %% tags=["nbval-ignore-output"]
+from paidiff_world import measure
+
+words = [f"蓝色狐狸,{place}" for place in where]
+found = draw(pipe, [f"<小蓝>,{place}" for place in where], seed=1)
+shown = {"<小蓝>": found, "words": draw(pipe, words, seed=1), "猫": cats}
+rates = {name: measure.Rates(drawn, words) for name, drawn in shown.items()}
+rates["real"] = measure.ceiling(words)
+heads = ("subject", "colour", "background")
+print(measure.table({n: {h: r[h] for h in heads} for n, r in rates.items()}))
+rows = {"data": foxes, "<小蓝>": found[:5], "words": shown["words"][:5]}
+show(
+    paidiff.compare(rows if len(found) > 4 else {"<小蓝>": found}),
+    alt="上排是训练图里的蓝狐狸，中排是新词画的，下排是用话说的 · blue foxes of the"
+    " training set above, the new word's in the middle, those asked for in words below",
+)
+
+# %%
+if profile.judged:
+    assert rates["<小蓝>"]["subject"].low > rates["猫"]["subject"].high
+
+# %% [markdown] lang="zh"
 # TODO
+#
+# 所以 Textual Inversion 与其说是*教*，不如说是*找*：在模型已经会画的东西里，找到最能把训练图“叫出来”的那几个向量。UNet 训练时没见过的脸，没有哪个向量指得到它。[第 03 课](03_lora.ipynb)的 LoRA 改的是 UNet 旁边的权重，同一只小奶猫（3.7 的图）有了脸。
 
 # %% [markdown] lang="en"
 # TODO
+#
+# So Textual Inversion *finds* rather than teaches: among what the model can draw already, it finds the vectors that best call up the training pictures. No vector points at a face that the UNet never saw in its training. The LoRA of [lesson 03](03_lora.ipynb) changes weights beside the UNet's own, and the same kitten (the figure in 3.7) has a face.
+
+# %% tags=["nbval-ignore-output"]
+prompts = ["<小蓝>,湖面,水彩画", "<小蓝>,草地,像素画", "两只<小蓝>,沙漠"]
+show(
+    draw(pipe, prompts, seed=3),
+    titles=prompts,
+    alt="新词配上两种画风和一个数 · the new word with two styles and a number",
+)
 
 # %% [markdown] lang="zh"
 # **别的变没变**：同一批提示词、同一个种子，训练前后一个像素都不差。这是它比 LoRA 强的地方：不写新词，就查不到新的那几行，*不可能*漏。
@@ -250,12 +317,12 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# ## 4.4 存和取
+# ## 4.5 存和取
 #
 # 两种存法：只存向量（几 KB），或像文章那样存整个模型。后一种用纯 diffusers 打开就能用。
 
 # %% [markdown] lang="en"
-# ## 4.4 Save and load
+# ## 4.5 Save and load
 #
 # Two ways to save: the vectors alone (some KB), or the whole model as the article does, which plain diffusers opens.
 
@@ -287,12 +354,12 @@ show(three, titles=["trained", "model", "word"], alt="三张一样 · three equa
 # A trap with Chinese placeholders: where a word has several vectors, diffusers' own loader silently uses the first only. `load_embedding` compares ids and uses them all.
 
 # %% [markdown] lang="zh"
-# ## 4.5 初始词
+# ## 4.6 初始词
 #
 # 初始词要正好是一个词元。写错了，一行话告诉你该写哪个。
 
 # %% [markdown] lang="en"
-# ## 4.5 The initializer
+# ## 4.6 The initializer
 #
 # The initializer must be exactly one token. If it is not, one line tells you which to take.
 
@@ -304,7 +371,7 @@ for wrong in ("小猫", "kitten", "😀"):
         print(error)
 
 # %% [markdown] lang="zh"
-# ## 4.6 文章里的那一行命令
+# ## 4.7 文章里的那一行命令
 #
 # 同样的参数，一个不少，只是步数少。在仓库的文件夹里运行（Windows 上把它写成一行，去掉行尾的 `\`）。这里没有说明文字：每一步从一组中文模板里挑一句，把新词填进去，例如「一张<小奶猫>的照片」。
 #
@@ -320,7 +387,7 @@ for wrong in ("小猫", "kitten", "😀"):
 # `--scale_lr` 把学习率乘上一批里的图数。结果是一个完整的模型文件夹。下面的单元格就是运行它：
 
 # %% [markdown] lang="en"
-# ## 4.6 The article's own command
+# ## 4.7 The article's own command
 #
 # The same flags, every one, with fewer steps. Run it in the repository's folder (on Windows write it as one line, without the `\` at the ends). It has no captions: each step takes one of a few Chinese templates and puts the word in, such as 「一张<小奶猫>的照片」 (a photo of <小奶猫>).
 #
@@ -352,7 +419,7 @@ print(done.returncode, sorted(path.name for path in (out / "article").iterdir())
 assert done.returncode == 0, done.stderr[-2000:]
 
 # %% [markdown] lang="zh"
-# ## 4.7 换成真模型
+# ## 4.8 换成真模型
 #
 # ```python
 # pipe = paidiff.load("artist-large")     # 下载见第 01 课
@@ -364,7 +431,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # **未在真权重上验证**。新词只能指向模型*已经*画得出的东西：小模型画得出的很少，真模型多得多。
 
 # %% [markdown] lang="en"
-# ## 4.7 The real model
+# ## 4.8 The real model
 #
 # ```python
 # pipe = paidiff.load("artist-large")     # to download it: lesson 01
@@ -376,7 +443,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # **Not verified on the real weights.** A new word can only point at what a model can draw *already*: that is little for the small model, and far more for a real one.
 
 # %% [markdown] lang="zh"
-# ## 4.8 常见错误
+# ## 4.9 常见错误
 #
 # | 你看到 | 原因和办法 |
 # | --- | --- |
@@ -388,7 +455,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # | `占位词不能是空的,也不能有空格` | 换一个没有空格的词。 |
 
 # %% [markdown] lang="en"
-# ## 4.8 Common errors
+# ## 4.9 Common errors
 #
 # | You see | Cause and cure |
 # | --- | --- |
@@ -400,29 +467,49 @@ assert done.returncode == 0, done.stderr[-2000:]
 # | `占位词不能是空的,也不能有空格` (must not be empty or hold spaces) | Take a word without spaces. |
 
 # %% [markdown] lang="zh"
-# ## 4.9 说清楚
+# ## 4.10 说清楚
 #
-# TODO
+# * 小奶猫没有教会。试过的每一种初始词、向量数和说明文字都没有；没试过的还有很多，“画不出”说的是这些权重和这些做法。
+# * 蓝狐狸用话也说得出来，新词并不比话更好；Textual Inversion 的用处在话说不清、模型又画得出的东西上，那要更大的模型。
+# * {{ len(where) }} 个地方很少，区间很宽；裁判和 CLIP 都在这个小世界里训练。
 #
 # ## 你学到了
 #
-# TODO
+# * Textual Inversion：模型一个数都不动，只学一个词的 {{ profile.vectors }} 个向量（{{ word.vectors.numel() }} 个数）。
+# * 它*找*得到模型已经会画的，*教*不会模型没见过的；要教新的形状，改权重（LoRA、[DreamBooth](05_dreambooth.ipynb)）。
+# * 新词能和任何词搭配；别的提示词一个像素都不变，不可能泄漏。
+# * 一把尺子没见过的东西，它的高分不算数：换一个证人，出一道选择题，再用眼睛看。
 
 # %% [markdown] lang="en"
-# ## 4.9 To be plain
+# ## 4.10 To be plain
 #
-# TODO
+# * The kitten was not taught. No initializer, number of vectors or caption that was tried did it; many were not tried, and “cannot draw” is said of these weights and these ways.
+# * The blue fox can be said in words too, and the new word does no better than they do. Textual Inversion is for what words cannot say but the model can draw, which takes a larger model.
+# * {{ len(where) }} places are few and the intervals wide; judge and CLIP were both trained in this small world.
 #
 # ## What you have learnt
 #
-# TODO
+# * Textual Inversion: not one number of the model changes, only the {{ profile.vectors }} vectors of a word are learnt ({{ word.vectors.numel() }} numbers).
+# * It *finds* what the model can draw already, and cannot *teach* what it has never seen; new shapes take new weights (a LoRA, [DreamBooth](05_dreambooth.ipynb)).
+# * The new word goes with any other word; no other prompt changes by a pixel, so nothing can leak.
+# * The high score of a ruler for what it has never seen counts for nothing: call another witness, give it a choice, and look.
 
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# TODO
+# 1. **向量数**。`<小蓝>` 用 1 个、2 个、16 个向量各教一次，看 `rates`。最少要几个？先猜。
+# 2. **初始词**。小奶猫从 `狮`、`熊`、`橘` 出发，再做 4.3 的选择题。哪个初始词的图最常被选作小奶猫？有脸吗？
+# 3. **不写地点**。用 `CaptionFolder(paidiff.data("kitten"), captions=False)` 训练：说明文字从模板里来，不提地点。新词的图里多了什么？
+# 4. **全部放开**。说明文字只写 `{}`，`vectors=28`：整句话都是新词，5,376 个数。每张训练图单独教一次，损失能降到多少？有脸吗？这告诉你上限在哪里。
+# 5. **教一种画风**。`learnable="style"`，数据用 `paidiff.data("porcelain")`，用第 03 课的 `asked` 和 `others` 量。泄漏是多少？为什么可以不量就知道？
+# 6. **手算**。{{ whole }} 个数的模型和 {{ word.vectors.numel() }} 个数的新词，都存成 32 位浮点数，各多大？和 4.5 存下来的文件对一对。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# TODO
+# 1. **Number of vectors**. Teach `<小蓝>` with 1, 2 and 16 vectors and look at `rates`. How few will do? Guess first.
+# 2. **Initializer**. Start the kitten at `狮` (lion), `熊` (bear) and `橘` (orange), and repeat the choice of 4.3. With which are the pictures most often taken for the kitten? Is there a face?
+# 3. **No places**. Train with `CaptionFolder(paidiff.data("kitten"), captions=False)`: the captions come from templates that name no place. What has the new word learnt besides?
+# 4. **Everything free**. Let the caption be `{}` alone and `vectors=28`: the whole prompt is the new word, 5,376 numbers. Teach each training picture on its own. How low does the loss get, and is there a face? That tells you where the limit is.
+# 5. **A style**. Use `learnable="style"` and `paidiff.data("porcelain")`, and measure with `asked` and `others` of lesson 03. How large is the leak? Why could you have known without measuring?
+# 6. **By hand**. A model of {{ whole }} numbers and a word of {{ word.vectors.numel() }}, both as 32-bit floats: how large are they? Compare with the files saved in 4.5.

@@ -158,7 +158,7 @@ def seen(pictures, name, prompts=None):
 def table(columns, form=".0%"):
     """Text: a column for each name, {name: Rates or {row: Estimate}}, a row for each head; n is the number of scenes."""
     names = [row for row in (*HEADS, "all") if any(row in column for column in columns.values())]
-    names += [row for column in columns.values() for row in column if row not in names]
+    names = list(dict.fromkeys([*names, *(row for column in columns.values() for row in column)]))
     cells = [["", *columns]] + [[row, *(_cell(column, row, form) for column in columns.values())] for row in names]
     scenes = [getattr(column, "scenes", {}) for column in columns.values()]
     if any(scenes):

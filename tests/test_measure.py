@@ -181,3 +181,5 @@ def test_the_table(sees):
     ]
     assert str(on).splitlines()[1] == "subject     100% [34%, 100%]  2"
     assert measure.table({"a": {"x": wilson(1, 2)}}, ".2f") == f"{'a':>20}\nx  0.50 [0.09, 0.91]"
+    twice = measure.table({name: {"x": wilson(1, 2)} for name in "ab"})
+    assert len(twice.splitlines()) == 2  # a row of both columns is one row
