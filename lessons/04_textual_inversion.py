@@ -77,6 +77,7 @@ show(
 # %%
 where = ["草地", "沙发", "湖面", "星空", "落日", "竹林", "粉色背景", "沙漠"]
 where = where[: profile.places]
+yellow = "小奶猫 猫 老虎 狐狸 狮子 小鸡 骆驼 橘子 香蕉 向日葵 王冠 灯泡".split()
 cats = draw(pipe, [f"猫,{place}" for place in where], seed=1)
 other_words = ["一辆汽车在草地上", "雪地里的企鹅", "一朵蘑菇,森林"]
 others = draw(pipe, other_words, seed=5)  # kept for later: must not change
@@ -178,7 +179,7 @@ show(
 #
 # **裁判的余弦**：裁判看一张图，对它学过的每种事物都给出把握。两张图的把握越一致，余弦越近 1。听上去合理，可是小奶猫不在它学过的东西里：随便一团圆圆的黄色，它也会说“有点像橘子、有点像猫”。
 #
-# **CLIP 里做选择题**：换一个证人（CLIP 的图像编码器），换一种问法：这张图最像下面的哪一种？选项是世界自己画的真图，同一个地方，{{ len(names_there) }} 种黄色的东西。瞎猜能对 {{ f"{1 / len(names_there):.0%}" }}；真的小奶猫（`real`，别的种子）是上限。
+# **CLIP 里做选择题**：换一个证人（CLIP 的图像编码器），换一种问法：这张图最像下面的哪一种？选项是世界自己画的真图，同一个地方，{{ len(yellow) }} 种黄色的东西。瞎猜能对 {{ f"{1 / len(yellow):.0%}" }}；真的小奶猫（`real`，别的种子）是上限。
 #
 # 新词、`猫`、`狐狸`（也是黄色尖耳朵）各在 {{ len(where) }} 个训练图里没有的地方画。
 #
@@ -189,7 +190,7 @@ show(
 #
 # **The judge's cosine**: of a picture the judge says how sure it is of everything it was taught. The more two pictures agree in this, the nearer their cosine is to 1. It sounds reasonable; but the kitten is not among what it was taught, and of any round yellow blob it will say “something of an orange, something of a cat”.
 #
-# **A choice, in CLIP's eyes**: another witness (CLIP's picture encoder) and another question: which of these is the picture most like? The options are real pictures by the world itself, in the same place, of {{ len(names_there) }} yellow things. Luck gives {{ f"{1 / len(names_there):.0%}" }}; the real kitten (`real`, other seeds) is the ceiling.
+# **A choice, in CLIP's eyes**: another witness (CLIP's picture encoder) and another question: which of these is the picture most like? The options are real pictures by the world itself, in the same place, of {{ len(yellow) }} yellow things. Luck gives {{ f"{1 / len(yellow):.0%}" }}; the real kitten (`real`, other seeds) is the ceiling.
 #
 # The new word, `猫` (cat) and `狐狸` (fox: yellow, with pointed ears) are each drawn in {{ len(where) }} places that are not in the training pictures.
 #
@@ -200,8 +201,6 @@ from paidiff_world import Spec, render
 from paidiff_world.judge import similarity
 from paidiff_world.measures import choose
 
-names_there = "小奶猫 猫 老虎 狐狸 狮子 小鸡 骆驼 橘子 香蕉 向日葵 王冠 灯泡".split()
-
 
 def real(name, seed):
     """The thing in every place, by the world itself."""
@@ -209,7 +208,7 @@ def real(name, seed):
     return [render(s, np.random.RandomState(seed + i)) for i, s in enumerate(specs)]
 
 
-options = {name: real(name, seed=100) for name in names_there}
+options = {name: real(name, seed=100) for name in yellow}
 
 # %% tags=["nbval-ignore-output"]
 drawn = {"<小奶猫>": new, "猫": cats, "real": real("小奶猫", seed=0)}
