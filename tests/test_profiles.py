@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MINI = {  # what the stored outputs of the lessons were drawn with
     "03": {
-        "lora": {"steps": 130, "learning_rate": 3e-3, "batch_size": 4},
+        "lora": {"steps": 150, "learning_rate": 3e-3, "batch_size": 4},
         "kitten": {"steps": 60, "learning_rate": 3e-3, "batch_size": 4},
     },
     "04": {"word": {"steps": 120, "learning_rate": 2e-2, "batch_size": 4}},
