@@ -1,7 +1,7 @@
 # %% [markdown] lang="zh"
 # # 04 · Textual Inversion：教模型一个新词
 #
-# 不改模型的一个数，只往词表里添一个词：从几张图里学几百个数，新词就能和别的词一样用进任何一句话。它能教会模型什么，*不能*教会什么？这一课先教一只小奶猫，教不会；再弄清楚为什么，然后教一样教得会的。
+# 不改模型的一个数，只往词表里添一个词：从几张图里学几百个数，新词就能和别的词一样用进任何一句话。它能教会模型什么，*不能*教会什么？这一课先教一只小奶猫，教不会；再弄清楚为什么，然后换一个出发点，教一只蓝狐狸。
 #
 # **用时**：读和做 40 分钟；全部运行约两分钟（一个 CPU 线程）。**你需要**：[第 01 课](01_inference.ipynb)（词元、引导）、[第 13 课](13_evaluation.ipynb)（裁判、CLIP、区间）、[第 03 课](03_lora.ipynb)（损失、步、批、学习率）。**学完你会**：用 5 张图教模型一个新词；说出学到的是哪几个数；用两把不同的尺子*量*它画的像不像，并且说出为什么一把尺子不够；证明别的提示词一个像素都没变；存成几 KB 的文件，或文章里那样的整个模型文件夹；运行文章里那一行命令。
 #
@@ -12,7 +12,7 @@
 # %% [markdown] lang="en"
 # # 04 · Textual Inversion: teaching a new word
 #
-# Not one number of the model is changed; a word is added to its vocabulary: some hundred numbers are learnt from a few pictures, and the new word goes into any sentence like every other word. What can a model be taught in this way, and what can it *not*? This lesson first tries to teach a kitten, and fails; then it finds out why, and teaches something that can be taught.
+# Not one number of the model is changed; a word is added to its vocabulary: some hundred numbers are learnt from a few pictures, and the new word goes into any sentence like every other word. What can a model be taught in this way, and what can it *not*? This lesson first tries to teach a kitten, and fails; then it finds out why, chooses another place to start, and teaches a blue fox.
 #
 # **Time**: 40 minutes of reading and doing; running everything takes about two minutes (one CPU thread). **You need**: [lesson 01](01_inference.ipynb) (tokens, guidance), [lesson 13](13_evaluation.ipynb) (the judge, CLIP, intervals), [lesson 03](03_lora.ipynb) (loss, steps, batches, learning rate). **You will be able to**: teach a model a new word from 5 pictures; say which numbers are learnt; *measure* how well it draws with two different rulers, and say why one is not enough; prove that no other prompt has changed by a pixel; save the word as a file of some KB, or as the whole model folder of the article; run the article's own command.
 #
@@ -97,10 +97,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 新词确实放得进任何一句话，这些地方一个也不在训练图里。可是它画的是一团圆圆的黄色，有的长出两只角；*没有脸*。这不是小奶猫。步数不够？向量不够？还是别的？先弄清楚学的是什么（4.2），量一量（4.3），再教一样教得会的（4.4）。
+# 新词确实放得进任何一句话，这些地方一个也不在训练图里。可是它画的是一团圆圆的黄色，有的长出两只角；*没有脸*。这不是小奶猫。步数不够？向量不够？还是别的？先弄清楚学的是什么（4.2），量一量（4.3），再找原因（4.4）。
 
 # %% [markdown] lang="en"
-# The new word does go into any sentence, and none of these places is in the training pictures. But what it draws is a round, yellow something, sometimes with two horns, and *without a face*. This is not the kitten. Too few steps? Too few vectors? Something else? First see what is learnt (4.2), then measure (4.3), then teach something that can be taught (4.4).
+# The new word does go into any sentence, and none of these places is in the training pictures. But what it draws is a round, yellow something, sometimes with two horns, and *without a face*. This is not the kitten. Too few steps? Too few vectors? Something else? First see what is learnt (4.2), then measure (4.3), then look for the reason (4.4).
 
 # %% [markdown] lang="zh"
 # ## 4.2 学到的是什么
@@ -287,10 +287,18 @@ if profile.judged:
     assert rates["<小蓝>"]["colour"].mean > 0.6
 
 # %% [markdown] lang="zh"
-# TODO-FOX
+# 颜色，两个词都找到了：{{ f"{rates['<阿蓝>']['colour'].mean:.0%}" }} 和 {{ f"{rates['<小蓝>']['colour'].mean:.0%}" }} 是蓝色。狐狸就不一样：从 `猫` 出发的 {{ f"{rates['<阿蓝>']['subject']:.0%}" }}，从 `狐` 出发的 {{ f"{rates['<小蓝>']['subject']:.0%}" }}，用话说的 {{ f"{rates['words']['subject'].mean:.0%}" }}。模型画得出蓝狐狸，一句话就叫得出来，从 `猫` 出发的搜索却到不了那里：梯度只看得见脚下，哪里损失马上变小就往哪里走。
+#
+# 所以 Textual Inversion 与其说是*教*，不如说是*找*，而且只在附近找。它要两样东西：模型**画得出**，出发点**够近**。小奶猫哪一样都没有：UNet 训练时没见过这张脸，也没有一个词离它近。[第 03 课](03_lora.ipynb)的 LoRA 改的是 UNet 旁边的权重，那是另一回事（3.7 的图）。
+#
+# 找到的词和别的词一样用，加画风、加数量：
 
 # %% [markdown] lang="en"
-# TODO-FOX
+# Both words have found the colour: {{ f"{rates['<阿蓝>']['colour'].mean:.0%}" }} and {{ f"{rates['<小蓝>']['colour'].mean:.0%}" }} are blue. With the fox it is another matter: {{ f"{rates['<阿蓝>']['subject']:.0%}" }} from `猫`, {{ f"{rates['<小蓝>']['subject']:.0%}" }} from `狐`, {{ f"{rates['words']['subject'].mean:.0%}" }} in words. The model can draw a blue fox, two words are enough to ask for it, and yet the search that began at `猫` does not get there: a gradient sees only the ground under its feet, and goes where the loss falls at once.
+#
+# So Textual Inversion *finds* rather than teaches, and finds only what is near. It needs two things: the model **can draw it**, and the start is **near enough**. The kitten has neither: the UNet never saw this face in its training, and no word is close to it. The LoRA of [lesson 03](03_lora.ipynb) changes weights beside the UNet's own, which is another matter (the figure in 3.7).
+#
+# A word that was found is used like any other, with a style, with a number:
 
 # %% tags=["nbval-ignore-output"]
 prompts = ["<小蓝>,湖面,水彩画", "<小蓝>,草地,像素画", "两只<小蓝>,沙漠"]
@@ -474,7 +482,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # ## 你学到了
 #
 # * Textual Inversion：模型一个数都不动，只学一个词的 {{ profile.vectors }} 个向量（{{ word.vectors.numel() }} 个数）。
-# * 它*找*得到模型已经会画的，*教*不会模型没见过的；要教新的形状，改权重（LoRA、[DreamBooth](05_dreambooth.ipynb)）。
+# * 它是在模型已经会画的东西里*找*，而且只在出发点附近找：初始词要选近的。要教新的形状，改权重（LoRA、[DreamBooth](05_dreambooth.ipynb)）。
 # * 新词能和任何词搭配；别的提示词一个像素都不变，不可能泄漏。
 # * 一把尺子没见过的东西，它的高分不算数：换一个证人，出一道选择题，再用眼睛看。
 
@@ -488,7 +496,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # ## What you have learnt
 #
 # * Textual Inversion: not one number of the model changes, only the {{ profile.vectors }} vectors of a word are learnt ({{ word.vectors.numel() }} numbers).
-# * It *finds* what the model can draw already, and cannot *teach* what it has never seen; new shapes take new weights (a LoRA, [DreamBooth](05_dreambooth.ipynb)).
+# * It *searches* among what the model can draw already, and only near its start: choose an initializer that is close. New shapes take new weights (a LoRA, [DreamBooth](05_dreambooth.ipynb)).
 # * The new word goes with any other word; no other prompt changes by a pixel, so nothing can leak.
 # * The high score of a ruler for what it has never seen counts for nothing: call another witness, give it a choice, and look.
 
@@ -496,7 +504,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # ## 练习
 #
 # 1. **向量数**。`<小蓝>` 用 1 个、2 个、16 个向量各教一次，看 `rates`。最少要几个？先猜。
-# 2. **初始词**。小奶猫从 `狮`、`熊`、`橘` 出发，再做 4.3 的选择题。哪个初始词的图最常被选作小奶猫？有脸吗？
+# 2. **初始词**。小奶猫从 `狮`、`熊`、`狐` 出发，再做 4.3 的选择题。哪个初始词的图最常被选作小奶猫？有脸吗？
 # 3. **不写地点**。用 `CaptionFolder(paidiff.data("kitten"), captions=False)` 训练：说明文字从模板里来，不提地点。新词的图里多了什么？
 # 4. **全部放开**。说明文字只写 `{}`，`vectors=28`：整句话都是新词，5,376 个数。每张训练图单独教一次，损失能降到多少？有脸吗？这告诉你上限在哪里。
 # 5. **教一种画风**。`learnable="style"`，数据用 `paidiff.data("porcelain")`，用第 03 课的 `asked` 和 `others` 量。泄漏是多少？为什么可以不量就知道？
@@ -506,7 +514,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # ## Exercises
 #
 # 1. **Number of vectors**. Teach `<小蓝>` with 1, 2 and 16 vectors and look at `rates`. How few will do? Guess first.
-# 2. **Initializer**. Start the kitten at `狮` (lion), `熊` (bear) and `橘` (orange), and repeat the choice of 4.3. With which are the pictures most often taken for the kitten? Is there a face?
+# 2. **Initializer**. Start the kitten at `狮` (lion), `熊` (bear) and `狐` (fox), and repeat the choice of 4.3. With which are the pictures most often taken for the kitten? Is there a face?
 # 3. **No places**. Train with `CaptionFolder(paidiff.data("kitten"), captions=False)`: the captions come from templates that name no place. What has the new word learnt besides?
 # 4. **Everything free**. Let the caption be `{}` alone and `vectors=28`: the whole prompt is the new word, 5,376 numbers. Teach each training picture on its own. How low does the loss get, and is there a face? That tells you where the limit is.
 # 5. **A style**. Use `learnable="style"` and `paidiff.data("porcelain")`, and measure with `asked` and `others` of lesson 03. How large is the leak? Why could you have known without measuring?
