@@ -267,14 +267,14 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # 学到了：写了“青花瓷”的，{{ f"{learnt:.0%}" }} 是青花瓷（关着是 {{ f"{found['asked', 'off']['青花瓷']:.0%}" }}）。
 #
-# 也**漏**了：*没写*的，{{ f"{leak:.0%}" }} 也成了青花瓷；画风对的从 {{ f"{found['others', 'off']['style'].mean:.0%}" }} 掉到 {{ f"{found['others', 'on']['style'].mean:.0%}" }}，地点对的从 {{ f"{found['others', 'off']['background'].mean:.0%}" }} 变成 {{ f"{found['others', 'on']['background'].mean:.0%}" }}。这叫**泄漏**（leakage）：模型学到的不是“青花瓷”*这个词*，而是“从今以后，都画青花瓷”。
+# 也**漏**了：*没写*的，{{ f"{leak:.0%}" }} 也成了青花瓷；画风对的从 {{ f"{found['others', 'off']['style'].mean:.0%}" }} 掉到 {{ f"{found['others', 'on']['style'].mean:.0%}" }}，地点对的从 {{ f"{found['others', 'off']['background'].mean:.0%}" }} 变成 {{ f"{found['others', 'on']['background'].mean:.0%}" }}。这叫**泄漏**（leakage）：模型学到的不是“青花瓷”*这个词*，而是“从今以后，都画青花瓷”。地点也丢了，连 `asked` 里也是；真的青花瓷图里地点大多认得出（`real`），所以不能怪画风。
 #
 # 为什么？再看一眼训练图：*每一张*都是青花瓷。没有一张告诉模型，不写这个词的时候该画什么；把什么都画成青花瓷，损失一样小。不看词的卷积层就能做到，空提示词也是这么练的。只量 `asked`，这件事永远看不见。
 
 # %% [markdown] lang="en"
 # It was learnt: of what asks for 青花瓷, {{ f"{learnt:.0%}" }} is porcelain (with the LoRA off: {{ f"{found['asked', 'off']['青花瓷']:.0%}" }}).
 #
-# And it **leaks**: of what does *not* ask for it, {{ f"{leak:.0%}" }} turns into porcelain too; styles are right in {{ f"{found['others', 'on']['style'].mean:.0%}" }} of cases, down from {{ f"{found['others', 'off']['style'].mean:.0%}" }}, places in {{ f"{found['others', 'on']['background'].mean:.0%}" }}, before {{ f"{found['others', 'off']['background'].mean:.0%}" }}. This is **leakage**: the model has not learnt *the word* 青花瓷, it has learnt “from now on, everything is porcelain”.
+# And it **leaks**: of what does *not* ask for it, {{ f"{leak:.0%}" }} turns into porcelain too; styles are right in {{ f"{found['others', 'on']['style'].mean:.0%}" }} of cases, down from {{ f"{found['others', 'off']['style'].mean:.0%}" }}, places in {{ f"{found['others', 'on']['background'].mean:.0%}" }}, before {{ f"{found['others', 'off']['background'].mean:.0%}" }}. This is **leakage**: the model has not learnt *the word* 青花瓷, it has learnt “from now on, everything is porcelain”. Places are lost too, even in `asked`; in real porcelain most of them can be made out (`real`), so the style is not to blame.
 #
 # Why? Look at the training pictures again: *every one* is porcelain. Not one tells the model what to draw when the word is absent; painting everything as porcelain makes the loss just as small. Convolutions, which do not look at words, are enough for that, and the empty prompt was trained in the same way. Who measures `asked` only will never see it.
 
@@ -337,14 +337,14 @@ if profile.judged:
     assert less.mean <= leak.mean / 2 and kept.mean > 0.4  # half the leak, or less
 
 # %% [markdown] lang="zh"
-# 泄漏从 {{ f"{leak:.0%}" }} 降到 {{ f"{less:.0%}" }}；写了青花瓷的，还有 {{ f"{kept:.0%}" }} 是青花瓷（原来 {{ f"{learnt.mean:.0%}" }}）。现在这个词才有了意思：写了是一种画法，不写是另一种。
+# 泄漏从 {{ f"{leak:.0%}" }} 降到 {{ f"{less:.0%}" }}；没写的那些，地点和画风大多回来了。代价也看得见：写了青花瓷的，只有 {{ f"{kept:.0%}" }} 是青花瓷（原来 {{ f"{learnt.mean:.0%}" }}），蘑菇又红了，熊猫身后又有了沙滩。它看到的青花瓷图少了，学得就浅：两张表要一起看，只报泄漏减了多少，和只报学到多少一样不老实。学得浅可以多练几步，或者用的时候开大一点（3.5）；复习多少，练习 3 让你自己选。
 #
 # 复习图从哪里来？这里由图画世界画（`known`）。用真模型时没有这个世界，就用任何配了说明文字的普通图，或者让模型训练前自己画一批：[第 05 课](05_dreambooth.ipynb)的**先验保留**就是这个办法。
 #
 # 从这里往下用复习过的这个。
 
 # %% [markdown] lang="en"
-# The leak falls from {{ f"{leak:.0%}" }} to {{ f"{less:.0%}" }}; of what asks for porcelain, {{ f"{kept:.0%}" }} still is (before: {{ f"{learnt.mean:.0%}" }}). Only now does the word mean something: one way of drawing with it, another without it.
+# The leak falls from {{ f"{leak:.0%}" }} to {{ f"{less:.0%}" }}; without the word most places and styles are back. The price shows as well: of what asks for porcelain only {{ f"{kept:.0%}" }} still is (before: {{ f"{learnt.mean:.0%}" }}); the mushroom is red again, the panda has its beach back. It saw fewer porcelain pictures, so it learnt less. Read both tables together: to report only how much less it leaks is no more honest than to report only how much it learnt. What was learnt less can be trained longer, or opened wider in use (3.5); how much to rehearse is yours to choose in exercise 3.
 #
 # Where do pictures for rehearsal come from? Here the picture world paints them (`known`). With a real model there is no such world: take any ordinary pictures with captions, or let the model draw some before training; that is the **prior preservation** of [lesson 05](05_dreambooth.ipynb).
 #
@@ -386,10 +386,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 标题里是强度和裁判认出青花瓷的概率（三张平均）。图是*慢慢*变的，先淡颜色，再出蓝线；裁判却常常一下子跳过去：分类器只回答是不是，不回答有多少。1.5 不会更像青花瓷，只会更糊：那里离训练过的地方远了。
+# 标题里是强度和裁判认出青花瓷的概率（三张平均）。强度和效果*不成正比*：0.5 以前几乎看不出，0.75 开始褪色、出白框，1 才变过去；复习过的这个学得浅，开到 1.5 更像青花瓷。裁判的概率跳得比图快：分类器只回答是不是，不回答有多少。开大也会把泄漏放大，要一起量（练习 3）。
 
 # %% [markdown] lang="en"
-# The titles give the scale and the judge's probability of porcelain, the mean of three. The pictures change *slowly*, colours fade first, blue lines come later; the judge often jumps: a classifier says whether, not how much. 1.5 is no better porcelain, only mush: that is far from where it was trained.
+# The titles give the scale and the judge's probability of porcelain, the mean of three. The effect is *not proportional* to the scale: up to 0.5 there is hardly anything to see, at 0.75 colours fade and a white frame appears, at 1 it has turned; the rehearsed one has learnt less, and at 1.5 it is better porcelain. The judge's probability jumps faster than the picture changes: a classifier says whether, not how much. A wider path leaks more as well; measure both (exercise 3).
 
 # %% [markdown] lang="zh"
 # ## 3.6 存、取、不用我们的库
@@ -495,10 +495,14 @@ if profile.real:  # each acts, and together they act otherwise
     assert len({pictures[0].tobytes() for pictures in mixed.values()}) == 5
 
 # %% [markdown] lang="zh"
-# TODO
+# 单开各管各的：`kitten` 是小奶猫，一点青花瓷也没有；`porcelain` 是青花瓷，画的是一只普通的猫，因为它没见过小奶猫。都开到 1，小奶猫赢了：脸还在，青花瓷的概率掉下来一大半，大多只剩一层淡蓝。把小奶猫关小到 0.7，青花瓷回来一点，还是远不到单开的时候。真图（最下一排）说明这两样东西本来不冲突，是两个 LoRA 在抢同样的层：一个把颜色往蓝白推，一个往橙黄推，加起来谁大听谁的。
+#
+# 要两样都有，最可靠的办法是让它们见面：两种图放在一起训练一个 LoRA。
 
 # %% [markdown] lang="en"
-# TODO
+# Alone, each does its own: `kitten` is the kitten without a trace of porcelain; `porcelain` is porcelain, and draws an ordinary cat, for it has never met the kitten. With both at 1 the kitten wins: its face stays, and most of the probability of porcelain is gone, hardly more than a pale blue veil is left. With the kitten down to 0.7 some porcelain comes back, still far less than alone. The real pictures (last row) show that there is no conflict between the two things as such: two LoRAs pull at the same layers, one towards blue and white, the other towards orange, and the sum follows the stronger.
+#
+# To have both, the surest way is to let them meet: train one LoRA on both kinds of pictures.
 
 # %% [markdown] lang="zh"
 # ## 3.8 并进模型，导出给 WebUI
@@ -689,7 +693,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 #
 # 1. **只有注意力**。第一个 LoRA 把 `layers=WIDE` 去掉（默认就是只有注意力），同样的步数再训练，用 `judged` 量 `asked` 和 `others`。学得慢了，漏得少了吗？用 3.2 里“卷积不看词”解释。
 # 2. **秩**。`rank` 取 2、8、32：文件多大（3.6 的 `sizes`）？`asked` 的青花瓷几成？先写下你的猜测。
-# 3. **复习多少**。`share` 取 0.2、0.5、0.8，记下 `kept` 和 `less`，画成一条线：横轴泄漏，纵轴学到。你会选哪一点？
+# 3. **复习多少**。`share` 取 0.2、0.5、0.8，记下 `kept` 和 `less`，画成一条线：横轴泄漏，纵轴学到。再把 `share=0.4` 的练 300 步，或用 1.25、1.5 的强度，各添一个点。你会选哪一点？
 # 4. **没有图画世界的时候**。训练前让模型自己画 60 张（提示词用 `known` 的说明文字），存成文件夹代替 `old`。泄漏减得一样多吗？
 # 5. **空提示词**。`caption_dropout` 取 0，再训练第一个。`draw(pipe, "", n=3)` 变了没有？泄漏呢？青花瓷的颜色呢？
 # 6. **你自己的画风**。一个文件夹，每张图旁边一个同名的 `.txt`，里面写上画风的名字。用一组 `others` 量它漏了多少。
@@ -699,7 +703,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 #
 # 1. **Attention only**. Train the first LoRA again without `layers=WIDE` (the default is attention only), with as many steps, and measure `asked` and `others` with `judged`. It learns more slowly; does it leak less? Explain it with what 3.2 says of convolutions and words.
 # 2. **The rank**. For a `rank` of 2, 8 and 32: how large is the file (`sizes` in 3.6), and what share of `asked` is porcelain? Write down your guess first.
-# 3. **How much rehearsal**. Take a `share` of 0.2, 0.5 and 0.8, note `kept` and `less`, and plot them as one line, the leak across and the style learnt upwards. Which point would you choose?
+# 3. **How much rehearsal**. Take a `share` of 0.2, 0.5 and 0.8, note `kept` and `less`, and plot them as one line, the leak across and the style learnt upwards. Add a point for `share=0.4` after 300 steps, and for scales of 1.25 and 1.5. Which point would you choose?
 # 4. **Without a picture world**. Before training let the model draw 60 pictures itself (for the captions of `known`), and save them as the folder `old`. Does the leak fall as much?
 # 5. **The empty prompt**. Train the first one with a `caption_dropout` of 0. Has `draw(pipe, "", n=3)` changed? The leak? The colour of the porcelain?
 # 6. **A style of your own**. A folder, with a `.txt` of the same name beside each picture that names the style. Measure the leak with a group of `others`.
