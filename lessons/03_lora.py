@@ -328,8 +328,8 @@ show(
 )
 show(
     paidiff.compare({s: drawn["asked", s][::2] for s in states}, asked[::2]),
-    alt="写了青花瓷：第二排和第三排都是青花瓷 · porcelain asked for: the second and"
-    " third rows are porcelain",
+    alt="写了青花瓷：第二排全是青花瓷，第三排有的是，有的只淡了一点 · porcelain asked"
+    " for: the second row is porcelain, the third in part, in part only paler",
 )
 
 # %%
@@ -337,14 +337,14 @@ if profile.judged:
     assert less.mean <= leak.mean / 2 and kept.mean > 0.4  # half the leak, or less
 
 # %% [markdown] lang="zh"
-# 泄漏从 {{ f"{leak:.0%}" }} 降到 {{ f"{less:.0%}" }}；没写的那些，地点和画风大多回来了。代价也看得见：写了青花瓷的，只有 {{ f"{kept:.0%}" }} 是青花瓷（原来 {{ f"{learnt.mean:.0%}" }}），蘑菇又红了，熊猫身后又有了沙滩。它看到的青花瓷图少了，学得就浅：两张表要一起看，只报泄漏减了多少，和只报学到多少一样不老实。学得浅可以多练几步，或者用的时候开大一点（3.5）；复习多少，练习 3 让你自己选。
+# 泄漏从 {{ f"{leak:.0%}" }} 降到 {{ f"{less:.0%}" }}；没写的那些，地点大多回来了，画风回来了一部分。代价也看得见：写了青花瓷的，只有 {{ f"{kept:.0%}" }} 是青花瓷（原来 {{ f"{learnt.mean:.0%}" }}），蘑菇又红了，熊猫身后又有了沙滩。它看到的青花瓷图少了，学得就浅：两张表要一起看，只报泄漏减了多少，和只报学到多少一样不老实。学得浅可以多练几步，或者用的时候开大一点（3.5）；复习多少，练习 3 让你自己选。
 #
 # 复习图从哪里来？这里由图画世界画（`known`）。用真模型时没有这个世界，就用任何配了说明文字的普通图，或者让模型训练前自己画一批：[第 05 课](05_dreambooth.ipynb)的**先验保留**就是这个办法。
 #
 # 从这里往下用复习过的这个。
 
 # %% [markdown] lang="en"
-# The leak falls from {{ f"{leak:.0%}" }} to {{ f"{less:.0%}" }}; without the word most places and styles are back. The price shows as well: of what asks for porcelain only {{ f"{kept:.0%}" }} still is (before: {{ f"{learnt.mean:.0%}" }}); the mushroom is red again, the panda has its beach back. It saw fewer porcelain pictures, so it learnt less. Read both tables together: to report only how much less it leaks is no more honest than to report only how much it learnt. What was learnt less can be trained longer, or opened wider in use (3.5); how much to rehearse is yours to choose in exercise 3.
+# The leak falls from {{ f"{leak:.0%}" }} to {{ f"{less:.0%}" }}; without the word most places are back, and some of the styles. The price shows as well: of what asks for porcelain only {{ f"{kept:.0%}" }} still is (before: {{ f"{learnt.mean:.0%}" }}); the mushroom is red again, the panda has its beach back. It saw fewer porcelain pictures, so it learnt less. Read both tables together: to report only how much less it leaks is no more honest than to report only how much it learnt. What was learnt less can be trained longer, or opened wider in use (3.5); how much to rehearse is yours to choose in exercise 3.
 #
 # Where do pictures for rehearsal come from? Here the picture world paints them (`known`). With a real model there is no such world: take any ordinary pictures with captions, or let the model draw some before training; that is the **prior preservation** of [lesson 05](05_dreambooth.ipynb).
 #
@@ -495,12 +495,12 @@ if profile.real:  # each acts, and together they act otherwise
     assert len({pictures[0].tobytes() for pictures in mixed.values()}) == 5
 
 # %% [markdown] lang="zh"
-# 单开各管各的：`kitten` 是小奶猫，一点青花瓷也没有；`porcelain` 是青花瓷，画的是一只普通的猫，因为它没见过小奶猫。都开到 1，小奶猫赢了：脸还在，青花瓷的概率掉下来一大半，大多只剩一层淡蓝。把小奶猫关小到 0.7，青花瓷回来一点，还是远不到单开的时候。真图（最下一排）说明这两样东西本来不冲突，是两个 LoRA 在抢同样的层：一个把颜色往蓝白推，一个往橙黄推，加起来谁大听谁的。
+# 单开各管各的：`kitten` 是小奶猫，一点青花瓷也没有；`porcelain` 是青花瓷，画的是一只普通的猫，因为它没见过小奶猫。都开到 1，小奶猫赢了：脸还在，青花瓷的概率掉下来一大半，大多只剩一层淡蓝。把小奶猫关小到 0.7，青花瓷回来一点，还是远不到单开的时候。真图（最下一排）说明这两样东西本来不冲突；多半是两个 LoRA 在抢同样的层：一个把颜色往蓝白推，一个往橙黄推，加起来谁大听谁的。
 #
 # 要两样都有，最可靠的办法是让它们见面：两种图放在一起训练一个 LoRA。
 
 # %% [markdown] lang="en"
-# Alone, each does its own: `kitten` is the kitten without a trace of porcelain; `porcelain` is porcelain, and draws an ordinary cat, for it has never met the kitten. With both at 1 the kitten wins: its face stays, and most of the probability of porcelain is gone, hardly more than a pale blue veil is left. With the kitten down to 0.7 some porcelain comes back, still far less than alone. The real pictures (last row) show that there is no conflict between the two things as such: two LoRAs pull at the same layers, one towards blue and white, the other towards orange, and the sum follows the stronger.
+# Alone, each does its own: `kitten` is the kitten without a trace of porcelain; `porcelain` is porcelain, and draws an ordinary cat, for it has never met the kitten. With both at 1 the kitten wins: its face stays, and most of the probability of porcelain is gone, hardly more than a pale blue veil is left. With the kitten down to 0.7 some porcelain comes back, still far less than alone. The real pictures (last row) show that there is no conflict between the two things as such; most likely the two LoRAs pull at the same layers, one towards blue and white, the other towards orange, and the sum follows the stronger.
 #
 # To have both, the surest way is to let them meet: train one LoRA on both kinds of pictures.
 
