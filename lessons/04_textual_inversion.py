@@ -157,10 +157,10 @@ for row in cosines:
     print(*(f"{name} {c:.2f}" for name, c in zip(names, best.values)), sep="   ")
 
 # %% [markdown] lang="zh"
-# 它们和哪个词都不很像，连出发的“猫”也走远了：新词不是旧词的别名，是词与词之间的新的点，专为让损失变小而找。
+# 一行是一个向量。它们和哪个词都不很像，连出发的“猫”也走远了：新词不是旧词的别名，是词与词之间的新的点，专为让损失变小而找。不过看看最近的那几个：黄、橙、向（日葵）、王（冠），还有糊、失（焦）。它用旧的黄东西和一点模糊在凑。
 
 # %% [markdown] lang="en"
-# They are much like no word, and have gone far from 猫, where they began: the new word is no alias of an old one, but new points between the words, found for no purpose but a smaller loss.
+# A line is a vector. They are not very like any word, and have gone far from 猫, where they began: the new word is no alias of an old one, but new points between the words, found for no purpose but a smaller loss. Yet look at the nearest: 黄 (yellow), 橙 (orange), 向 (of 向日葵, sunflower), 王 (of 王冠, crown), and 糊 and 失 (of blur, 模糊 and 失焦). It makes do with old yellow things and a little blur.
 
 # %% tags=["nbval-ignore-output"]
 show(
@@ -225,14 +225,14 @@ if profile.judged:
     assert chosen["real"].mean == 1 and chosen["猫"].mean < 0.3
 
 # %% [markdown] lang="zh"
-# 裁判的余弦给新词 {{ f"{judged['<小奶猫>']:.2f}" }}，上限 {{ f"{judged['real'].mean:.2f}" }}，`猫` 只有 {{ f"{judged['猫'].mean:.2f}" }}：照它说，快成了。选择题里，新词被选作小奶猫的是 {{ f"{chosen['<小奶猫>']:.0%}" }}，真的小奶猫是 {{ f"{chosen['real']:.0%}" }}；其余的被当成了后面列出的那些东西。眼睛站在哪边，看 4.1 的图就知道。
+# 裁判的余弦给新词 {{ f"{judged['<小奶猫>']:.2f}" }}，比 `猫` 的 {{ f"{judged['猫'].mean:.2f}" }} 高一大截，离上限 {{ f"{judged['real'].mean:.2f}" }} 只剩一小半：照它说，成了一多半。再看一行对照：*狐狸*，谁也不会把它认成小奶猫，得的分差不多一样。选择题里，新词被选作小奶猫的是 {{ f"{chosen['<小奶猫>']:.0%}" }}（真的小奶猫 {{ f"{chosen['real']:.0%}" }}），其余的被当成王冠、骆驼、香蕉。眼睛站在哪边，看 4.1 的图就知道。
 #
-# 为什么会差这么多？裁判没学过小奶猫，对真的小奶猫它也只能说“有点像这个、有点像那个”；对一团黄色，它说的差不多。**一把尺子没见过的东西，它给的高分不算数**；哪怕没有人想骗它，古德哈特定律（[第 13 课](13_evaluation.ipynb)）也在。
+# 为什么会差这么多？裁判没学过小奶猫，对真的小奶猫它也只能说“有点像这个、有点像那个”；对一团黄色、一只狐狸，它说的也差不多。**一把尺子没见过的东西，它给的高分不算数**；哪怕没有人想骗它，古德哈特定律（[第 13 课](13_evaluation.ipynb)）也在。
 
 # %% [markdown] lang="en"
-# The judge's cosine gives the new word {{ f"{judged['<小奶猫>']:.2f}" }}; the ceiling is {{ f"{judged['real'].mean:.2f}" }}, and `猫` has only {{ f"{judged['猫'].mean:.2f}" }}: nearly there, it says. In the choice the new word's pictures are taken for the kitten in {{ f"{chosen['<小奶猫>']:.0%}" }} of cases, the real kitten in {{ f"{chosen['real']:.0%}" }}; the others are taken for the things in the list. Whose side your eyes are on, the figure in 4.1 tells.
+# The judge's cosine gives the new word {{ f"{judged['<小奶猫>']:.2f}" }}, far more than the {{ f"{judged['猫'].mean:.2f}" }} of `猫`, with the ceiling at {{ f"{judged['real'].mean:.2f}" }}: more than half way there, it says. But look at the control below it: a *fox*, which nobody takes for the kitten, has about the same score. In the choice the new word's pictures are taken for the kitten in {{ f"{chosen['<小奶猫>']:.0%}" }} of cases (the real kitten in {{ f"{chosen['real']:.0%}" }}), the others for a crown, a camel, a banana. Whose side your eyes are on, the figure in 4.1 tells.
 #
-# Why do they differ so much? The judge was never taught the kitten. Even of the real one it can only say “something of this, something of that”, and it says much the same of a yellow blob. **The high score of a ruler for what it has never seen counts for nothing**; Goodhart's law ([lesson 13](13_evaluation.ipynb)) holds even where nobody means to cheat.
+# Why do they differ so much? The judge was never taught the kitten. Even of the real one it can only say “something of this, something of that”, and it says much the same of a yellow blob, and of a fox. **The high score of a ruler for what it has never seen counts for nothing**; Goodhart's law ([lesson 13](13_evaluation.ipynb)) holds even where nobody means to cheat.
 
 # %% [markdown] lang="zh"
 # ## 4.4 换一样模型画得出的，换一个出发点
@@ -287,18 +287,18 @@ if profile.judged:
     assert rates["<小蓝>"]["colour"].mean > 0.6
 
 # %% [markdown] lang="zh"
-# 颜色，两个词都找到了：{{ f"{rates['<阿蓝>']['colour'].mean:.0%}" }} 和 {{ f"{rates['<小蓝>']['colour'].mean:.0%}" }} 是蓝色。狐狸就不一样：从 `猫` 出发的 {{ f"{rates['<阿蓝>']['subject']:.0%}" }}，从 `狐` 出发的 {{ f"{rates['<小蓝>']['subject']:.0%}" }}，用话说的 {{ f"{rates['words']['subject'].mean:.0%}" }}。模型画得出蓝狐狸，一句话就叫得出来，从 `猫` 出发的搜索却到不了那里：梯度只看得见脚下，哪里损失马上变小就往哪里走。
+# 颜色，两个词都找到了（表里 `colour` 一行）。狐狸就不一样（`subject` 一行）：从 `猫` 出发的只是一团蓝，从 `狐` 出发的长出了尖耳朵和白腮，裁判认出的多得多，但还不如用话说的。模型画得出蓝狐狸，一句话就叫得出来，从 `猫` 出发的搜索却到不了那里：梯度只看得见脚下，哪里损失马上变小就往哪里走。
 #
 # 所以 Textual Inversion 与其说是*教*，不如说是*找*，而且只在附近找。它要两样东西：模型**画得出**，出发点**够近**。小奶猫哪一样都没有：UNet 训练时没见过这张脸，也没有一个词离它近。[第 03 课](03_lora.ipynb)的 LoRA 改的是 UNet 旁边的权重，那是另一回事（3.7 的图）。
 #
-# 找到的词和别的词一样用，加画风、加数量：
+# 找到的词和别的词一样用，加画风、加数量（细节跟着它一起糊）：
 
 # %% [markdown] lang="en"
-# Both words have found the colour: {{ f"{rates['<阿蓝>']['colour'].mean:.0%}" }} and {{ f"{rates['<小蓝>']['colour'].mean:.0%}" }} are blue. With the fox it is another matter: {{ f"{rates['<阿蓝>']['subject']:.0%}" }} from `猫`, {{ f"{rates['<小蓝>']['subject']:.0%}" }} from `狐`, {{ f"{rates['words']['subject'].mean:.0%}" }} in words. The model can draw a blue fox, two words are enough to ask for it, and yet the search that began at `猫` does not get there: a gradient sees only the ground under its feet, and goes where the loss falls at once.
+# Both words have found the colour (the row `colour`). With the fox it is another matter (the row `subject`): what began at `猫` is no more than a blue lump, what began at `狐` has grown pointed ears and pale cheeks, and the judge recognises far more of it, though less than of what is asked for in words. The model can draw a blue fox, two words are enough to ask for it, and yet the search that began at `猫` does not get there: a gradient sees only the ground under its feet, and goes where the loss falls at once.
 #
 # So Textual Inversion *finds* rather than teaches, and finds only what is near. It needs two things: the model **can draw it**, and the start is **near enough**. The kitten has neither: the UNet never saw this face in its training, and no word is close to it. The LoRA of [lesson 03](03_lora.ipynb) changes weights beside the UNet's own, which is another matter (the figure in 3.7).
 #
-# A word that was found is used like any other, with a style, with a number:
+# A word that was found is used like any other, with a style, with a number (its blur comes along):
 
 # %% tags=["nbval-ignore-output"]
 prompts = ["<小蓝>,湖面,水彩画", "<小蓝>,草地,像素画", "两只<小蓝>,沙漠"]
