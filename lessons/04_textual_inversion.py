@@ -109,7 +109,7 @@ show(
 #
 # ![](diagram:textual_inversion)
 #
-# $$e^*=\arg\min_e\ \mathbb{E}_{x_0,\varepsilon,t}\left\lVert \mathrm{UNet}\big(x_t,\,t,\,\tau(\text{prompt};e)\big)-v\right\rVert^2$$
+# $$e^*=\mathrm{argmin}_e\ \mathbb{E}_{x_0,\varepsilon,t}\left\lVert \mathrm{UNet}\big(x_t,\,t,\,\tau(\text{prompt};e)\big)-v\right\rVert^2$$
 #
 # $\tau$ 是文本编码器，$e$ 是新词的向量。损失和 [第 03 课](03_lora.ipynb)一模一样，UNet 还是猜 $v$；不同的只是梯度一直走回到 $e$，沿路的权重都不动：
 #
@@ -122,7 +122,7 @@ show(
 #
 # ![](diagram:textual_inversion)
 #
-# $$e^*=\arg\min_e\ \mathbb{E}_{x_0,\varepsilon,t}\left\lVert \mathrm{UNet}\big(x_t,\,t,\,\tau(\text{prompt};e)\big)-v\right\rVert^2$$
+# $$e^*=\mathrm{argmin}_e\ \mathbb{E}_{x_0,\varepsilon,t}\left\lVert \mathrm{UNet}\big(x_t,\,t,\,\tau(\text{prompt};e)\big)-v\right\rVert^2$$
 #
 # $\tau$ is the text encoder, $e$ the vectors of the new word. The loss is that of [lesson 03](03_lora.ipynb), the UNet guesses $v$ as before; but the gradient goes all the way back to $e$, and no weight on its way is changed:
 #
@@ -181,7 +181,7 @@ show(
 #
 # **CLIP 里做选择题**：换一个证人（CLIP 的图像编码器），换一种问法：这张图最像下面的哪一种？选项是世界自己画的真图，同一个地方，{{ len(yellow) }} 种黄色的东西。瞎猜能对 {{ f"{1 / len(yellow):.0%}" }}；真的小奶猫（`real`，别的种子）是上限。
 #
-# 新词、`猫`、`狐狸`（也是黄色尖耳朵）各在 {{ len(where) }} 个训练图里没有的地方画。
+# 新词、`猫`、`狐狸`（橙黄色的脸，也有尖耳朵）各在 {{ len(where) }} 个训练图里没有的地方画。
 #
 # **先猜**：两把尺子会给一样的答案吗？
 
@@ -192,7 +192,7 @@ show(
 #
 # **A choice, in CLIP's eyes**: another witness (CLIP's picture encoder) and another question: which of these is the picture most like? The options are real pictures by the world itself, in the same place, of {{ len(yellow) }} yellow things. Luck gives {{ f"{1 / len(yellow):.0%}" }}; the real kitten (`real`, other seeds) is the ceiling.
 #
-# The new word, `猫` (cat) and `狐狸` (fox: yellow, with pointed ears) are each drawn in {{ len(where) }} places that are not in the training pictures.
+# The new word, `猫` (cat) and `狐狸` (fox: an orange face, with pointed ears too) are each drawn in {{ len(where) }} places that are not in the training pictures.
 #
 # **Predict**: will both rulers give the same answer?
 
