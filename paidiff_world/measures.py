@@ -44,6 +44,17 @@ def judge_features(pictures):
 FEATURES = {"clip": clip_features, "judge": judge_features}
 
 
+def choose(pictures, candidates, features=clip_features):
+    """Which of some things each picture is nearest to, as a list of names: forced choice among `candidates`.
+
+    candidates: {name: as many pictures}, the i-th with that thing in the place where the i-th of `pictures` should be.
+    """
+    seen, *known = map(features, (pictures, *candidates.values()))
+    length = lambda x: np.linalg.norm(x, axis=1)
+    cosines = [(seen * x).sum(1) / length(seen) / length(x) for x in known]  # (names, N)
+    return [list(candidates)[i] for i in np.argmax(cosines, 0)]
+
+
 def frechet_distance(features, reference):
     """Fréchet distance of the Gaussians that fit two sets of features, (N, D) and (M, D). Heusel et al. 2017.
 

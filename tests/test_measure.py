@@ -182,6 +182,4 @@ def test_the_table(sees):
     assert str(on).splitlines()[1] == "subject     100% [34%, 100%]  2"
     assert measure.table({"a": {"x": wilson(1, 2)}}, ".2f") == f"{'a':>20}\nx  0.50 [0.09, 0.91]"
     both = measure.table({"a": {"x": wilson(1, 2)}, "b": {"x": wilson(1, 2), "y": wilson(1, 2)}}).splitlines()
-    assert [line[:1] for line in both] == [" ", "x", "y"]
-    both = {"x": wilson(1, 2)}
-    assert measure.table({"a": both, "b": both}).count("x") == 1  # a row of its own, not one for each column
+    assert [line[:1] for line in both] == [" ", "x", "y"]  # a row of its own, not one for each column

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from paidiff_lib.files import data_folder
-from paidiff_world import Spec
+from paidiff_world import Spec, render
 from paidiff_world.judge import CLASSES, Judge, hits, judge, prompt_following, rates, rates_by, truth
 from paidiff_world.measures import (
     CLIP,
+    choose,
     clip_features,
     frechet_distance,
     jackknife,
@@ -263,3 +264,21 @@ def test_the_card_carries_what_was_measured(result, tmp_path):
     assert f"{found['model']['all']:.0%} |" in card and f"{found['x0_error']['20']:.3f} at t = 20" in card
     assert "not measured yet" in model_card(run["config"], run["record"])
     assert card.startswith(model_card(run["config"], run["record"])[:1000])
+
+
+# --- forced choice ------------------------------------------------------------------------------------------------
+
+
+def shown(name, seed, places=("草地", "雪地", "沙发", "白色背景")):
+    return [
+        render(Spec(name, place, size=0.75, grid=True), np.random.RandomState(seed + i))
+        for i, place in enumerate(places)
+    ]
+
+
+def test_a_thing_is_chosen_wherever_it_stands_and_never_another_of_its_colour():
+    candidates = {name: shown(name, 100) for name in ("小奶猫", "小鸡", "橘子", "狮子")}
+    assert choose(shown("小奶猫", 0), candidates) == ["小奶猫"] * 4
+    assert choose([*shown("小鸡", 0)[:2], *shown("橘子", 0)[2:]], candidates) == ["小鸡", "小鸡", "橘子", "橘子"]
+    blob = Image.new("RGB", (128, 128), (250, 180, 30))
+    assert "小奶猫" not in choose([blob] * 4, candidates)

@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MINI = {  # what the stored outputs of the lessons were drawn with
     "03": {
-        "lora": {"steps": 240, "learning_rate": 3e-3, "batch_size": 4},
+        "lora": {"steps": 150, "learning_rate": 3e-3, "batch_size": 4},
         "kitten": {"steps": 60, "learning_rate": 3e-3, "batch_size": 4},
     },
-    "04": {"word": {"steps": 150, "learning_rate": 2e-2, "batch_size": 4}},
+    "04": {"word": {"steps": 100, "learning_rate": 2e-2, "batch_size": 4}},
     "05": {"whole": {"steps": 60, "learning_rate": 5e-4, "batch_size": 4}},
     "06": {"control": {"steps": 140, "learning_rate": 1.5e-3, "batch_size": 6}},
     "07": {"food": {"steps": 140, "learning_rate": 4e-4, "batch_size": 12}},
