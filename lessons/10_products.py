@@ -344,11 +344,11 @@ print("ended")
 # %% tags=["nbval-ignore-output"]
 from paidiff_lib.metrics import distance
 
-doors = {"playground": drawn, "HTTP": by_http, "page": on_page}
-for name, picture in doors.items():
+ways = {"playground": drawn, "HTTP": by_http, "page": on_page}
+for name, picture in ways.items():
     print(f"{name:10} distance {distance(drawn, picture):.1f}")
 alt = "三张一样的青花瓷猫 · three times the same porcelain cat"
-show(list(doors.values()), titles=list(doors), alt=alt)
+show(list(ways.values()), titles=list(ways), alt=alt)
 assert profile.same(drawn, by_http, on_page)
 
 # %% [markdown] lang="zh"

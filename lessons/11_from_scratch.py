@@ -353,9 +353,9 @@ def clip_loss(texts, pictures, scale):  # (B, 64), (B, 64)
 # %% tags=["scratch", "nbval-ignore-output"]
 torch.manual_seed(SEED)
 ids = tokenize(captions)  # (N, 8)
-text, eyes, scale = TextEncoder(), PictureEncoder(), nn.Parameter(torch.tensor(2.0))
-clip_parts = [*text.parameters(), *eyes.parameters(), scale]
-clip_step = lambda i: clip_loss(text.vector(ids[i]), eyes(x[i]), scale)
+text, vision, scale = TextEncoder(), PictureEncoder(), nn.Parameter(torch.tensor(2.0))
+clip_parts = [*text.parameters(), *vision.parameters(), scale]
+clip_step = lambda i: clip_loss(text.vector(ids[i]), vision(x[i]), scale)
 clip_losses = train(clip_parts, clip_step, 300 if TRAIN_ALL else 100, 2e-3, 64)
 
 # %% [markdown] lang="zh"
@@ -368,7 +368,7 @@ clip_losses = train(clip_parts, clip_step, 300 if TRAIN_ALL else 100, 2e-3, 64)
 from paidiff_lib.display import curve
 
 show(curve({"CLIP": clip_losses}, "step", "loss", window=5), alt="loss: CLIP")
-load("text", text), load("eyes", eyes)
+load("text", text), load("vision", vision)
 assert np.mean(clip_losses[-20:]) < 0.7 * np.mean(clip_losses[:5])
 
 # %% [markdown] lang="zh"
@@ -384,7 +384,7 @@ PROMPTS = [f"{subject},{place}" for subject, place in PAIRS]  # 72
 @torch.no_grad()
 def own_clip(pictures):
     """(72, 3, 32, 32) -> the pair of the nearest of the 72 prompts, for each."""
-    likeness = eyes(pictures) @ text.vector(tokenize(PROMPTS)).T  # (72, 72)
+    likeness = vision(pictures) @ text.vector(tokenize(PROMPTS)).T  # (72, 72)
     return [PAIRS[i] for i in likeness.argmax(1)]
 
 

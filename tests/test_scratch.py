@@ -100,6 +100,6 @@ def test_the_shipped_parts_are_small_and_fit(parts):
 
     folder = ROOT / "data/models/from-scratch"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
-    made = {"text": "TextEncoder", "eyes": "PictureEncoder", "vae": "VAE", "unet": "UNet", "flow": "UNet"}
+    made = {"text": "TextEncoder", "vision": "PictureEncoder", "vae": "VAE", "unet": "UNet", "flow": "UNet"}
     for name, kind in made.items():
         parts[kind]().load_state_dict(load_file(folder / f"{name}.safetensors"))

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("text", "eyes", "vae", "unet", "flow")
+PARTS = ("text", "vision", "vae", "unet", "flow")
 
 
 def sheet(made):
