@@ -261,10 +261,10 @@ if profile.real:
     assert gaps == sorted(gaps, reverse=True)
 
 # %% [markdown] lang="zh"
-# 步数后面的数，是和最后一列的平均差别：{{ profile.sweep[0] }} 步差 {{ f"{gaps[0]:.0f}" }} 级，{{ profile.sweep[-2] }} 步只差 {{ f"{gaps[-2]:.1f}" }} 级。大的轮廓一两步就有，剩下的步数都花在细节上。`draw` 默认走 20 步。想要四步就清楚，得另外训练，那是[第 09 课](09_acceleration.ipynb)的*蒸馏*（教一个模型用很少几步走完另一个模型很多步的路）。
+# 步数后面的数，是和最后一列的平均差别：{{ profile.sweep[0] }} 步差 {{ f"{gaps[0]:.0f}" }} 级，{{ profile.sweep[-2] }} 步只差 {{ f"{gaps[-2]:.1f}" }} 级。大的轮廓走两大步就有，剩下的步数都花在细节上。`draw` 默认走 20 步。大模型想要四步就清楚，要另外训练，那是[第 09 课](09_acceleration.ipynb)的*蒸馏*（教一个模型用很少几步走完另一个模型很多步的路）。
 
 # %% [markdown] lang="en"
-# The figure beside the steps is the mean difference from the last column: {{ f"{gaps[0]:.0f}" }} levels after {{ profile.sweep[0] }} steps, only {{ f"{gaps[-2]:.1f}" }} after {{ profile.sweep[-2] }}. The large shapes are there after a step or two; the rest of the steps go into detail. `draw` takes 20 unless told otherwise. To be clear after four takes more training, the *distillation* of [lesson 09](09_acceleration.ipynb), in which a model learns to cover in a few steps the way that another goes in many.
+# The figure beside the steps is the mean difference from the last column: {{ f"{gaps[0]:.0f}" }} levels after {{ profile.sweep[0] }} steps, only {{ f"{gaps[-2]:.1f}" }} after {{ profile.sweep[-2] }}. The large shapes are there after two large steps; the rest of the steps go into detail. `draw` takes 20 unless told otherwise. For a large model to be clear after four takes more training, the *distillation* of [lesson 09](09_acceleration.ipynb), in which a model learns to cover in a few steps the way that another goes in many.
 
 # %% [markdown] lang="zh"
 # ## 1.5 引导
@@ -585,15 +585,15 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 前一半看上去全是噪声，可是那时大局已定：先定下大块的颜色和位置，后定细节。眼睛看不出来，是因为剩下的噪声还盖在上面。[第 00 课](00_what_is_diffusion.ipynb)把噪声和“模型此刻的猜测”分开看，并且说明为什么顺序总是这样。
+# 眼睛和嘴在第 8 步前后才看得见；大块的颜色和位置更早就定了，只是剩下的噪声还盖在上面，这里看不出来。[第 00 课](00_what_is_diffusion.ipynb)把噪声和“模型此刻的猜测”分开看，并且说明为什么顺序总是这样。
 
 # %% [markdown] lang="en"
-# The first half looks like noise and nothing else, and yet by then most is settled: large patches of colour and their places first, details last. The eye cannot see it, for the rest of the noise still lies on top. [Lesson 00](00_what_is_diffusion.ipynb) shows the noise and "what the model guesses at that moment" apart, and why the order is always this one.
+# Eyes and mouth show at about step 8; large patches of colour and their places are settled earlier, but the rest of the noise still lies on top, and this figure does not show it. [Lesson 00](00_what_is_diffusion.ipynb) shows the noise and "what the model guesses at that moment" apart, and why the order is always this one.
 
 # %% [markdown] lang="zh"
 # ## 1.10 流水线里面
 #
-# `draw` 只是先说提示词有什么问题，再这样调用 diffusers。上一个单元格的 `pipe(...)` 就是这一行，`assert` 说它们画的是同一张图。
+# 提示词不长时，`draw` 只是先说它有什么问题，再这样调用 diffusers。上一张图的 `pipe(...)` 就是这样一行，下面的 `assert` 说它们画的是同一张图。
 #
 # 那么 `pipe(...)` 里面呢？也就这么长：文本 → 向量；噪声 → 一步步去噪；潜变量 → 图。循环里写着 1.5 的公式。
 #
@@ -604,7 +604,7 @@ show(
 # %% [markdown] lang="en"
 # ## 1.10 Inside the pipeline
 #
-# `draw` only says what is wrong with a prompt and then calls diffusers, just as `pipe(...)` in the cell before did; the `assert` says that both draw the same picture.
+# For a prompt that is not too long, `draw` only says what is wrong with it and then calls diffusers, as `pipe(...)` did for the figure above; the `assert` below says that both draw the same picture.
 #
 # And what is inside `pipe(...)`? No more than this: text to vectors; noise, step by step less of it; latents to picture. The formula of 1.5 stands in the loop.
 #
@@ -697,10 +697,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# ✓ 只说每个*词*都学过，没说这样的*组合*学过：`中国剪纸画,雪山,白云,落日` 一口气要了三个地方，而图画世界的每张图只有一个地方，于是画成了一片空白。`白色小狐狸,扁平画风` 每个词都学过，狐狸也不成形。提示词哪里不被认得，`check_prompt` 会说：
+# ✓ 只说每个*词*都学过，没说这样的*组合*学过：`中国剪纸画,雪山,白云,落日` 一口气要了三个地方，而图画世界的每张图只有一个地方，于是画成了一片空白。`白色小狐狸,扁平画风` 每个词都学过，狐狸也画得走样。提示词哪里不被认得，`check_prompt` 会说：
 
 # %% [markdown] lang="en"
-# ✓ says that every *word* was learnt, not such a *combination* of them: `中国剪纸画,雪山,白云,落日` asks for three places at once (snowy mountains, clouds, sunset), while every picture of the world has just one, and what comes out is blank. Every word of `白色小狐狸,扁平画风` (a little white fox, flat style) was learnt, and the fox is shapeless all the same. What is not known in a prompt, `check_prompt` tells:
+# ✓ says that every *word* was learnt, not such a *combination* of them: `中国剪纸画,雪山,白云,落日` asks for three places at once (snowy mountains, clouds, sunset), while every picture of the world has just one, and what comes out is blank. Every word of `白色小狐狸,扁平画风` (a little white fox, flat style) was learnt, and the fox comes out wrong all the same. What is not known in a prompt, `check_prompt` tells:
 
 # %%
 for text in texts[:6]:

@@ -129,7 +129,7 @@ if profile.judged:
 #
 # $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\;\varepsilon$$
 #
-# $\varepsilon$ 是噪声，由种子决定；$\bar\alpha_t$ 是还剩下多少原图，从 1 一路降到 0。`strength` 说从多远的地方走起：一共 20 步，`strength` 是 $s$，就只走最后的 $20s$ 步（去掉小数）。
+# $\varepsilon$ 是噪声，由种子决定；$\bar\alpha_t$ 是还剩下多少原图，从 1 一路降到接近 0。`strength` 说从多远的地方走起：一共 20 步，`strength` 是 $s$，就只走最后的 $20s$ 步（去掉小数）。
 #
 # ![](diagram:img2img)
 #
@@ -221,7 +221,7 @@ show(
 #
 # `strength` 是一架天平。一头是**离原图的距离**（均方根差，0 到 255 级灰度），另一头是**听不听提示词**：裁判认出的背景（`background`）是不是那句话要的，一共 {{ len(prompts) }} 句不同的话。第三个数是企鹅还在不在（`subject`）。
 #
-# 距离要有一把尺：从一张*空白*的图出发，`strength=1`，种子和提示词都一样，也画一遍（`blank`）。它和企鹅一点关系都没有，它离企鹅图多远，就是“毫不相干”有多远。
+# 距离要有一把尺：从一张*空白*的图出发，`strength=1`，种子和提示词都一样，也画一遍（`blank`）。它没有看过输入的那张图，它离那张图多远，就是“没看过输入”有多远。
 #
 # **先猜**：`strength=1` 时，离原图的距离比 `blank` 近多少？
 
@@ -230,7 +230,7 @@ show(
 #
 # `strength` is a pair of scales. In one pan lies the **distance to the input** (root mean square, 0 to 255 grey levels), in the other **obedience**: whether the judge sees the place (`background`) that the prompt asks for, over {{ len(prompts) }} different prompts. A third figure says whether the penguins are still there (`subject`).
 #
-# A distance needs a ruler. So draw everything once more from a *blank* picture, at `strength=1`, with the same seed and prompts (`blank`). That has nothing to do with the penguins, and its distance to them is how far "nothing to do with it" is.
+# A distance needs a ruler. So draw everything once more from a *blank* picture, at `strength=1`, with the same seed and prompts (`blank`). That has never seen the input picture, and its distance to it is how far "never seen" is.
 #
 # **Predict**: at `strength=1`, how much closer to the input is the result than `blank`?
 

@@ -56,10 +56,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 训练之前，模型不认识“青花瓷”，画出来和没写一样。`draw` 看得出来，因为这个词不在模型的词表里：
+# 训练之前，模型不认识“青花瓷”，画出来和没写一样。`draw` 看得出来，因为这个词不在模型学过的词里：
 
 # %% [markdown] lang="en"
-# Before training the model does not know 青花瓷 and draws as if it were not there. `draw` can tell, for the word is not in the model's list:
+# Before training the model does not know 青花瓷 and draws as if it were not there. `draw` can tell, for the word is not among those that the model has learnt:
 
 # %%
 prompts = ["猫,草地,青花瓷", "汽车,沙滩,青花瓷", "房子,雪地,青花瓷"]
@@ -91,10 +91,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 那行提示还在：它只查词表，不知道你刚教了什么。
+# `draw` 还会说它没学过“青花瓷”：它只查模型的词，不知道你刚教了什么。
 
 # %% [markdown] lang="en"
-# The hint is still there: it looks into the list of words and cannot know what you have just taught.
+# `draw` may still say that 青花瓷 was never learnt: it looks into the model's words and cannot know what you have just taught.
 
 # %% tags=["nbval-ignore-output"]
 show(
@@ -103,7 +103,7 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# **损失**（loss）是猜得有多错（[第 00 课](00_what_is_diffusion.ipynb)）。它抖得厉害，因为每一步的图、噪声和时间步 $t$ 都是抽来的：要看走势，不看一点。它变平了，再多练也学不到多少；但*它不告诉你*画风像不像，更不告诉你别的东西坏没坏。那要另外量（3.3）。
+# **损失**（loss）是猜得有多错（[第 00 课](00_what_is_diffusion.ipynb)）。一步一步地看，它抖得厉害（上面画的是 20 步的平均），因为每一步的图、噪声和时间步 $t$ 都是抽来的：要看走势，不看一点。它变平了，这样的学习率再练下去也学不到多少；但*它不告诉你*画风像不像，更不告诉你别的东西坏没坏。那要另外量（3.3）。
 
 # %% [markdown] lang="en"
 # The **loss** says how wrong the guesses are ([lesson 00](00_what_is_diffusion.ipynb)). It trembles, because pictures, noise and timestep $t$ are drawn anew for every step: look at the trend, not at a point. It has levelled out, so more steps would teach little more. What it does *not* tell you is how good the style is, let alone what else has been spoilt. That has to be measured (3.3).
@@ -191,7 +191,7 @@ print(f"LoRA {trained / 1e6:.2f} M · UNet {whole / 1e6:.2f} M · {trained / who
 # * `asked`：写了青花瓷；
 # * `others`：*没写*青花瓷，一半不写画风，一半写另一种画风。
 #
-# 每组先关掉 LoRA 画，再打开画。表里的 `青花瓷` 是裁判看见青花瓷的比例，`subject`、`background`、`style` 是主体、地点、画风对的比例，方括号里是 95 % 的威尔逊区间；`real` 是世界自己画的真图，当上限。
+# 每组先关掉 LoRA 画，再打开画。表里的 `青花瓷` 是裁判看见青花瓷的比例，`subject`、`background`、`style` 是主体、地点、画风对的比例，方括号里是 95 % 的威尔逊区间；`real` 是世界自己画的真图，一般当上限（裁判也会看错，模型偶尔会超过它）。
 #
 # **先猜**：LoRA 开着，`others` 里几成会变成青花瓷？写下来。
 
@@ -203,7 +203,7 @@ print(f"LoRA {trained / 1e6:.2f} M · UNet {whole / 1e6:.2f} M · {trained / who
 # * `asked`: with 青花瓷;
 # * `others`: *without* it, one half naming no style, the other half naming another style.
 #
-# Each group is drawn with the LoRA off, then with the LoRA on. In the tables `青花瓷` is how often the judge sees porcelain; `subject`, `background` and `style` are how often subject, place and style are right, with Wilson's 95 % interval in brackets; `real` are real pictures by the world itself, as a ceiling.
+# Each group is drawn with the LoRA off, then with the LoRA on. In the tables `青花瓷` is how often the judge sees porcelain; `subject`, `background` and `style` are how often subject, place and style are right, with Wilson's 95 % interval in brackets; `real` are real pictures by the world itself, in general the ceiling (the judge errs too, so the model may at times be above it).
 #
 # **Predict**: with the LoRA on, what share of `others` turns into porcelain? Write it down.
 
@@ -281,14 +281,14 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # ## 3.4 复习：把泄漏减下来
 #
-# 缺什么补什么：混进一些*不是*青花瓷的旧图，配它们自己的说明文字。这叫**复习**（rehearsal）。`Mixed` 让四成的训练图来自旧的世界；其余一切照旧，同样的步数、学习率、种子，从零重新训练一个。
+# 缺什么补什么：混进一些*不是*青花瓷的旧图，配它们自己的说明文字。这叫**复习**（rehearsal）。`Mixed` 让四成的训练图来自旧的世界；步数、学习率、种子照旧，从零重新训练一个。（所以看到的青花瓷也只有原来的六成：少漏的，有一部分可能只是学得少，见练习 3。）
 #
 # **先猜**：青花瓷的图只看到原来的六成了。`asked` 会少多少？`others` 的泄漏会少多少？
 
 # %% [markdown] lang="en"
 # ## 3.4 Rehearsal: less of a leak
 #
-# Supply what is missing: mix in old pictures that are *not* porcelain, with captions of their own. This is **rehearsal**. `Mixed` takes four training pictures in ten from the old world; everything else stays, steps, learning rate and seed, and a new LoRA is trained from nothing.
+# Supply what is missing: mix in old pictures that are *not* porcelain, with captions of their own. This is **rehearsal**. `Mixed` takes four training pictures in ten from the old world; steps, learning rate and seed stay, and a new LoRA is trained from nothing. (So it sees only six tenths of the porcelain: part of what leaks less may just be less learnt, see exercise 3.)
 #
 # **Predict**: it sees only six porcelain pictures where there were ten. How much will `asked` lose? How much of the leak in `others` will go?
 
@@ -386,10 +386,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 标题里是强度和裁判认出青花瓷的概率（三张平均）。强度和效果*不成正比*：0.5 以前几乎看不出，0.75 开始褪色、出白框，1 才变过去；复习过的这个学得浅，开到 1.5 更像青花瓷。裁判的概率跳得比图快：分类器只回答是不是，不回答有多少。开大也会把泄漏放大，要一起量（练习 3）。
+# 标题里是强度和裁判认出青花瓷的概率（三张平均）。强度和效果*不成正比*：0.5 以前几乎看不出，0.75 开始褪色、出白框（猫先变，汽车到 1 还带着红），1 才大致变过去；复习过的这个学得浅，开到 1.5 更像青花瓷。裁判的概率在 0.75 和 1 之间一下子跳上去：分类器只回答是不是，不回答有多少。开大也会把泄漏放大，要一起量（练习 3）。
 
 # %% [markdown] lang="en"
-# The titles give the scale and the judge's probability of porcelain, the mean of three. The effect is *not proportional* to the scale: up to 0.5 there is hardly anything to see, at 0.75 colours fade and a white frame appears, at 1 it has turned; the rehearsed one has learnt less, and at 1.5 it is better porcelain. The judge's probability jumps faster than the picture changes: a classifier says whether, not how much. A wider path leaks more as well; measure both (exercise 3).
+# The titles give the scale and the judge's probability of porcelain, the mean of three. The effect is *not proportional* to the scale: up to 0.5 there is hardly anything to see, at 0.75 colours fade and a white frame appears (the cat first; the car is still reddish at 1), at 1 most of it has turned; the rehearsed one has learnt less, and at 1.5 it is better porcelain. The judge's probability leaps between 0.75 and 1: a classifier says whether, not how much. A wider path leaks more as well; measure both (exercise 3).
 
 # %% [markdown] lang="zh"
 # ## 3.6 存、取、不用我们的库
@@ -435,7 +435,7 @@ show([ours, theirs], titles=["trained", "loaded"], alt="两张一样 · two equa
 #
 # $$y = Wx+s_1\,\frac{\alpha_1}{r_1}\,B_1A_1x+s_2\,\frac{\alpha_2}{r_2}\,B_2A_2x$$
 #
-# 加法谁都会做；问题是它们训练的时候从没见过对方。六个地方的「一只小奶猫，…，青花瓷」，四种开法，再加世界自己画的真图（`real`）当上限。`kitten` 是图和小奶猫训练图有多像（裁判对主体的判断的余弦，1 是同一个东西）。
+# 加法谁都会做；问题是它们训练的时候从没见过对方。六个地方的「一只小奶猫，…，青花瓷」，四种开法，再加世界自己画的真图（`real`）作对比。`kitten` 是图和小奶猫训练图有多像（裁判对主体的判断的余弦，1 是同一个东西）。
 #
 # **先猜**：两个都开到 1，小奶猫和青花瓷都在吗？
 
@@ -446,7 +446,7 @@ show([ours, theirs], titles=["trained", "loaded"], alt="两张一样 · two equa
 #
 # $$y = Wx+s_1\,\frac{\alpha_1}{r_1}\,B_1A_1x+s_2\,\frac{\alpha_2}{r_2}\,B_2A_2x$$
 #
-# Adding is easy; the question is what comes of it, for in training neither has ever met the other. 「一只小奶猫，…，青花瓷」 (the kitten, somewhere, in porcelain) in six places, four ways of opening them, and real pictures by the world itself (`real`) as a ceiling. `kitten` is how alike a picture and the kitten's training pictures are (cosine of what the judge says of the subject; 1 is the same thing).
+# Adding is easy; the question is what comes of it, for in training neither has ever met the other. 「一只小奶猫，…，青花瓷」 (the kitten, somewhere, in porcelain) in six places, four ways of opening them, and real pictures by the world itself (`real`) for comparison. `kitten` is how alike a picture and the kitten's training pictures are (cosine of what the judge says of the subject; 1 is the same thing).
 #
 # **Predict**: with both at 1, are kitten and porcelain both there?
 
@@ -495,12 +495,12 @@ if profile.real:  # each acts, and together they act otherwise
     assert len({pictures[0].tobytes() for pictures in mixed.values()}) == 5
 
 # %% [markdown] lang="zh"
-# 单开各管各的：`kitten` 是小奶猫，一点青花瓷也没有；`porcelain` 是青花瓷，画的是一只普通的猫，因为它没见过小奶猫。都开到 1，小奶猫赢了：脸还在，青花瓷的概率掉下来一大半，大多只剩一层淡蓝。把小奶猫关小到 0.7，青花瓷回来一点，还是远不到单开的时候。真图（最下一排）说明这两样东西本来不冲突；多半是两个 LoRA 在抢同样的层：一个把颜色往蓝白推，一个往橙黄推，加起来谁大听谁的。
+# 单开各管各的：`kitten` 是小奶猫，一点青花瓷也没有；`porcelain` 是青花瓷，画的是一只普通的猫，因为它没见过小奶猫。都开到 1，小奶猫赢了：脸还在，青花瓷的概率掉下来一大半，最多只剩一层淡蓝、一圈白框。把小奶猫关小到 0.7，青花瓷回来一点，还是远不到单开的时候。真图（最下一排）说明这两样东西本来不冲突；多半是两个 LoRA 在抢同样的层：一个把颜色往蓝白推，一个往橙黄推，加起来谁大听谁的。
 #
 # 要两样都有，最可靠的办法是让它们见面：两种图放在一起训练一个 LoRA。
 
 # %% [markdown] lang="en"
-# Alone, each does its own: `kitten` is the kitten without a trace of porcelain; `porcelain` is porcelain, and draws an ordinary cat, for it has never met the kitten. With both at 1 the kitten wins: its face stays, and most of the probability of porcelain is gone, hardly more than a pale blue veil is left. With the kitten down to 0.7 some porcelain comes back, still far less than alone. The real pictures (last row) show that there is no conflict between the two things as such; most likely the two LoRAs pull at the same layers, one towards blue and white, the other towards orange, and the sum follows the stronger.
+# Alone, each does its own: `kitten` is the kitten without a trace of porcelain; `porcelain` is porcelain, and draws an ordinary cat, for it has never met the kitten. With both at 1 the kitten wins: its face stays, and most of the probability of porcelain is gone; at most a pale blue veil and a white frame are left. With the kitten down to 0.7 some porcelain comes back, still far less than alone. The real pictures (last row) show that there is no conflict between the two things as such; most likely the two LoRAs pull at the same layers, one towards blue and white, the other towards orange, and the sum follows the stronger.
 #
 # To have both, the surest way is to let them meet: train one LoRA on both kinds of pictures.
 

@@ -225,12 +225,12 @@ if profile.judged:
     assert chosen["real"].mean == 1 and chosen["猫"].mean < 0.3
 
 # %% [markdown] lang="zh"
-# 裁判的余弦给新词 {{ f"{judged['<小奶猫>']:.2f}" }}，比 `猫` 的 {{ f"{judged['猫'].mean:.2f}" }} 高一大截，离上限 {{ f"{judged['real'].mean:.2f}" }} 只剩一小半：照它说，成了一多半。再看一行对照：*狐狸*，谁也不会把它认成小奶猫，得的分差不多一样。选择题里，新词被选作小奶猫的是 {{ f"{chosen['<小奶猫>']:.0%}" }}（真的小奶猫 {{ f"{chosen['real']:.0%}" }}），其余的被当成王冠、骆驼、香蕉。眼睛站在哪边，看 4.1 的图就知道。
+# 裁判的余弦给新词 {{ f"{judged['<小奶猫>']:.2f}" }}，比 `猫` 的 {{ f"{judged['猫'].mean:.2f}" }} 高一大截，离上限 {{ f"{judged['real'].mean:.2f}" }} 差得还远，但照它说，像的不少。再看一行对照：*狐狸*，谁也不会把它认成小奶猫，得的分差不多一样。选择题里，新词被选作小奶猫的是 {{ f"{chosen['<小奶猫>']:.0%}" }}（真的小奶猫 {{ f"{chosen['real']:.0%}" }}），其余的被当成王冠、骆驼、香蕉。眼睛站在哪边，看 4.1 的图就知道。
 #
 # 为什么会差这么多？裁判没学过小奶猫，对真的小奶猫它也只能说“有点像这个、有点像那个”；对一团黄色、一只狐狸，它说的也差不多。**一把尺子没见过的东西，它给的高分不算数**；哪怕没有人想骗它，古德哈特定律（[第 13 课](13_evaluation.ipynb)）也在。
 
 # %% [markdown] lang="en"
-# The judge's cosine gives the new word {{ f"{judged['<小奶猫>']:.2f}" }}, far more than the {{ f"{judged['猫'].mean:.2f}" }} of `猫`, with the ceiling at {{ f"{judged['real'].mean:.2f}" }}: more than half way there, it says. But look at the control below it: a *fox*, which nobody takes for the kitten, has about the same score. In the choice the new word's pictures are taken for the kitten in {{ f"{chosen['<小奶猫>']:.0%}" }} of cases (the real kitten in {{ f"{chosen['real']:.0%}" }}), the others for a crown, a camel, a banana. Whose side your eyes are on, the figure in 4.1 tells.
+# The judge's cosine gives the new word {{ f"{judged['<小奶猫>']:.2f}" }}, far more than the {{ f"{judged['猫'].mean:.2f}" }} of `猫`, with the ceiling at {{ f"{judged['real'].mean:.2f}" }} still far off, yet quite like the kitten, it says. But look at the control below it: a *fox*, which nobody takes for the kitten, has about the same score. In the choice the new word's pictures are taken for the kitten in {{ f"{chosen['<小奶猫>']:.0%}" }} of cases (the real kitten in {{ f"{chosen['real']:.0%}" }}), the others for a crown, a camel, a banana. Whose side your eyes are on, the figure in 4.1 tells.
 #
 # Why do they differ so much? The judge was never taught the kitten. Even of the real one it can only say “something of this, something of that”, and it says much the same of a yellow blob, and of a fox. **The high score of a ruler for what it has never seen counts for nothing**; Goodhart's law ([lesson 13](13_evaluation.ipynb)) holds even where nobody means to cheat.
 
@@ -287,16 +287,16 @@ if profile.judged:
     assert rates["<小蓝>"]["colour"].mean > 0.6
 
 # %% [markdown] lang="zh"
-# 颜色，两个词都找到了（表里 `colour` 一行）。狐狸就不一样（`subject` 一行）：从 `猫` 出发的只是一团蓝，从 `狐` 出发的长出了尖耳朵和白腮，裁判认出的多得多，但还不如用话说的。模型画得出蓝狐狸，一句话就叫得出来，从 `猫` 出发的搜索却到不了那里：梯度只看得见脚下，哪里损失马上变小就往哪里走。
+# 颜色，两个词都找到了（表里 `colour` 一行）。狐狸就不一样（`subject` 一行）：从 `猫` 出发的只是一团蓝，从 `狐` 出发的有尖耳朵，裁判认出的多些（区间还叠着），但还不如用话说的。模型画得出蓝狐狸，一句话就叫得出来，从 `猫` 出发的搜索却到不了那里：梯度只看得见脚下，哪里损失马上变小就往哪里走。
 #
-# 所以 Textual Inversion 与其说是*教*，不如说是*找*，而且只在附近找。它要两样东西：模型**画得出**，出发点**够近**。小奶猫哪一样都没有：UNet 训练时没见过这张脸，也没有一个词离它近。[第 03 课](03_lora.ipynb)的 LoRA 改的是 UNet 旁边的权重，那是另一回事（3.7 的图）。
+# 所以 Textual Inversion 与其说是*教*，不如说是*找*，而且只在附近找。它要两样东西：模型**画得出**，出发点**够近**。小奶猫看来哪一样都没有：UNet 训练时没见过这张脸，离它近的词我们也没找到（只试了 `猫`，练习第 2 题试别的）。[第 03 课](03_lora.ipynb)的 LoRA 改的是 UNet 旁边的权重，那是另一回事（3.7 的图）。
 #
 # 找到的词和别的词一样用，加画风、加数量（细节跟着它一起糊）：
 
 # %% [markdown] lang="en"
-# Both words have found the colour (the row `colour`). With the fox it is another matter (the row `subject`): what began at `猫` is no more than a blue lump, what began at `狐` has grown pointed ears and pale cheeks, and the judge recognises far more of it, though less than of what is asked for in words. The model can draw a blue fox, two words are enough to ask for it, and yet the search that began at `猫` does not get there: a gradient sees only the ground under its feet, and goes where the loss falls at once.
+# Both words have found the colour (the row `colour`). With the fox it is another matter (the row `subject`): what began at `猫` is no more than a blue lump, what began at `狐` has pointed ears, and the judge recognises more of it (the intervals still overlap), though less than of what is asked for in words. The model can draw a blue fox, two words are enough to ask for it, and yet the search that began at `猫` does not get there: a gradient sees only the ground under its feet, and goes where the loss falls at once.
 #
-# So Textual Inversion *finds* rather than teaches, and finds only what is near. It needs two things: the model **can draw it**, and the start is **near enough**. The kitten has neither: the UNet never saw this face in its training, and no word is close to it. The LoRA of [lesson 03](03_lora.ipynb) changes weights beside the UNet's own, which is another matter (the figure in 3.7).
+# So Textual Inversion *finds* rather than teaches, and finds only what is near. It needs two things: the model **can draw it**, and the start is **near enough**. The kitten seems to have neither: the UNet never saw this face in its training, and we found no word close to it (only `猫` was tried; question 2 of the exercises tries others). The LoRA of [lesson 03](03_lora.ipynb) changes weights beside the UNet's own, which is another matter (the figure in 3.7).
 #
 # A word that was found is used like any other, with a style, with a number (its blur comes along):
 

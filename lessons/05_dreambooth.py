@@ -258,11 +258,11 @@ if profile.judged:
     assert learnt["the toy"].low > said["the toy"].high
 
 # %% [markdown] lang="zh"
-# 说得再清楚，“{{ best }}”也只有 {{ f"{said['similarity']:.2f}" }}；学过的淼熊是 {{ f"{learnt['similarity']:.2f}" }}，真玩具熊 {{ f"{ceiling['similarity']:.2f}" }}。CLIP 在 {{ f"{learnt['the toy'].mean:.0%}" }} 的图里也认它是玩具熊，对手 {{ f"{said['the toy'].mean:.0%}" }}。对手的说法是在四个同样的地方挑出来的，占了便宜，还是输了。
+# 试过的四种说法里最好的“{{ best }}”，也只有 {{ f"{said['similarity']:.2f}" }}；学过的淼熊是 {{ f"{learnt['similarity']:.2f}" }}，真玩具熊 {{ f"{ceiling['similarity']:.2f}" }}。CLIP 在 {{ f"{learnt['the toy'].mean:.0%}" }} 的图里也认它是玩具熊，对手 {{ f"{said['the toy'].mean:.0%}" }}。对手的说法是在四个同样的地方挑出来的，占了便宜，还是输了。
 #
 # 像，会不会只是把 5 张训练图背了下来？那样背景就不会听话。裁判看背景：{{ f"{named['background']:.0%}" }} 是提示词里的地方（都是训练图里没有的）。
 # %% [markdown] lang="en"
-# However well it is said, “{{ best }}” only reaches {{ f"{said['similarity']:.2f}" }}; 淼熊, once learnt, {{ f"{learnt['similarity']:.2f}" }}, and the real toy {{ f"{ceiling['similarity']:.2f}" }}. CLIP too takes {{ f"{learnt['the toy'].mean:.0%}" }} of these pictures for the toy, and {{ f"{said['the toy'].mean:.0%}" }} of the rival's. The rival's words were chosen in four of the same places, which favours it, and it still loses.
+# The best of the four ways of saying it that were tried, “{{ best }}”, only reaches {{ f"{said['similarity']:.2f}" }}; 淼熊, once learnt, {{ f"{learnt['similarity']:.2f}" }}, and the real toy {{ f"{ceiling['similarity']:.2f}" }}. CLIP too takes {{ f"{learnt['the toy'].mean:.0%}" }} of these pictures for the toy, and {{ f"{said['the toy'].mean:.0%}" }} of the rival's. The rival's words were chosen in four of the same places, which favours it, and it still loses.
 #
 # Alike: has it perhaps learnt the 5 training pictures by heart? Then it would not obey as to the place. By the judge, {{ f"{named['background']:.0%}" }} of the backgrounds are those of the prompt, none of which is in the training pictures.
 # %% [markdown] lang="zh"
@@ -313,11 +313,11 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # 没有先验保留，“一只熊”有 {{ f"{lost['the toy'].mean:.0%}" }} 成了玩具熊，裁判只在 {{ f"{lost['熊'].mean:.0%}" }} 里还看见熊；有先验保留，是 {{ f"{kept['the toy'].mean:.0%}" }} 和 {{ f"{kept['熊'].mean:.0%}" }}，原来的模型 {{ f"{base['the toy'].mean:.0%}" }} 和 {{ f"{base['熊'].mean:.0%}" }}。
 #
-# 先验保留只复习*熊*。别的动物没有人复习：原来 {{ f"{base['other animals'].mean:.0%}" }} 认得出，有先验保留的训练之后 {{ f"{kept['other animals'].mean:.0%}" }}，没有的 {{ f"{lost['other animals'].mean:.0%}" }}。复习熊，也护住了别的动物；没有复习的那组，玩具熊漏到了它们身上。两个区间还有重叠，只算迹象（练习第 4 题）。看看它们，最下面一排的企鹅和老虎已经散了：
+# 先验保留只复习*熊*。别的动物没有人复习：原来 {{ f"{base['other animals'].mean:.0%}" }} 认得出，有先验保留的训练之后 {{ f"{kept['other animals'].mean:.0%}" }}，没有的 {{ f"{lost['other animals'].mean:.0%}" }}。复习熊，也护住了别的动物；没有复习的那组，它们也跟着变了。两个区间还有重叠，只算迹象（练习第 4 题）。看看它们，最下面一排的马和老虎已经散了：
 # %% [markdown] lang="en"
 # Without prior preservation {{ f"{lost['the toy'].mean:.0%}" }} of 一只熊 are the toy, and the judge sees a bear in no more than {{ f"{lost['熊'].mean:.0%}" }}; with it {{ f"{kept['the toy'].mean:.0%}" }} and {{ f"{kept['熊'].mean:.0%}" }}; in the base model {{ f"{base['the toy'].mean:.0%}" }} and {{ f"{base['熊'].mean:.0%}" }}.
 #
-# Prior preservation rehearses *bears*. Nobody rehearses other animals: {{ f"{base['other animals'].mean:.0%}" }} were recognised before, {{ f"{kept['other animals'].mean:.0%}" }} after the training with prior preservation, {{ f"{lost['other animals'].mean:.0%}" }} after the one without. Rehearsing bears protects other animals too; without it the toy leaks into them. The intervals still overlap, so this is no more than a sign (question 4 of the exercises). Look at them; the penguin and the tiger in the lowest row are falling apart:
+# Prior preservation rehearses *bears*. Nobody rehearses other animals: {{ f"{base['other animals'].mean:.0%}" }} were recognised before, {{ f"{kept['other animals'].mean:.0%}" }} after the training with prior preservation, {{ f"{lost['other animals'].mean:.0%}" }} after the one without. Rehearsing bears protects other animals too; without it they change as well. The intervals still overlap, so this is no more than a sign (question 4 of the exercises). Look at them; the horse and the tiger in the lowest row are falling apart:
 # %% tags=["nbval-ignore-output"]
 show(
     paidiff.compare(
@@ -373,7 +373,7 @@ if profile.real and "model" in sizes:
 print({name: f"{size:.0f} MB" for name, size in sizes.items()})
 
 # %% [markdown] lang="zh"
-# 图上的数是相似度（5.4）。{{ profile.whole["steps"] }} 步还不够：后两张的肚子上留着一张普通熊的脸，身子才是玩具熊的，相似度却照样给得很高。**数字高，也要看图。** diffusers 自己打开存下来的文件夹，画出来的和我们的一样（单元格里断言了）。
+# 图上的数是相似度（5.4）。{{ profile.whole["steps"] }} 步还不够：后三张的肚子上都还留着一张普通熊的脸，身子才是玩具熊的，相似度却照样给得很高。**数字高，也要看图。** diffusers 自己打开存下来的文件夹，画出来的和我们的一样（单元格里断言了）。
 #
 # ## 5.7 一行命令
 #
@@ -390,7 +390,7 @@ print({name: f"{size:.0f} MB" for name, size in sizes.items()})
 #
 # 这里跑同样的一行，只走两步，看它通不通：
 # %% [markdown] lang="en"
-# The figure above each picture is its similarity (5.4). {{ profile.whole["steps"] }} steps are not enough: the last two have the face of an ordinary bear on the belly, and only the body of the toy, and yet their similarity is high. **However good the figure, look at the picture.** diffusers opens the saved folder by itself and draws the same (asserted in the cell).
+# The figure above each picture is its similarity (5.4). {{ profile.whole["steps"] }} steps are not enough: the last three have the face of an ordinary bear on the belly, and only the body of the toy, and yet their similarity is high. **However good the figure, look at the picture.** diffusers opens the saved folder by itself and draws the same (asserted in the cell).
 #
 # ## 5.7 One command
 #

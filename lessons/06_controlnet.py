@@ -167,7 +167,7 @@ assert moving == zero
 #
 # 论文里 $E$ 的最后也是零卷积。这个小模型那样练 300 步什么也学不到，所以这里的 $E$ 一开始就不是 0（He 初始化）；$Z$ 是 0，所以前面的话仍然成立。
 # %% [markdown] lang="en"
-# An untrained ControlNet draws the same picture as `scale=0` (asserted). At the first step *only* the zero convolutions have a gradient: $\partial L/\partial Z$ is the error times the output of $F'$, which is not 0; but what reaches the copy is multiplied by $Z$, which is. After one step $Z$ is no longer 0, and the copy begins to learn. It is the device of a LoRA's $B$: begin where nothing is changed, and the way back is always open.
+# An untrained ControlNet draws the same picture as `scale=0` (asserted). At the first step *only* the zero convolutions (nine, with a weight and a bias each) have a gradient: $\partial L/\partial Z$ is the error times the output of $F'$, which is not 0; but what reaches the copy is multiplied by $Z$, which is. After one step $Z$ is no longer 0, and the copy begins to learn. It is the device of a LoRA's $B$: begin where nothing is changed, and the way back is always open.
 #
 # In the paper $E$ ends in a zero convolution too. Made like that, this small model learnt nothing in 300 steps, so here $E$ does not begin as 0 (He initialisation); $Z$ does, so all of the above holds.
 # %% [markdown] lang="zh"
@@ -308,11 +308,11 @@ if profile.judged:
     assert follow["ControlNet"]["subject"].mean > 0.4
 
 # %% [markdown] lang="zh"
-# 裁判认得出主体的：不看线稿 {{ f"{follow['scale 0']['subject']:.0%}" }}，看线稿 {{ f"{follow['ControlNet']['subject']:.0%}" }}，每个场景自己比，{{ f"{change['subject']:+.0%}" }}。是因为主体小、又在边上，裁判认不出吗？同样大小、同样位置的*真图*，裁判认出 {{ f"{follow['real']['subject']:.0%}" }}，所以不是。看上面的图：要它把车、企鹅挪到不习惯的地方，它就画得又淡又糊。**贴线是有代价的，只报吻合度就看不见它。**
+# 裁判认得出主体的：不看线稿 {{ f"{follow['scale 0']['subject']:.0%}" }}，看线稿 {{ f"{follow['ControlNet']['subject']:.0%}" }}，每个场景自己比，{{ f"{change['subject']:+.0%}" }}。是因为主体小、又在边上，裁判认不出吗？同样大小、同样位置的*真图*，裁判认出 {{ f"{follow['real']['subject']:.0%}" }}，所以不是。看上面的图：房子、熊猫、企鹅被挪到了不习惯的地方，就又淡又糊；汽车没有挪，也糊了；猫根本没有跟着线走。大小和位置在这里是绑在一起变的（边上的都小），怪哪一样，这张表分不出。**贴线是有代价的，只报吻合度就看不见它。**
 #
 # `scale` 从 0 到 1.5，两样一起画成曲线。**先猜**：越大越好吗？
 # %% [markdown] lang="en"
-# The judge recognises the subject in {{ f"{follow['scale 0']['subject']:.0%}" }} without lines and in {{ f"{follow['ControlNet']['subject']:.0%}" }} with them; every scene compared with itself, {{ f"{change['subject']:+.0%}" }}. Is it that small things at the side are hard to tell? In *real* pictures with the same sizes and places the judge recognises {{ f"{follow['real']['subject']:.0%}" }}, so it is not. Look at the pictures above: made to put a car or a penguin where it is not used to them, it paints them pale and blurred. **Keeping to the lines has its price, and agreement alone does not show it.**
+# The judge recognises the subject in {{ f"{follow['scale 0']['subject']:.0%}" }} without lines and in {{ f"{follow['ControlNet']['subject']:.0%}" }} with them; every scene compared with itself, {{ f"{change['subject']:+.0%}" }}. Is it that small things at the side are hard to tell? In *real* pictures with the same sizes and places the judge recognises {{ f"{follow['real']['subject']:.0%}" }}, so it is not. Look at the pictures above: house, panda and penguin, moved to where it is not used to them, are pale and blurred; the car was not moved and is blurred too; the cat does not follow its lines at all. Size and place change together here (what stands at the side is small), and this table cannot tell which is to blame. **Keeping to the lines has its price, and agreement alone does not show it.**
 #
 # Both as curves, for scales from 0 to 1.5. **Predict**: the more, the better?
 # %% tags=["nbval-ignore-output"]

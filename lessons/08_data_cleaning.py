@@ -260,7 +260,7 @@ if profile.pictures >= 100:
         assert np.mean([rate.mean for rate in each.values()]) > 0.85
 
 # %% [markdown] lang="zh"
-# 好图的比例从 {{ f"{before:.0%}" }} 到 {{ f"{after:.0%}" }}；代价是误伤：好图留下了 {{ f"{spared:.0%}" }}。方括号是威尔逊区间：一种毛病只有几十张，全对也只说明“大概九成以上”。
+# 好图的比例从 {{ f"{before:.0%}" }} 到 {{ f"{after:.0%}" }}；代价是误伤：好图留下了 {{ f"{spared:.0%}" }}。方括号是威尔逊区间：一种毛病只有几十张，全对也只说明“大概八成半以上”。
 #
 # 这么好的数不要当真：毛病是程序加的，检测器见过同一个程序加的毛病。真实的脏没有这么整齐。两千张的测量：`python -m paidiff_world.pretrain.curator --measure`。
 #
@@ -269,7 +269,7 @@ if profile.pictures >= 100:
 # **先猜**：两条曲线会在哪里相交？规则里的阈值（竖线）会在交点上吗？
 
 # %% [markdown] lang="en"
-# The share of good pictures went from {{ f"{before:.0%}" }} to {{ f"{after:.0%}" }}. The price is good ones lost: {{ f"{spared:.0%}" }} of them were kept. In brackets Wilson's interval: of one kind of fault there are a few dozen, and all of them right says no more than “probably over nine in ten”.
+# The share of good pictures went from {{ f"{before:.0%}" }} to {{ f"{after:.0%}" }}. The price is good ones lost: {{ f"{spared:.0%}" }} of them were kept. In brackets Wilson's interval: of one kind of fault there are a few dozen, and all of them right says no more than “probably over 85 in a hundred”.
 #
 # Do not take such figures for granted: a program made the faults, and the detectors have seen the work of the same program. Real dirt is less tidy. On two thousand pictures: `python -m paidiff_world.pretrain.curator --measure`.
 #
@@ -295,14 +295,14 @@ show(paidiff.curve(lines, x="threshold", y="share"), alt=alt)
 #
 # ## 8.5 新清单，不动图片
 #
-# 清洗的结果是一张清单，`kept.jsonl`，放在图片旁边；什么都不删，什么都不移。每行带着分数，以后可以再筛。
+# 清洗的结果是一张清单，`kept.jsonl`，放在图片旁边；什么都不删，什么都不移。每行带着分数，以后可以再筛（第一张前面没有图，所以没有 `near`）。
 
 # %% [markdown] lang="en"
 # At the line {{ f"{(clip[good] <= chosen).mean():.0%}" }} of the good pictures are lost, and {{ f"{(clip[wrong] > chosen).mean():.0%}" }} of the wrong captions are left. Where to put it depends on which error costs more (exercise 1).
 #
 # ## 8.5 A new manifest, no file moved
 #
-# What cleaning writes is a list, `kept.jsonl`, beside the pictures; nothing is deleted, nothing moved. Every line carries its scores, so that it can be sifted again.
+# What cleaning writes is a list, `kept.jsonl`, beside the pictures; nothing is deleted, nothing moved. Every line carries its scores, so that it can be sifted again (the first has no picture before it, and so no `near`).
 
 # %%
 manifest = found.write()  # dirty/kept.jsonl
@@ -405,7 +405,7 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # 两件事，一件都不能少说：
 #
-# * **清洗挡住了损害**：花费相同，三样全对的率差了 {{ f"{gain['all']:+.0%}" }}。坏在主体和背景：错的说明里，错的就是它们；图也糊了一些，裁判只在 `dirty` 那一列看见 `模糊`。
+# * **清洗挡住了损害**：花费相同，三样全对的率差了 {{ f"{gain['all']:+.0%}" }}。坏在主体和背景。错的说明里画风也常常是错的，画风却没有坏，为什么，这张表没有回答；图也糊了一些，裁判只在 `dirty` 那一列看见 `模糊`。
 # * **清洗没有让模型变好**：和不训练比是 {{ f"{over['all']:+.0%}" }}，零在区间里。这一百多张图里没有 `mini` 没见过的东西，它本来就会；再干净，也只是重复。数据要*新*，训练才有得赚（[第 07 课](07_food_model.ipynb)）；数据要*干净*，训练才不赔。
 #
 # 这是一个训练种子。三个训练种子、一百句提示词：`python benchmarks/seeds.py cleaning`。
@@ -413,7 +413,7 @@ if profile.judged:
 # %% [markdown] lang="en"
 # Two things, and neither may be left out:
 #
-# * **Cleaning kept harm away**: at the same cost, the rate of all three parts right differs by {{ f"{gain['all']:+.0%}" }}. Subject and background suffered, which is what the wrong captions had wrong; pictures are a little blurred too, for the judge sees `模糊` (blurred) in the column `dirty` only.
+# * **Cleaning kept harm away**: at the same cost, the rate of all three parts right differs by {{ f"{gain['all']:+.0%}" }}. Subject and background suffered. Wrong captions often have the style wrong as well, and yet the style did not suffer; why, this table does not say. Pictures are a little blurred too, for the judge sees `模糊` (blurred) in the column `dirty` only.
 # * **Cleaning did not make the model better**: against no training at all it is {{ f"{over['all']:+.0%}" }}, and zero is within. These hundred-odd pictures hold nothing that `mini` has not seen; however clean, they only repeat what it knows. Training gains from data that are *new* ([lesson 07](07_food_model.ipynb)); *clean* data keep it from losing.
 #
 # This is one training seed. Three of them, with a hundred prompts: `python benchmarks/seeds.py cleaning`.

@@ -260,7 +260,7 @@ for name in ("timesteps", "guidance", "teacher steps", "teacher guidance", "rank
 # %% [markdown] lang="zh"
 # ## 9.6 整架梯子
 #
-# 公平的比较要问：那*不蒸馏*、只走四步的 `mini` 呢？而且要让它带着引导走，它是带着引导训练和使用的；不给引导，灰的是引导，怪不到步数上。所以梯子里有四步、六步，都带引导；四步不带引导的也放一行，看看差别。
+# 公平的比较要问：那*不蒸馏*、只走四步的 `mini` 呢？而且要让它带着引导走，它训练时有一成的提示词是空的，就是为了带着引导用；不给引导，灰的是引导，怪不到步数上。所以梯子里有四步、六步，都带引导；四步不带引导的也放一行，看看差别。
 #
 # 每一级四个数：
 # * `UNet`、`deep`：一张图里，UNet 和它最深的一块各过了几张图。数出来的，哪台机器上都一样。
@@ -273,7 +273,7 @@ for name in ("timesteps", "guidance", "teacher steps", "teacher guidance", "rank
 # %% [markdown] lang="en"
 # ## 9.6 The whole ladder
 #
-# A fair comparison has to ask: what about `mini` with four steps and *no* distillation? And with guidance, which it was made and meant for; leave guidance out, and the grey in the picture is not the fault of too few steps. So the ladder has four steps and six with guidance, and one row of four without, to see the difference.
+# A fair comparison has to ask: what about `mini` with four steps and *no* distillation? And with guidance, for which one prompt in ten was left empty in its training; leave guidance out, and the grey in the picture is not the fault of too few steps. So the ladder has four steps and six with guidance, and one row of four without, to see the difference.
 #
 # Four numbers for every rung:
 # * `UNet`, `deep`: how many pictures go through the UNet, and through its deepest block, for one picture. These are counted, and the same on any machine.
@@ -371,8 +371,8 @@ print(f"{gap[names[-1]]:.1f} from {names[0]}, {from_teacher:.1f} from the teache
 #
 # 现在把表一行一行读（秒数是在一台很忙的机器上量的，比你的大，看比例）：
 #
-# * **减步数**：{{ plain }} 步到 {{ few }} 步，UNet 少算八成，时间剩 {{ f"{took[names[2]] / took[names[0]]:.0%}" }}，距离 {{ f"{gap[names[2]]:.1f}" }} 级。梯子里最大的一级。
-# * **引导隔一步**：UNet 少过四分之一的图，时间只少 {{ f"{1 - took[names[3]] / took[names[2]]:.0%}" }}（9.2 算的是 {{ f"{saving:.0%}" }}）。这台机器一次过两张本来就不贵，这一级不太划算；在一次过两张要两倍时间的机器上才划算。
+# * **减步数**：{{ plain }} 步到 {{ few }} 步，UNet 少算八成，时间剩 {{ f"{took[names[2]] / took[names[0]]:.0%}" }}，距离 {{ f"{gap[names[2]]:.1f}" }} 个灰度级。整张梯子里省得最多的就是它。
+# * **引导隔一步**：UNet 少过四分之一的图，时间只少 {{ f"{1 - took[names[3]] / took[names[2]]:.0%}" }}（9.2 算的是 {{ f"{saving:.0%}" }}）。两个数都小，几次中位数又抖得和它们一样大，分不清谁对；在一次过两张要两倍时间的机器上，这一级才看得出。
 # * **缓存**：再少 {{ f"{1 - took[names[4]] / took[names[3]]:.0%}" }}，距离从 {{ f"{gap[names[3]]:.1f}" }} 到 {{ f"{gap[names[4]]:.1f}" }}。带引导的六步花的时间和它差不多，离得却更远：到了这里，缓存比再减步数划算。
 # * **四步，公平地比**：带引导的 `mini` 离原图 {{ f"{gap['DPM++ 4']:.1f}" }}，蒸馏的 {{ f"{gap['few_step 4']:.1f}" }}（离它老师的图 {{ f"{from_teacher:.1f}" }}）；裁判给 {{ f"{rates['DPM++ 4']['all'].mean:.0%}" }} 和 {{ f"{rates['few_step 4']['all'].mean:.0%}" }}，差 {{ f"{fair:+.0%}" }}，零在区间里。所以在 `mini` 上，蒸馏*没有*让四步的图更好；它省的是空提示词那一半：UNet 从 8 张到 4 张，时间是四步的 {{ f"{took['few_step 4'] / took['DPM++ 4']:.0%}" }}。
 # * **不给引导的四步**：远到 {{ f"{gap['DPM++ 4, g = 1']:.1f}" }}，颜色发灰。拿它当对手，蒸馏看上去就是奇迹；那是没给引导，不是步数太少。
@@ -384,8 +384,8 @@ print(f"{gap[names[-1]]:.1f} from {names[0]}, {from_teacher:.1f} from the teache
 #
 # Now the table, row by row (the seconds were measured on a busy machine and are larger than yours; look at the ratios):
 #
-# * **Fewer steps**: from {{ plain }} to {{ few }} steps, eight tenths of the UNet's passes are gone, {{ f"{took[names[2]] / took[names[0]]:.0%}" }} of the time is left, and the distance is {{ f"{gap[names[2]]:.1f}" }} levels. The largest rung of the ladder.
-# * **Guidance at every second step**: a quarter fewer pictures through the UNet, yet only {{ f"{1 - took[names[3]] / took[names[2]]:.0%}" }} of the time saved (9.2 predicted {{ f"{saving:.0%}" }}). On this machine a pass with two is not that dear, and the rung hardly pays; it does where two take twice as long.
+# * **Fewer steps**: from {{ plain }} to {{ few }} steps, eight tenths of the UNet's passes are gone, {{ f"{took[names[2]] / took[names[0]]:.0%}" }} of the time is left, and the distance is {{ f"{gap[names[2]]:.1f}" }} grey levels. Nothing else on the ladder saves as much.
+# * **Guidance at every second step**: a quarter fewer pictures through the UNet, yet only {{ f"{1 - took[names[3]] / took[names[2]]:.0%}" }} of the time saved (9.2 predicted {{ f"{saving:.0%}" }}). Both are small, and the medians of a few runs vary by as much, so these two figures do not settle it; on a machine where two take twice as long the rung shows.
 # * **Caching**: another {{ f"{1 - took[names[4]] / took[names[3]]:.0%}" }} less, and the distance goes from {{ f"{gap[names[3]]:.1f}" }} to {{ f"{gap[names[4]]:.1f}" }}. Six steps with guidance take about as long and are further away: from here on caching pays more than still fewer steps.
 # * **Four steps, compared fairly**: `mini` with guidance is {{ f"{gap['DPM++ 4']:.1f}" }} from the original, the distilled one {{ f"{gap['few_step 4']:.1f}" }} (from its teacher's pictures {{ f"{from_teacher:.1f}" }}); the judge gives {{ f"{rates['DPM++ 4']['all'].mean:.0%}" }} and {{ f"{rates['few_step 4']['all'].mean:.0%}" }}, a difference of {{ f"{fair:+.0%}" }}, and zero is within. So on `mini` distillation did *not* make four-step pictures better; it saves the half with the empty prompt, 4 pictures through the UNet in place of 8, and takes {{ f"{took['few_step 4'] / took['DPM++ 4']:.0%}" }} of the time of the four steps.
 # * **Four steps without guidance**: as far as {{ f"{gap['DPM++ 4, g = 1']:.1f}" }}, and grey. With this for a rival, distillation looks like a miracle; but what is missing is guidance, not steps.
@@ -480,10 +480,10 @@ if exportable:
     print(*(f"{name} {total:.1f} s" for name, total in whole.items()), sep=" · ")
 
 # %% [markdown] lang="zh"
-# 一张图快了 {{ f"{once['torch'] / once['ONNX Runtime']:.1f}" }} 倍：ONNX Runtime 把相邻的运算合成一个，也没有 Python 在每一层之间来回；图差不到 {{ off + 1 }} 级。整个命令快了 {{ f"{whole['torch'] / whole['ONNX Runtime']:.1f}" }} 倍，因为连 torch 都不用导入。
+# 一张图快了 {{ f"{once['torch'] / once['ONNX Runtime']:.1f}" }} 倍：ONNX Runtime 把相邻的运算合成一个，也没有 Python 在每一层之间来回；图差不到 {{ off + 1 }} 个灰度级。整个命令快了 {{ f"{whole['torch'] / whole['ONNX Runtime']:.1f}" }} 倍：画图快了，torch 也不用导入了。
 
 # %% [markdown] lang="en"
-# A picture is {{ f"{once['torch'] / once['ONNX Runtime']:.1f}" }} times as fast: ONNX Runtime joins neighbouring operations into one, and no Python runs between the layers; the pictures differ by less than {{ off + 1 }} levels. The whole command is {{ f"{whole['torch'] / whole['ONNX Runtime']:.1f}" }} times as fast, for torch is not even imported.
+# A picture is {{ f"{once['torch'] / once['ONNX Runtime']:.1f}" }} times as fast: ONNX Runtime joins neighbouring operations into one, and no Python runs between the layers; the pictures differ by less than {{ off + 1 }} grey levels. The whole command is {{ f"{whole['torch'] / whole['ONNX Runtime']:.1f}" }} times as fast: the drawing is faster, and torch is not imported.
 
 # %% [markdown] lang="zh"
 # ## 9.8 换成真模型
@@ -549,7 +549,7 @@ if exportable:
 # ## 9.11 你学到了
 #
 # * 时间几乎都在 UNet 里：先减步数，再看别的；每一级都要量它省了什么、差了什么，有的不划算。
-# * 一个数回答一个问题：`distance` 问还是不是那张图，裁判问听不听话，两个会打架。
+# * 一个数回答一个问题：`distance` 问还是不是那张图，裁判问听不听话；这张梯子上，距离看得出的差别，裁判大多看不出。
 # * 比较要公平：给蒸馏的对手同样的引导。
 # * 导出不减少 UNet 的遍数，省的是框架的开销和启动。
 
@@ -557,6 +557,6 @@ if exportable:
 # ## 9.11 What you have learnt
 #
 # * Nearly all the time is the UNet's: fewer steps first, then the rest; measure what every rung saves and what it costs, for some do not pay.
-# * One number answers one question: `distance` asks whether it is still that picture, the judge whether it obeys, and the two can disagree.
+# * One number answers one question: `distance` asks whether it is still that picture, the judge whether it obeys; on this ladder most differences that the distance sees the judge does not.
 # * Compare fairly: give distillation's rival the guidance that it is due.
 # * An export makes no fewer passes of the UNet; it saves the framework's own time and the start.

@@ -120,7 +120,7 @@ alt = "左：没有 LoRA 的猫；右：青花瓷的猫 · left a cat, right one
 show([without, drawn], titles=["-", "porcelain"], alt=alt)
 
 # %% [markdown] lang="zh"
-# 上面那几行文字就是图的*设置*（infotext），写在图的文件里，格式和 WebUI 的一样。
+# 上面那几行文字就是图的*设置*（infotext），写在图的文件里，格式和 WebUI（最常用的开源画图网页）的一样。
 #
 # ## 10.4 服务：给程序用
 #
@@ -133,7 +133,7 @@ show([without, drawn], titles=["-", "porcelain"], alt=alt)
 # 这里由下面的单元格启动它；`--port 0` 让系统挑一个空着的端口，地址它会打印出来。
 
 # %% [markdown] lang="en"
-# The lines of text above are the *settings* of the picture (its infotext); they are written into its file, in the WebUI's own form.
+# The lines of text above are the *settings* of the picture (its infotext); they are written into its file, in the form of the WebUI, the most used open-source page for drawing.
 #
 # ## 10.4 The service: for programs
 #
@@ -165,14 +165,14 @@ def started(*arguments):
 service, address = started("serve", "--lora", out / "loras/porcelain")
 
 # %% [markdown] lang="zh"
-# 请求是 JSON（写成文字的字典），回答也是；图在里面，用 base64 写成文字。下面是 WebUI 的客户端发的请求，`webuiapi` 这样的库不用改就能用；在终端里同样的一句是
+# 请求是 JSON（写成文字的字典），回答也是；图在里面，用 base64 写成文字。下面是 WebUI 的客户端发的请求，`webuiapi` 这样的库不用改就能用；在终端里可以这样写（端口用你启动时给的，步数不写就是 20）
 #
 # ```bash
 # curl http://127.0.0.1:7860/sdapi/v1/txt2img -H "Content-Type: application/json" -d "{\"prompt\": \"猫,草地,青花瓷\", \"seed\": 3}"
 # ```
 
 # %% [markdown] lang="en"
-# The request is JSON (a dictionary written as text), and so is the answer; the picture is in it, written as text in base64. This is what a client of the WebUI sends, and libraries such as `webuiapi` work unchanged; in a terminal the same is
+# The request is JSON (a dictionary written as text), and so is the answer; the picture is in it, written as text in base64. This is what a client of the WebUI sends, and libraries such as `webuiapi` work unchanged; in a terminal you would write (with the port that you gave; 20 steps unless you say otherwise)
 #
 # ```bash
 # curl http://127.0.0.1:7860/sdapi/v1/txt2img -H "Content-Type: application/json" -d "{\"prompt\": \"猫,草地,青花瓷\", \"seed\": 3}"
@@ -352,7 +352,7 @@ show(list(ways.values()), titles=list(ways), alt=alt)
 assert profile.same(drawn, by_http, on_page)
 
 # %% [markdown] lang="zh"
-# 一个像素也不差。图由提示词、种子、步数、引导、尺寸、模型和 LoRA 决定，从哪扇门进来不算数；所以图里存下的设置，换一扇门也画得出来。一个例外：服务的 LoRA 是启动时装上的，它的图里没有记这一项，要自己记住。（和别人同批画的，只差舍入，眼睛看不出。）
+# 一个像素也不差。图由提示词、反向提示词、种子、步数、采样器、引导、尺寸、模型和 LoRA 决定，从哪扇门进来不算数；所以图里存下的设置，换一扇门也画得出来。一个例外：服务的 LoRA 是启动时装上的，它的图里没有记这一项，要自己记住。（和别人同批画的，只差舍入，眼睛看不出。）
 #
 # ## 10.7 给别人用
 #
@@ -367,7 +367,7 @@ assert profile.same(drawn, by_http, on_page)
 # * `deploy/` 里有容器和 PAI-EAS 的描述：**没有试过**，这里没有容器也连不上平台。
 
 # %% [markdown] lang="en"
-# Not a pixel differs. A picture is decided by prompt, seed, steps, guidance, size, model and LoRA; the door does not count. So the settings kept in a picture draw it again through any other door. One exception: the service's LoRA is put on when it starts, and its pictures do not mention it; that you have to remember. (A picture drawn in one batch with others differs in rounding only, which no eye sees.)
+# Not a pixel differs. A picture is decided by prompt, negative prompt, seed, steps, sampler, guidance, size, model and LoRA; the door does not count. So the settings kept in a picture draw it again through any other door. One exception: the service's LoRA is put on when it starts, and its pictures do not mention it; that you have to remember. (A picture drawn in one batch with others differs in rounding only, which no eye sees.)
 #
 # ## 10.7 Let others use it
 #

@@ -32,12 +32,12 @@ paidiff_course.setup()
 # %% [markdown] lang="zh"
 # ## 11.1 先看结果
 #
-# 下面 72 张都是这一课的模型画的：12 种事物（列）× 6 个地方（行），每张 32×32 像素。带红框的 18 种组合，训练时*一次也没出现过*：模型见过企鹅，见过沙滩，没见过沙滩上的企鹅。
+# 下面 72 张都是这一课的模型画的：12 种事物（列）× 6 个地方（行），每张 32×32 像素。带红框的 18 种组合，训练时*一次也没出现过*：模型见过熊猫，见过沙滩，没见过沙滩上的熊猫。
 
 # %% [markdown] lang="en"
 # ## 11.1 The result first
 #
-# All 72 pictures below were drawn by this lesson's model: 12 subjects (columns) × 6 places (rows), 32×32 pixels each. The 18 combinations in red frames *never occurred* in training: the model has seen penguins and it has seen beaches, but no penguin on a beach.
+# All 72 pictures below were drawn by this lesson's model: 12 subjects (columns) × 6 places (rows), 32×32 pixels each. The 18 combinations in red frames *never occurred* in training: the model has seen pandas and it has seen beaches, but no panda on a beach.
 
 # %%
 from PIL import Image, ImageOps
@@ -55,11 +55,11 @@ show(Image.open(FOLDER / "sheet.png"), alt="6 x 12")
 # |---|---|---|---|
 # | 1 | 分词器 | `"猫,草地"` | 编号 (B, 8) |
 # | 2 | 文本编码器（CLIP 的一半） | 编号 (B, 8) | 词的向量 (B, 8, 64) |
-# | 3 | UNet，25 次 | 噪声 $x_t$ (B, 4, 8, 8)，时间步 $t$，词的向量 | 猜出的噪声 $\epsilon$ (B, 4, 8, 8) |
-# | 4 | 采样器，25 次 | $x_t$ 和猜出的 $\epsilon$ | 噪声少一些的 $x_s$ (B, 4, 8, 8) |
+# | 3 | UNet，25 步，每步问两次 | 噪声 $x_t$ (B, 4, 8, 8)，时间步 $t$，词的向量 | 猜出的噪声 $\epsilon$ (B, 4, 8, 8) |
+# | 4 | 采样器，25 步 | $x_t$ 和猜出的 $\epsilon$ | 噪声少一些的 $x_s$ (B, 4, 8, 8) |
 # | 5 | VAE 的解码器 | $x_0$ (B, 4, 8, 8) | 图 (B, 3, 32, 32) |
 #
-# 第一个单元格只有三样东西：torch、numpy、Pillow。`paidiff_world` 只用来画训练图片，模型里没有它。
+# 模型只用三样东西：torch、numpy、Pillow。`paidiff_world` 只用来画训练图片，模型里没有它。
 
 # %% [markdown] lang="en"
 # How does a sentence become a picture? This is the route of the whole lesson, with the shapes of the tensors (B is the size of a batch):
@@ -68,11 +68,11 @@ show(Image.open(FOLDER / "sheet.png"), alt="6 x 12")
 # |---|---|---|---|
 # | 1 | tokenizer | `"猫,草地"` (cat, grass) | ids (B, 8) |
 # | 2 | text encoder (one half of CLIP) | ids (B, 8) | vectors of the words (B, 8, 64) |
-# | 3 | UNet, 25 times | noise $x_t$ (B, 4, 8, 8), timestep $t$, vectors of the words | guessed noise $\epsilon$ (B, 4, 8, 8) |
-# | 4 | sampler, 25 times | $x_t$ and the guessed $\epsilon$ | $x_s$ with less noise (B, 4, 8, 8) |
+# | 3 | UNet, 25 steps, asked twice in each | noise $x_t$ (B, 4, 8, 8), timestep $t$, vectors of the words | guessed noise $\epsilon$ (B, 4, 8, 8) |
+# | 4 | sampler, 25 steps | $x_t$ and the guessed $\epsilon$ | $x_s$ with less noise (B, 4, 8, 8) |
 # | 5 | decoder of the VAE | $x_0$ (B, 4, 8, 8) | picture (B, 3, 32, 32) |
 #
-# The first cell has three things only: torch, numpy, Pillow. `paidiff_world` paints the training pictures and is no part of the model.
+# The model is made of three things only: torch, numpy, Pillow. `paidiff_world` paints the training pictures and is no part of it.
 
 # %% tags=["scratch"]
 import math
@@ -92,7 +92,7 @@ SEED = int(os.environ.get("SEED", 0))
 # %% [markdown] lang="zh"
 # ## 11.2 数据：图和一句话
 #
-# **先猜**：每种组合留出四分之一不给模型看，模型还能画出来吗？写下你的猜测：18 张里对几张？
+# **先猜**：72 种组合里留出四分之一不给模型看，模型还能画出来吗？写下你的猜测：18 张里对几张？
 #
 # “留出”要留得公平：每种事物、每个地方都还要在别的组合里见到。下面这条规则就是这样（每行、每列都只缺一部分）。
 
@@ -141,10 +141,10 @@ assert {s for s, _ in SEEN} == set(SUBJECTS) and {p for _, p in SEEN} == set(PLA
 assert (len(SEEN), sum(HELD)) == (54, 18)
 
 # %% [markdown] lang="zh"
-# 同一种组合，左中右、高低、云和星的位置都不一样：所以同一句提示词换一个种子，会画出另一张图。事物总是挪整整 4 个像素，也就是后面潜变量的一格：挪了整格，潜变量还是那些数，只换了地方，要学的就少得多。训练集共 {{ f"{len(x):,}" }} 张。
+# 每种组合在训练集里有 30 张，左中右、高低、云和星的位置都不一样（上面每种只给你看了一张）：所以同一句提示词换一个种子，会画出另一张图。事物总是挪整整 4 个像素，也就是 11.7 的潜变量（图的一份小稿）的一格：挪了整格，潜变量还是那些数，只换了地方，要学的就少得多。训练集共 {{ f"{len(x):,}" }} 张。
 
 # %% [markdown] lang="en"
-# In one combination the subject stands left, right, higher or lower, and clouds and stars vary: so the same prompt with another seed will give another picture. Subjects are always moved by 4 pixels, which will be one cell of the latent: moved by whole cells, a subject has the same latents in another place, and far less is to be learnt. There are {{ f"{len(x):,}" }} pictures to train on.
+# Each combination has 30 pictures in the training set (you see one of some above); in them the subject stands left, right, higher or lower, and clouds and stars vary: so the same prompt with another seed will give another picture. Subjects are always moved by 4 pixels, which will be one cell of the latent, the small draft of 11.7: moved by whole cells, a subject has the same latents in another place, and far less is to be learnt. There are {{ f"{len(x):,}" }} pictures to train on.
 
 # %% [markdown] lang="zh"
 # ## 11.3 分词器
@@ -157,7 +157,7 @@ assert (len(SEEN), sum(HELD)) == (54, 18)
 # A computer knows numbers, not characters. The simplest Chinese tokenizer: one number for each character, and 0 for "nothing here" and "never seen". `BertTokenizer`, which `mini` and PAI-Diffusion use, also takes Chinese one character at a time; its table is just much longer (more than twenty thousand rows in PAI-Diffusion).
 
 # %% tags=["scratch"]
-LENGTH = 8  # the longest caption has 8 characters
+LENGTH = 8  # characters of a caption; what is more is cut
 CHARACTERS = sorted(set("".join(SUBJECTS + PLACES) + ",里的"))
 IDS = {character: i for i, character in enumerate(CHARACTERS, start=1)}
 
@@ -331,14 +331,14 @@ class PictureEncoder(nn.Module):
 # %% [markdown] lang="zh"
 # ![](diagram:clip)
 #
-# 图和文都变成长度为 1 的向量 $u_i$、$v_j$，点积就是相似度。一批 64 张图、64 句话排成 64×64 的表；对角线是原配。损失要求每一行、每一列都把最大的分数给原配（对比学习，Radford 等 2021）：
+# 图和文都变成长度为 1 的向量 $u_i$、$v_j$，点积就是相似度，$s$ 是学出来的放大倍数。一批 64 张图、64 句话排成 64×64 的表；对角线是原配。损失要求每一行、每一列都把最大的分数给原配（对比学习，Radford 等 2021）：
 #
 # $$L = \tfrac12\Big[-\tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_i\cdot v_j}} \;-\; \tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_j\cdot v_i}}\Big]$$
 
 # %% [markdown] lang="en"
 # ![](diagram:clip)
 #
-# Pictures and texts both become vectors of length 1, $u_i$ and $v_j$, and a dot product is their similarity. A batch of 64 pictures and 64 sentences is a table of 64×64 with the true couples on its diagonal. The loss asks every row and every column to give its highest score to the true partner (contrastive learning, Radford et al. 2021):
+# Pictures and texts both become vectors of length 1, $u_i$ and $v_j$, and a dot product is their similarity; $s$ is a scale that is learnt. A batch of 64 pictures and 64 sentences is a table of 64×64 with the true couples on its diagonal. The loss asks every row and every column to give its highest score to the true partner (contrastive learning, Radford et al. 2021):
 #
 # $$L = \tfrac12\Big[-\tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_i\cdot v_j}} \;-\; \tfrac1B\sum_i \log\frac{e^{s\,u_i\cdot v_i}}{\sum_j e^{s\,u_j\cdot v_i}}\Big]$$
 
@@ -372,10 +372,10 @@ load("text", text), load("vision", vision)
 assert np.mean(clip_losses[-20:]) < 0.7 * np.mean(clip_losses[:5])
 
 # %% [markdown] lang="zh"
-# 不会：一批里常有两张“猫，草地”，它们的话都对得上，却只有一句算原配。损失的底不是 0，所以只看损失不知道好坏；要看它认得对不对。我们拿*留出的* 18 种组合的新图（CLIP 也没见过）考它：
+# 不会：一批里常有两张“猫，雪地”，它们的话都对得上，却只有一句算原配。损失的底不是 0，所以只看损失不知道好坏；要看它认得对不对。我们拿*留出的* 18 种组合的新图（CLIP 也没见过）考它：
 
 # %% [markdown] lang="en"
-# It will not: a batch often holds two cats on grass; both sentences fit, but only one counts as the partner. The floor of this loss is not 0, so the loss alone does not tell good from bad; we have to see whether it recognises pictures. Its exam are new pictures of the 18 combinations that were *held out* (CLIP has not seen them either):
+# It will not: a batch often holds two cats in snow; both sentences fit, but only one counts as the partner. The floor of this loss is not 0, so the loss alone does not tell good from bad; we have to see whether it recognises pictures. Its exam are new pictures of the 18 combinations that were *held out* (CLIP has not seen them either):
 
 # %% tags=["scratch"]
 PROMPTS = [f"{subject},{place}" for subject, place in PAIRS]  # 72
@@ -401,15 +401,15 @@ print((clip_ceiling[:, HELD].mean(1)).round(2))
 assert clip_ceiling[:, HELD].mean(1).min() > 0.8
 
 # %% [markdown] lang="zh"
-# 三个数是：事物对、地方对、两样都对的比例，18 张留出的真图。CLIP 把“企鹅”和“沙滩”当两件事来学，所以没见过的组合也认得。这也是后面用它打分的*上限*。
+# 三个数是：事物对、地方对、两样都对的比例，18 张留出的真图。CLIP 把“熊猫”和“沙滩”当两件事来学，所以没见过的组合也认得。这也是后面用它打分的*上限*。
 
 # %% [markdown] lang="en"
-# The three numbers are the shares of right subjects, right places and both, on 18 real held-out pictures. CLIP learnt "penguin" and "beach" as two things, so it recognises a pair it has not met. It is also the *ceiling* of the scores that we shall take with it.
+# The three numbers are the shares of right subjects, right places and both, on 18 real held-out pictures. CLIP learnt "panda" and "beach" as two things, so it recognises a pair it has not met. It is also the *ceiling* of the scores that we shall take with it.
 
 # %% [markdown] lang="zh"
 # ## 11.7 VAE：3072 个数变成 256 个
 #
-# 在像素上扩散太贵。VAE（变分自编码器，Kingma 与 Welling 2013）先把 3×32×32 的图压成 4×8×8 的*潜变量*：少 12 倍。编码器给出均值 $\mu$ 和方差 $\sigma^2$，加一点噪声再解码；损失是画得像不像，加上一小份 KL 散度，让潜变量不要跑远：
+# 在像素上扩散太贵。VAE（变分自编码器，Kingma 与 Welling 2013）先把 3×32×32 的图压成 4×8×8 的*潜变量*：少 12 倍。编码器给出均值 $\mu$ 和方差 $\sigma^2$，加一点噪声再解码；损失是解码出来的图 $\hat x$ 像不像 $x$，加上一小份 KL 散度（这个正态分布离标准正态分布多远），让潜变量不要跑远；每一项都对所有的数取平均：
 #
 # $$L = |x - \hat x| + 0.001 \cdot \tfrac12\,(\mu^2 + \sigma^2 - 1 - \ln \sigma^2)$$
 #
@@ -418,7 +418,7 @@ assert clip_ceiling[:, HELD].mean(1).min() > 0.8
 # %% [markdown] lang="en"
 # ## 11.7 VAE: 3072 numbers become 256
 #
-# Diffusion on pixels is dear. A VAE (variational autoencoder, Kingma and Welling 2013) first presses a picture of 3×32×32 into a *latent* of 4×8×8: 12 times fewer numbers. The encoder gives a mean $\mu$ and a variance $\sigma^2$, a little noise is added, the decoder draws; the loss is the difference to the picture, plus a small share of the KL divergence, which keeps latents from running away:
+# Diffusion on pixels is dear. A VAE (variational autoencoder, Kingma and Welling 2013) first presses a picture of 3×32×32 into a *latent* of 4×8×8: 12 times fewer numbers. The encoder gives a mean $\mu$ and a variance $\sigma^2$, a little noise is added, the decoder draws; the loss is the difference of the decoded picture $\hat x$ to $x$, plus a small share of the KL divergence (how far this normal distribution is from the standard one), which keeps latents from running away; each term is a mean over all numbers:
 #
 # $$L = |x - \hat x| + 0.001 \cdot \tfrac12\,(\mu^2 + \sigma^2 - 1 - \ln \sigma^2)$$
 #
@@ -602,12 +602,12 @@ def diffusion_loss(unet, i, mix, target):
 
 
 # %% [markdown] lang="zh"
-# **采样器**：从纯噪声出发，每步问 UNet 两次，一次用空提示词，一次用你的提示词，按引导的公式合起来：$\hat\epsilon = \epsilon_\text{empty} + g\,(\epsilon_\text{prompt} - \epsilon_\text{empty})$。
+# **采样器**：从纯噪声出发，每步问 UNet 两次，一次用空提示词，一次用你的提示词，按引导的公式合起来：$\hat\epsilon = \epsilon_\text{empty} + g\,(\epsilon_\text{prompt} - \epsilon_\text{empty})$，$g$ 是引导的大小。
 #
 # $x_t = a\,x_0 + b\,\epsilon$ 和猜测 $= c\,x_0 + d\,\epsilon$ 是两个方程、两个未知数，解出 $x_0$ 和 $\epsilon$；再用*同样的*噪声、下一个时间步的比例混回去，这就是 DDIM（Song 等 2020）。采样器和调度器（diffusers 的 scheduler）说的是一样东西。
 
 # %% [markdown] lang="en"
-# **Sampler**: start from pure noise; at each step ask the UNet twice, with the empty prompt and with yours, and combine both by the formula of guidance: $\hat\epsilon = \epsilon_\text{empty} + g\,(\epsilon_\text{prompt} - \epsilon_\text{empty})$.
+# **Sampler**: start from pure noise; at each step ask the UNet twice, with the empty prompt and with yours, and combine both by the formula of guidance: $\hat\epsilon = \epsilon_\text{empty} + g\,(\epsilon_\text{prompt} - \epsilon_\text{empty})$, where $g$ is how much guidance.
 #
 # $x_t = a\,x_0 + b\,\epsilon$ and guess $= c\,x_0 + d\,\epsilon$ are two equations with two unknowns: solve them for $x_0$ and $\epsilon$, and mix again with the *same* noise, in the shares of the next timestep. That is DDIM (Song et al. 2020). Sampler and scheduler (diffusers' word) are one thing.
 
@@ -672,12 +672,12 @@ pictures = [picture(p) for p in [*hundred, *sample(unet, prompts)]]
 show(pictures, titles=prompts * 2, columns=6, alt="100 steps; all steps")
 
 # %% [markdown] lang="zh"
-# 上面一行是 100 步以后，下面一行是练完以后，同一个种子。
+# 上面一行是 100 步以后：还是一团噪声。画图用的是 EMA 的权重，走了 100 步，里面还有 $0.995^{100} \approx 61\,\%$ 是没练过的。下面一行是练完以后，同一个种子；画得最差的“房子,落日”“松树,星空”正是留出的组合。
 #
 # 引导起什么作用？**先猜**：$g=1$ 就是不引导，只用提示词的猜测；$g=3$ 把“词带来的差别”放大三倍。哪一行更像提示词？哪一行更像真图？
 
 # %% [markdown] lang="en"
-# Above: after 100 steps; below: fully trained, with the same seed.
+# Above, after 100 steps: still noise. The weights that draw are the EMA's, and after 100 steps $0.995^{100} \approx 61\,\%$ of them is what was never trained. Below: fully trained, with the same seed; the worst, 房子,落日 and 松树,星空, are pairs that were held out.
 #
 # What does guidance do? **Predict**: $g=1$ is no guidance, the guess with the prompt and nothing else; $g=3$ takes the difference that the words make three times. Which row follows its prompts better? Which looks more like real pictures?
 
@@ -686,12 +686,12 @@ rows = [p for g in (0, 1, 3, 8) for p in sample(unet, prompts, guidance=g)]
 show([picture(p) for p in rows], columns=6, alt="guidance 0, 1, 3, 8")
 
 # %% [markdown] lang="zh"
-# 从上到下：$g=0$（不看词）、1、3、8。$g=0$ 画的是“随便什么”；$g=8$ 颜色过了头。引导不是越大越好，多大合适要量。
+# 从上到下：$g=0$（不看词）、1、3、8。$g=0$ 画的是“随便什么”；$g=8$ 颜色过了头。引导不是越大越好；$g=1$ 和 $g=3$ 谁更听话，11.11 来量，谁更像真图，是练习 2。
 #
 # 换种子，同一句话：
 
 # %% [markdown] lang="en"
-# From above: $g=0$ (words unseen), 1, 3, 8. $g=0$ draws "anything"; at $g=8$ the colours are overdone. More guidance is not always better; how much is right has to be measured.
+# From above: $g=0$ (words unseen), 1, 3, 8. $g=0$ draws "anything"; at $g=8$ the colours are overdone. More guidance is not always better; which of $g=1$ and $g=3$ obeys better is measured in 11.11, which looks more like real pictures is exercise 2.
 #
 # Other seeds, one prompt:
 
@@ -772,12 +772,12 @@ for name, decide in (("clip", own_clip), ("judge", paidiff_judge)):
         line(f"{name} {source} held out n=18", hits[:, held])
 
 # %% [markdown] lang="zh"
-# `real` 是上限，`1.0` 和 `3.0` 是引导的大小。按裁判，引导 3 时留出的组合两样都对的占 {{ rate(scores["judge", 3.0][2, held]) }}，见过的组合 {{ rate(scores["judge", 3.0][2, seen]) }}，真图 {{ rate(scores["judge", "real"][2]) }}。
+# `real` 是上限，`1.0` 和 `3.0` 是引导的大小。按裁判，引导 3 时留出的组合两样都对的占 {{ rate(scores["judge", 3.0][2, held]) }}，见过的组合 {{ rate(scores["judge", 3.0][2, seen]) }}，全部 72 张真图 {{ rate(scores["judge", "real"][2]) }}。
 #
 # 所以网络没有只背下 54 种组合：它能把学过的“事物”和学过的“地方”拼成没见过的一对。这正是第 00 课留下的问题：精确的猜测只会还原数据，网络却会*推广*。为什么会，这张表回答不了；[第 12 课](12_attention.ipynb)把交叉注意力打开来看。
 
 # %% [markdown] lang="en"
-# `real` is the ceiling; `1.0` and `3.0` are the guidance. By the judge, at guidance 3, both are right in {{ rate(scores["judge", 3.0][2, held]) }} of the pairs held out, in {{ rate(scores["judge", 3.0][2, seen]) }} of those seen, and in {{ rate(scores["judge", "real"][2]) }} of the real pictures.
+# `real` is the ceiling; `1.0` and `3.0` are the guidance. By the judge, at guidance 3, both are right in {{ rate(scores["judge", 3.0][2, held]) }} of the pairs held out, in {{ rate(scores["judge", 3.0][2, seen]) }} of those seen, and in {{ rate(scores["judge", "real"][2]) }} of all 72 real pictures.
 #
 # So the network has not just learnt 54 combinations by heart: it puts a subject and a place that it knows together into a pair that it has not met. That is the question that lesson 00 left open: the exact guess gives back its data, a network *generalises*. This table does not say why; [lesson 12](12_attention.ipynb) opens the cross-attention and looks.
 
@@ -917,10 +917,10 @@ flow_losses = train(flow.parameters(), flow_step, steps, 2e-3, 32, ema=0.995)
 load("flow", flow)
 
 # %% [markdown] lang="zh"
-# **先猜**：4 步、10 步、25 步，哪一个在步数少时更好？为什么？
+# **先猜**：$\epsilon$ 和流，各走 4 步、10 步、25 步。步数少时哪一个更好？为什么？
 
 # %% [markdown] lang="en"
-# **Predict**: at 4, 10 and 25 steps, which of the two is better when steps are few, and why?
+# **Predict**: $\epsilon$ and the flow, with 4, 10 and 25 steps: which is better when steps are few, and why?
 
 # %% tags=["scratch", "nbval-ignore-output"]
 FLOW = dict(mix=straight, target=velocity)
@@ -961,12 +961,12 @@ assert looks["flow", 4] < looks["eps", 4]
 # %% [markdown] lang="zh"
 # ## 11.14 今天的模型，是这三样的不同选法
 #
-# 下面每一行都由程序从 diffusers 的类里读出来：用什么网络去噪、什么调度器、什么文本编码器。
+# 下面打印的每一行都由程序从 diffusers 的类里读出来：用什么网络去噪、什么调度器、什么文本编码器；再下面的表还加上猜什么，和几个没有打印的模型。
 
 # %% [markdown] lang="en"
 # ## 11.14 Today's models choose differently in three places
 #
-# Each line below is read from diffusers' own classes by a program: which network removes the noise, which scheduler, which text encoder.
+# Each line printed below is read from diffusers' own classes by a program: which network removes the noise, which scheduler, which text encoder; the table after it adds what is guessed, and some models that are not printed.
 
 # %%
 import inspect
@@ -1053,7 +1053,7 @@ print("mini", mini.scheduler.config.prediction_type)
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. 把 `FORMS` 里没有的句子“沙滩上的企鹅”给 `sample`（“上”不在词表里）。画对了吗？为什么可以？再试“企鹅企鹅企鹅”。
+# 1. 把 `FORMS` 里没有的句子“沙滩上的熊猫”给 `sample`（“上”不在词表里）。画对了吗？为什么可以？再试“企鹅企鹅企鹅”。
 # 2. 量引导：$g$ = 0、1、2、3、5、8，各画 72 张，用裁判和 `kernel_distance` 各画一条曲线。哪个 $g$ 最听话？哪个最像真图？是同一个吗？
 # 3. 把 `diffusion_loss` 里的 0.1 改成 0，重新训练 UNet（`TRAIN_ALL = True`）。$g=1$ 变了吗？$g=3$ 呢？
 # 4. `Look` 里加上自注意力（`Attention(c)`，在交叉注意力之前）。参数多了多少？留出的组合好了还是坏了？
@@ -1063,7 +1063,7 @@ print("mini", mini.scheduler.config.prediction_type)
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. Give `sample` a sentence whose form is not in `FORMS`, 沙滩上的企鹅 (a penguin on the beach; 上 is not in the table). Is it right? Why can it be? Then try 企鹅企鹅企鹅.
+# 1. Give `sample` a sentence whose form is not in `FORMS`, 沙滩上的熊猫 (a panda on the beach; 上 is not in the table). Is it right? Why can it be? Then try 企鹅企鹅企鹅.
 # 2. Measure guidance: draw 72 pictures each with $g$ = 0, 1, 2, 3, 5, 8 and plot the judge's rate and `kernel_distance`. Which $g$ obeys best? Which looks most like real pictures? Is it the same?
 # 3. Set the 0.1 of `diffusion_loss` to 0 and train the UNet anew (`TRAIN_ALL = True`). Has $g=1$ changed? And $g=3$?
 # 4. Add self-attention to `Look` (`Attention(c)`, before the cross-attention). How many parameters more? Are held-out pairs better or worse?

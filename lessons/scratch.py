@@ -46,7 +46,7 @@ def picture(x, size=96):  # (3, 32, 32) in -1..1 -> PIL
 
 
 # 11.3 The tokenizer
-LENGTH = 8  # the longest caption has 8 characters
+LENGTH = 8  # characters of a caption; what is more is cut
 CHARACTERS = sorted(set("".join(SUBJECTS + PLACES) + ",里的"))
 IDS = {character: i for i, character in enumerate(CHARACTERS, start=1)}
 
