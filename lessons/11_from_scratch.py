@@ -677,7 +677,7 @@ show(pictures, titles=prompts * 2, columns=6, alt="100 steps; all steps")
 # 引导起什么作用？**先猜**：$g=1$ 就是不引导，只用提示词的猜测；$g=3$ 把“词带来的差别”放大三倍。哪一行更像提示词？哪一行更像真图？
 
 # %% [markdown] lang="en"
-# Above, after 100 steps: still noise. The weights that draw are the EMA's, and after 100 steps $0.995^{100} \approx 61\,\%$ of them is what was never trained. Below: fully trained, with the same seed; the worst, 房子,落日 and 松树,星空, are pairs that were held out.
+# Above, after 100 steps: still noise. The weights that draw are the EMA's, and after 100 steps $0.995^{100} \approx 61\,\%$ of them is what was never trained. Below: fully trained, with the same seed; the worst, `房子,落日` and `松树,星空`, are pairs that were held out.
 #
 # What does guidance do? **Predict**: $g=1$ is no guidance, the guess with the prompt and nothing else; $g=3$ takes the difference that the words make three times. Which row follows its prompts better? Which looks more like real pictures?
 
