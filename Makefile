@@ -21,7 +21,7 @@ lesson: $(READY)
 notebooks: $(READY)
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python tools/build_notebooks.py $(if $(filter command line,$(origin N)),$(N))
 
-# The model of lesson 11, trained whole and checked: about six minutes. SEED=1 make scratch: another one.
+# The model of lesson 11, trained whole and checked: a quarter of an hour on one thread. SEED=1 make scratch: another one.
 scratch: $(READY)
 	$(BIN)/python lessons/scratch.py
 

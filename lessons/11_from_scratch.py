@@ -3,7 +3,7 @@
 #
 # **离线 · CPU · 不用 GPU**
 #
-# **用时**：全部运行约两分钟，不需要 GPU，也不需要网络；把 `TRAIN_ALL` 改成 `True`，从头训练全部五个部件，两核约六分钟。
+# **用时**：全部运行约两分钟，不需要 GPU，也不需要网络；把 `TRAIN_ALL` 改成 `True`，从头训练全部五个部件，一个线程约一刻钟。
 #
 # **你需要**：[第 00 课](00_what_is_diffusion.ipynb)的公式和记号（$x_0$、$x_t$、$\epsilon$、$\bar\alpha_t$，以及损失、批、学习率、EMA），[第 1 课](01_inference.ipynb)的引导。
 #
@@ -16,7 +16,7 @@
 #
 # **Offline · CPU · no GPU needed**
 #
-# **Time**: about two minutes for Run All, without a GPU and without a network; with `TRAIN_ALL` set to `True`, all five parts are trained from nothing, in about six minutes on two cores.
+# **Time**: about two minutes for Run All, without a GPU and without a network; with `TRAIN_ALL` set to `True`, all five parts are trained from nothing, in about a quarter of an hour on one thread.
 #
 # **You need**: the formulas and symbols of [lesson 00](00_what_is_diffusion.ipynb) ($x_0$, $x_t$, $\epsilon$, $\bar\alpha_t$; loss, batch, learning rate, EMA), and the guidance of [lesson 1](01_inference.ipynb).
 #
@@ -86,7 +86,7 @@ from torch.nn import functional as F
 
 from paidiff_world.scenes import Spec, render
 
-TRAIN_ALL = False  # True: train everything, about six minutes on two cores
+TRAIN_ALL = False  # True: train everything, a quarter of an hour on one thread
 SEED = int(os.environ.get("SEED", 0))
 
 # %% [markdown] lang="zh"

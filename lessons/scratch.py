@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from paidiff_world.scenes import Spec, render
 
-TRAIN_ALL = True  # True: train everything, about six minutes on two cores
+TRAIN_ALL = True  # True: train everything, a quarter of an hour on one thread
 SEED = int(os.environ.get("SEED", 0))
 
 

@@ -1,6 +1,6 @@
 """Run lessons/scratch.py and keep what it trained: data/models/from-scratch/, which lesson 11 loads.
 
-python tools/make_scratch.py           about six minutes on two idle cores
+python tools/make_scratch.py           about a quarter of an hour on one thread
 SEED=1 python tools/make_scratch.py out/scratch-1
 """
 
