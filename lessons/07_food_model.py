@@ -213,7 +213,7 @@ if profile.judged:
     assert fell["rehearsed"] < fell["careless"] - 0.15  # rehearsal keeps the old
 
 # %% [markdown] lang="zh"
-# 六道菜：之前 {{ f"{subject['before']['dishes']:.0%}" }}，复习着学 {{ f"{subject['rehearsed']['dishes']:.0%}" }}，不复习 {{ f"{subject['careless']['dishes']:.0%}" }}。看菜的次数差不多（{{ f"{looks:.0f}" }} 和 {{ alone }}）。后两个区间重叠很多：复习没有耽误学新的，至少看不出来。
+# 六道菜：之前 {{ f"{subject['before']['dishes']:.0%}" }}，复习着学 {{ f"{subject['rehearsed']['dishes']:.0%}" }}，不复习 {{ f"{subject['careless']['dishes']:.0%}" }}。看菜的次数相近（{{ f"{looks:.0f}" }} 和 {{ alone }}，复习的一方多些，占了便宜）。后两个区间重叠很多：复习没有耽误学新的，至少看不出来。
 #
 # 忘掉的：不复习，同字的从 {{ f"{subject['before']['namesakes'].mean:.0%}" }} 到 {{ f"{subject['careless']['namesakes']:.0%}" }}，别的从 {{ f"{subject['before']['others'].mean:.0%}" }} 到 {{ f"{subject['careless']['others']:.0%}" }}；复习，{{ f"{subject['rehearsed']['namesakes']:.0%}" }} 和 {{ f"{subject['rehearsed']['others']:.0%}" }}。
 #
@@ -221,7 +221,7 @@ if profile.judged:
 #
 # 每道菜各认出几张（一道只有 {{ profile.places }} 张，区间很宽），看图：
 # %% [markdown] lang="en"
-# The six dishes: before {{ f"{subject['before']['dishes']:.0%}" }}, with rehearsal {{ f"{subject['rehearsed']['dishes']:.0%}" }}, without {{ f"{subject['careless']['dishes']:.0%}" }}, having seen about equally many dishes ({{ f"{looks:.0f}" }} and {{ alone }}). The last two intervals overlap widely: rehearsal did not hinder learning, as far as can be seen.
+# The six dishes: before {{ f"{subject['before']['dishes']:.0%}" }}, with rehearsal {{ f"{subject['rehearsed']['dishes']:.0%}" }}, without {{ f"{subject['careless']['dishes']:.0%}" }}, having seen roughly as many dishes ({{ f"{looks:.0f}" }} and {{ alone }}; with rehearsal some more, which is to its advantage). The last two intervals overlap widely: rehearsal did not hinder learning, as far as can be seen.
 #
 # Forgotten: without rehearsal the namesakes go from {{ f"{subject['before']['namesakes'].mean:.0%}" }} to {{ f"{subject['careless']['namesakes']:.0%}" }}, the others from {{ f"{subject['before']['others'].mean:.0%}" }} to {{ f"{subject['careless']['others']:.0%}" }}; with it they are at {{ f"{subject['rehearsed']['namesakes']:.0%}" }} and {{ f"{subject['rehearsed']['others']:.0%}" }}.
 #
