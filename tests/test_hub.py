@@ -226,6 +226,7 @@ def test_offline_nothing_is_asked(network, monkeypatch):
 def test_a_folder_of_the_modelscope_package_is_found(network, published, tmp_path, place):
     servers = network()
     shutil.copytree(published, tmp_path / "scope" / place)
+    (tmp_path / "scope" / place).with_name("a-file").touch()  # is no revision
     assert zoo.find("artist-large") == tmp_path / "scope" / place
     assert servers["scope"].asked == []
 

@@ -154,11 +154,11 @@ def _caches(model):
 
 
 def _modelscope_caches(repo):
-    """Where the modelscope client keeps a model: since 1.38 as snapshots, before that in one folder below hub/."""
+    """Where the modelscope client keeps a model: as snapshots (modelscope-hub 0.5), before that in one folder, also below hub/."""
     cache = Path(os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope")).expanduser()
     snapshots = cache / "models" / repo.replace("/", "--") / "snapshots"
     named = [snapshots / "master", snapshots / "main"]
-    others = sorted(snapshots.iterdir()) if snapshots.is_dir() else []
+    others = [path for path in snapshots.glob("*") if path.is_dir()]
     yield from [folder for folder in named if folder.is_dir()] or (others if len(others) == 1 else [])
     older = repo.replace(".", "___")  # as those clients wrote it
     yield from (base / place / older for base in (cache, cache / "hub") for place in ("models", ""))
