@@ -12,6 +12,7 @@ from test_project import script
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
+OWN_MODEL = {"11"}  # draws with the model that it has trained itself
 SAVED = {  # what a lesson leaves in its folder
     "03": [
         "porcelain/pytorch_lora_weights.safetensors",
@@ -51,10 +52,9 @@ def test_every_cell_of_a_lesson_runs_twice_on_a_skeleton(path, skeletons, tmp_pa
         "-c", RUN, book, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT)
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (
-        "tiny 64x64" in done.stdout and "picture" in done.stdout and "128x128" not in done.stdout.split("tiny 64x64")[0]
-    )
-    number = path.name[:2]
+    number, before = path.name[:2], done.stdout.split("tiny 64x64")
+    assert "picture" in done.stdout
+    assert number in OWN_MODEL or (len(before) > 1 and "128x128" not in before[0])
     assert [name for name in SAVED.get(number, []) if not (tmp_path / "out" / number / name).is_file()] == []
 
 

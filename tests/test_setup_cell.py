@@ -21,6 +21,10 @@ def cell(path, number=1):
     return nbformat.read(path, as_version=4).cells[number].source
 
 
+def code(path):
+    return [each.source for each in nbformat.read(path, as_version=4).cells if each.cell_type == "code"]
+
+
 def run(*command, cwd):
     done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -48,7 +52,7 @@ def course(tmp_path):
 def test_the_boot_cell_is_the_same_everywhere_and_first():
     address = script(ROOT / "tools/set_address.py").ADDRESS
     assert {cell(path) for path in NOTEBOOKS} == {BOOT.replace('ADDRESS = ""', f'ADDRESS = "{address}"').strip()}
-    assert all("paidiff_lib" in cell(path, 2) for path in NOTEBOOKS)
+    assert all("paidiff_lib" in code(path)[1] for path in NOTEBOOKS)
 
 
 def test_it_fetches_installs_and_finds_the_course(course, tmp_path):
