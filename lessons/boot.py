@@ -8,6 +8,18 @@ class Stop(Exception):
         return [str(self)]
 
 
+def run(*command):
+    try:
+        failed = subprocess.run(command).returncode
+    except OSError as error:  # no git here
+        failed = error
+    if failed:
+        raise Stop(
+            "没有成功,原因在上面;网络好了再运行这一格 · failed, the reason stands above; once"
+            f" the network is back, run this cell again: {' '.join(command)} ({failed})"
+        )
+
+
 if os.path.isdir("../../paidiff_lib"):  # notebooks/en: paths are as in notebooks/
     os.chdir("..")
 if not os.path.isdir("../paidiff_lib"):  # DSW, Colab: fetch the course
@@ -17,10 +29,10 @@ if not os.path.isdir("../paidiff_lib"):  # DSW, Colab: fetch the course
             " here: download the repository, and open this lesson in its notebooks folder"
         )
     if not os.path.isdir("paidiff"):
-        subprocess.run(["git", "clone", "--depth=1", ADDRESS, "paidiff"], check=True)
+        run("git", "clone", "--depth=1", ADDRESS, "paidiff")
     os.chdir("paidiff/notebooks")
 if not importlib.util.find_spec("paidiff_lib"):  # install it around the torch here
-    subprocess.run([sys.executable, "../tools/install_here.py"], check=True)
+    run(sys.executable, "../tools/install_here.py")
     sys.path.insert(0, os.path.abspath(".."))
 
 import paidiff_course

@@ -73,15 +73,32 @@ def test_both_editions_run_where_the_chinese_one_lies(course, folder):
     assert Path(out) == course / "notebooks"
 
 
-def test_without_an_address_and_a_checkout_one_line_says_what_to_do(tmp_path):
-    """A lone notebook, as downloaded: what the reader sees is one line, in place of a traceback."""
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BOOT), nbformat.v4.new_code_cell("print(1)")])
-    client = NotebookClient(book, resources={"metadata": {"path": str(tmp_path)}})
+def stopped(boot, folder):
+    """The one line in place of a traceback that a lone notebook in `folder` shows; Run All stops there."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(boot), nbformat.v4.new_code_cell("print(1)")])
+    client = NotebookClient(book, resources={"metadata": {"path": str(folder)}})
     with pytest.raises(CellExecutionError):
         client.execute()
-    (said,) = book.cells[0].outputs[0].traceback
-    assert "下载整个仓库" in said and "download the repository" in said and "\n" not in said
-    assert not book.cells[1].outputs  # Run All stops there
+    (said,) = book.cells[0].outputs[-1].traceback
+    assert "\n" not in said and not book.cells[1].outputs
+    return said
+
+
+def test_without_an_address_and_a_checkout_one_line_says_what_to_do(tmp_path):
+    said = stopped(BOOT, tmp_path)
+    assert "下载整个仓库" in said and "download the repository" in said
+
+
+def test_a_clone_that_fails_is_one_line(tmp_path):
+    address = tmp_path / "nothing"
+    said = stopped(BOOT.replace('ADDRESS = ""', f'ADDRESS = "file://{address}"'), tmp_path)
+    assert "运行这一格" in said and "run this cell again" in said and str(address) in said
+
+
+def test_without_git_too(tmp_path):
+    away = "import os\nos.environ['PATH'] = ''\n" + BOOT.replace('ADDRESS = ""', 'ADDRESS = "file:///nothing"')
+    said = stopped(away, tmp_path)
+    assert "No such file" in said and "'git'" in said
 
 
 def test_the_torch_that_is_there_is_pinned(tmp_path):
@@ -127,6 +144,7 @@ def test_one_command_writes_the_address_everywhere(tmp_path):
         assert f'ADDRESS = "{GITHUB}"' in setup and "gitee" not in title
         assert f"(https://gallery.pai-ml.com/#/import/{GITHUB}/blob/main/{name})" in title
         assert f"(https://colab.research.google.com/github/someone/paidiff/blob/main/{name})" in title
+        assert "(https://modelscope.cn/my/mynotebook/preset)" in title
     for name in ("README.md", "README.zh-CN.md"):
         assert f"git clone {GITHUB} paidiff && cd paidiff" in (root / name).read_text(encoding="utf-8")
     assert script(root / "tools/set_address.py").ADDRESS == GITHUB

@@ -17,6 +17,8 @@ ADDRESS = ""
 ROOT = Path(__file__).resolve().parents[1]
 DSW = "https://gallery.pai-ml.com/#/import/"
 COLAB = "https://colab.research.google.com/github/"
+MODELSCOPE = "https://modelscope.cn/my/mynotebook/preset"  # opens nothing by a link: a lesson is uploaded there
+UPLOAD = {"zh": "上传到 ModelScope 的 Notebook", "en": "Upload to a ModelScope notebook"}
 BADGES = "<!-- badges -->"
 
 
@@ -27,6 +29,8 @@ def badges(address, name, lang="zh"):
     links = [f"[{open_in.format('DSW')}]({DSW}{file})"] if address else []
     if address.startswith("https://github.com/"):
         links.append(f"[{open_in.format('Colab')}]({COLAB}{file.removeprefix('https://github.com/')})")
+    if address:
+        links.append(f"[{UPLOAD[lang]}]({MODELSCOPE})")
     return " · ".join([BADGES, *links])
 
 
