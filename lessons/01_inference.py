@@ -817,24 +817,32 @@ for head, rate in official["model"].items():
 # `profile` chooses steps, batches and numbers of pictures for each lesson by model and memory.
 
 # %% [markdown] lang="zh" tags=["exercise"]
-# ## 1.14 自己试试
+# ## 1.14 练习
 #
-# 1. 画一只你最喜欢的动物，十种画风各一张。裁判认出几种？用 `measure.Rates(pictures, prompts)["style"]`。
-# 2. 在 1.6 里把“水彩画”换成别的画风，再换成“猫”：提示词里的猫少了吗？对照词要不要也换？
-# 3. 在 1.6 里把 `guidance` 加到 4：反向提示词更有用了吗？公式说会怎样？
-# 4. 1.4 里，从多少步起你看不出差别？给别人看，别告诉他哪张是哪张。
-# 5. 1.2 里，`draw` 读到了第二段里的猫。把第二段换成 `一只猫,草地,水墨画`：画风也读到了吗？
-# 6. 找一条带 ✗ 的画廊提示词，改写到 `check_prompt` 什么也不说为止。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
 
 # %% [markdown] lang="en" tags=["exercise"]
-# ## 1.14 Try it yourself
+# ## 1.14 Exercises
 #
-# 1. Draw your favourite animal in all ten styles. How many does the judge recognise? Use `measure.Rates(pictures, prompts)["style"]`.
-# 2. In 1.6, replace 水彩画 with another style, then with 猫 (cat): are there fewer cats where the prompt asks for them? Do the control words need to change as well?
-# 3. In 1.6, raise `guidance` to 4. Does the negative prompt do more? What does the formula say?
-# 4. In 1.4, from how many steps on can you see no difference? Ask somebody else, without saying which is which.
-# 5. In 1.2 `draw` has read the cat in the second part. Let that part be `一只猫,草地,水墨画`: is the style read as well?
-# 6. Take a gallery prompt with ✗ and rewrite it until `check_prompt` has nothing to say.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 在 1.6 里把“水彩画”换成别的画风，再换成“猫”：提示词里的猫少了吗？对照词要不要也换？
+# 2. 在 1.6 里把 `guidance` 加到 4：反向提示词更有用了吗？公式说会怎样？
+# 3. 1.4 里，从多少步起你看不出差别？给别人看，别告诉他哪张是哪张。
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. In 1.6, replace 水彩画 with another style, then with 猫 (cat): are there fewer cats where the prompt asks for them? Do the control words need to change as well?
+# 2. In 1.6, raise `guidance` to 4. Does the negative prompt do more? What does the formula say?
+# 3. In 1.4, from how many steps on can you see no difference? Ask somebody else, without saying which is which.
 
 # %% [markdown] lang="zh"
 # ## 1.15 常见错误

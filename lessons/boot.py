@@ -21,7 +21,10 @@ def run(*command):
 
 
 if os.path.isdir("../../paidiff_lib"):  # notebooks/en: paths are as in notebooks/
+    os.environ.setdefault("PAIDIFF_LANG", "en")
     os.chdir("..")
+elif os.path.isdir("../paidiff_lib"):
+    os.environ.setdefault("PAIDIFF_LANG", "zh")
 if not os.path.isdir("../paidiff_lib"):  # DSW, Colab: fetch the course
     if not (ADDRESS or os.path.isdir("paidiff")):
         raise Stop(

@@ -3,8 +3,9 @@
 from paidiff_lib.environment import set_defaults
 
 from .lesson import Profile, profile
+from .progress import check
 
-__all__ = ["Profile", "profile", "setup"]
+__all__ = ["Profile", "check", "profile", "setup"]
 
 
 def setup():

@@ -13,8 +13,10 @@ stands. The boot cell comes from lessons/boot.py, the links at the end from less
 import argparse
 import ast
 import copy
+import io
 import re
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import jupytext
@@ -26,6 +28,8 @@ from nbclient.util import ensure_async
 from run_lesson import Lesson, find, write_page
 from set_address import ADDRESS, badges, with_address
 
+from paidiff_course.progress import exercises
+
 ROOT = Path(__file__).resolve().parents[1]
 HOUR = 3600  # for one cell: nobody waits before the screen, and the machine may be busy
 LESSONS = ROOT / "lessons"
@@ -34,6 +38,11 @@ EXPRESSION = re.compile(r"\{\{ (.+?) \}\}")
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
+}
+KINDS = {
+    "function": {"zh": "写函数", "en": "Write"},
+    "predict": {"zh": "先猜", "en": "Predict"},
+    "goal": {"zh": "做到", "en": "Reach"},
 }
 WORDS = {
     "zh": {"before": "上一课：", "after": "下一课：", "other": "[English](en/{name}.ipynb)"},
@@ -49,12 +58,34 @@ def read(path):
         if "boot" in cell.metadata.get("tags", ()):
             cell.source = boot()
             cell.metadata["jupyter"] = {"source_hidden": True}
+    cells = with_exercises(cells, path)
     for lang in WORDS:
         first = next(c for c in cells if c.metadata["lang"] == lang)
         title, *rest = first.source.split("\n")
         first.source = "\n".join([title, "", badges(ADDRESS, path.stem, lang), *rest])
         cells.append(nbformat.v4.new_markdown_cell(links(path, lang), metadata={"lang": lang}))
     return cells
+
+
+def with_exercises(cells, path):
+    """The lesson's cells, with those of lessons/exercises/NN.py after its last block that is tagged "exercise"."""
+    file = path.parent / f"exercises/{path.name[:2]}.py"
+    if not file.is_file():
+        return cells
+    last = max(place for place, cell in enumerate(cells) if "exercise" in cell.metadata.get("tags", ()))
+    asked = [cell for number, each in enumerate(exercises(file)) for cell in exercise_cells(each, number == 0)]
+    return [*cells[: last + 1], *asked, *cells[last + 1 :]]
+
+
+def exercise_cells(exercise, first):
+    """What is asked, in both languages, and the stub that is checked. first: whether `check` is to be imported."""
+    for lang in WORDS:
+        text = f"### {KINDS[exercise.kind][lang]} {exercise.number}\n\n{getattr(exercise, lang)}"
+        yield nbformat.v4.new_markdown_cell(text, metadata={"lang": lang})
+    name, stub = exercise.stub()
+    code = ["from paidiff_course import check\n"] if first else []
+    code += [stub, "\n" if exercise.kind == "function" else "", f'check("{exercise.number}", {name})']
+    yield nbformat.v4.new_code_cell("\n".join(code), metadata={"lang": None, "tags": ["exercise"]})
 
 
 def boot():
@@ -149,14 +180,17 @@ def execute(cells):
 
 def keep(cells, stored):
     """Give cells the outputs and values of `stored` notebooks. Ends the program if their code has changed."""
-    code = [cell for cell in cells if cell.cell_type == "code"]
-    old = [cell for cell in stored[0].cells if cell.cell_type == "code"]
+    code, old = (
+        [cell for cell in some if cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", ())]
+        for some in (cells, stored[0].cells)
+    )
     for cell, before in zip(code, old):
         if cell.source != before.source and before.id != "boot":
             raise SystemExit(f"代码变了,要重新执行 · code has changed, it has to run: {cell.source[:200]}")
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
     if len(code) != len(old):
         raise SystemExit("代码单元格的数目变了,要重新执行 · the number of code cells has changed: it has to run")
+    ask(cells)
     values = [pair for book in stored for c in book.cells for pair in c.metadata.get("values", {}).items()]
     for cell in (cell for cell in cells if cell.cell_type == "markdown"):
         wanted = EXPRESSION.findall(cell.source)
@@ -164,6 +198,17 @@ def keep(cells, stored):
         if unknown := [expression for expression, seen in found.items() if len(seen) != 1]:
             raise SystemExit(f"这些值要重新执行才有 · these have to run: {unknown}")
         fill(cell, {expression: seen.pop() for expression, seen in found.items()})
+
+
+def ask(cells):
+    """Run the exercises' stubs here, which need nothing of their lesson, and number all code cells by their places."""
+    names = {}
+    for place, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
+        cell.execution_count = place
+        if "exercise" in cell.metadata.get("tags", ()):
+            with redirect_stdout(io.StringIO()) as said:
+                exec(cell.source, names)
+            cell.outputs = [nbformat.v4.new_output("stream", text=said.getvalue())]
 
 
 def targets(path, folder):

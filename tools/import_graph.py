@@ -38,7 +38,7 @@ CAPS = {  # lines of Python. The plan said 3,700, 700 and 3,000: explicit parame
     "paidiff_lib/cleaning": 770,
     "paidiff_app": 4220,
     "paidiff_world": 3200,  # 2,600 before the measures of pictures, a world in steps and measuring in three lines
-    "paidiff_course": 160,
+    "paidiff_course": 440,  # 160 before the exercises that check themselves
 }
 MEDIAN, LONGEST = 7, 60  # lines of a function, without its docstring
 TARGETS = {  # about so many lines; folders end with a slash
