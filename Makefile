@@ -12,7 +12,7 @@ QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons no
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels test-wheels test-gpu diagrams $(BOOKS)
+.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle test-wheels test-gpu diagrams $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -71,6 +71,10 @@ diagrams: $(READY)
 # dist/: paidiff, all four packages, and paidiff-mini-zh, the small model and the lessons' sets.
 wheels: $(READY)
 	$(BIN)/python tools/build_wheels.py
+
+# dist/paidiff-course/: the workshop's folder for a USB stick, with every library in it. Needs the network.
+bundle: $(READY)
+	$(BIN)/python tools/make_bundle.py $(PLATFORMS)
 
 # Both in an empty environment outside this folder, offline; two minutes.
 test-wheels: wheels
