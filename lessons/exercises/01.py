@@ -102,9 +102,9 @@ EXERCISES = [
     Exercise(
         number="1.2",
         kind="predict",
-        zh="`draw(pipe, prompt, steps=20, guidance=2)` 画一张图，UNet 一共要猜多少次噪声？一批里的两句话算两次。先写下来，再用 1.9 的循环数一数。",
+        zh="`draw(pipe, prompt, steps=20, guidance=2)` 画一张图，UNet 一共要猜多少次噪声？一批里的两句话算两次。先写下来，再用 1.10 的循环数一数。",
         en="How often does the UNet guess the noise for one picture of `draw(pipe, prompt, steps=20, guidance=2)`? Two prompts"
-        " in one batch count twice. Write it down first, then count it in the loop of 1.9.",
+        " in one batch count twice. Write it down first, then count it in the loop of 1.10.",
         hints=(
             (
                 "每一步，循环里的 `unet(...)` 收到几句话？",
