@@ -173,11 +173,12 @@ def serve(
     lora: Annotated[Path | None, typer.Option(help="LoRA 的文件夹或文件 · a LoRA folder or file")] = None,
     token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌 · who asks must send it")] = None,
     queue: Annotated[int, typer.Option(help="最多几张图排队 · how many pictures may wait")] = 64,
+    loras: Annotated[Path | None, typer.Option(metavar="DIR", help=LORAS_HELP)] = None,
 ):
     """HTTP 接口:WebUI 和 PAI-EAS 的写法 · an HTTP API in the WebUI's and PAI-EAS' shape"""
     with _extra("serve"):
         from .server.run import run
-    run(host, port, model, lora, token, queue, say=typer.echo)
+    run(host, port, model, lora, token, queue, typer.echo, loras)
 
 
 @app.command()

@@ -29,7 +29,7 @@ class Models:
     """The models on this machine, one of them loaded at a time, and the LoRAs and embeddings of a folder.
 
     model: a name, a folder, or a pipeline that is loaded already (called `name`), whose own LoRAs can be chosen too.
-    fixed: of a service: the one model is drawn with as it is, its LoRAs stay as they are switched on. Raises PaidiffError.
+    fixed: of a service: the one model is drawn with as it is, its LoRAs stay as they are switched on; requests add to them. Raises PaidiffError.
     """
 
     def __init__(self, model=None, loras=None, fixed=False, name=None):
@@ -71,7 +71,7 @@ class Models:
         self.use(request.model or self.names[0])
         before, wanted = scales(self._pipe), request.loras()
         try:
-            if not self.fixed:
+            if request.embeddings or not self.fixed:
                 self._learn(request.embeddings)
             if wanted or not self.fixed:
                 self._switch_loras(wanted, before if self.fixed else {})

@@ -39,10 +39,10 @@ QUICK = {"prompt": "猫", "steps": 2, "seed": 1}
 
 
 @contextmanager
-def serving(pipe, token=None, queue=64):
+def serving(pipe, token=None, queue=64, loras=None):
     """A service on a free port of this machine; gives an object with url, port, engine."""
     metrics = Metrics()
-    owner = fixed(pipe, queue_size=queue, on_batch=metrics.batch)
+    owner = fixed(pipe, loras=loras, queue_size=queue, on_batch=metrics.batch)
     listening = socket.create_server(("127.0.0.1", 0))
     running = server.make_server(owner, metrics, token)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
@@ -577,7 +577,7 @@ def test_hostile_pictures(service, name):
         {"init_images": [5]},
         {"init_images": [noise()], "denoising_strength": 0},
         {"init_images": [noise()], "denoising_strength": 0.1},
-        {"init_images": [noise()], "mask": noise()},
+        {"init_images": [noise()], "mask": "/etc/passwd"},
     ],
 )
 def test_hostile_img2img(service, wanted):

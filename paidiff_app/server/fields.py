@@ -18,7 +18,7 @@ REFUSED = {
     **{"eta": (0, 1), "s_churn": (0,), "s_noise": (1,), "s_min_uncond": (0,), "script_name": ("", "None")},
     **{"refiner_checkpoint": ("", "None"), "firstpass_image": ("",), "infotext": ("",), "send_images": (True,)},
 }
-REFUSED_OF_IMG2IMG = {"mask": ("",), "latent_mask": ("",), "resize_mode": (0,), "initial_noise_multiplier": (1,)}
+REFUSED_OF_IMG2IMG = {"latent_mask": ("",), "resize_mode": (0,), "initial_noise_multiplier": (1,)}
 # field: its defaults. Another value changes nothing where the fields above ask for nothing, and the answer says so
 NO_EFFECT = {
     **{"hr_scale": (2,), "hr_upscaler": ("Latent", "None", ""), "hr_second_pass_steps": (0,), "hr_resize_x": (0,)},
@@ -30,9 +30,9 @@ NO_EFFECT = {
 }
 NO_EFFECT_OF_TXT2IMG = {"denoising_strength": (0, 0.7, 0.75)}
 NO_EFFECT_OF_IMG2IMG = {
-    **{"image_cfg_scale": (1.5, 0), "mask_blur": (4,), "mask_blur_x": (4,), "mask_blur_y": (4,), "mask_round": (True,)},
+    **{"image_cfg_scale": (1.5, 0), "mask_blur_x": (4,), "mask_blur_y": (4,), "mask_round": (True,)},
     **{"inpainting_fill": (0,), "inpaint_full_res": (True,), "inpaint_full_res_padding": (0,)},
-    **{"inpainting_mask_invert": (0,), "include_init_images": (False,)},
+    **{"include_init_images": (False,)},
 }
 NO_EFFECT_OF_THE_PLATFORM = {name: (False,) for name in ("use_blade", "use_translation", "skip_translation")}
 # The same of the settings in /options and override_settings; the first value is what GET /options says

@@ -1,13 +1,13 @@
 """The routes. Handlers only translate: a request into a Job, a finished Job into the answer's shape."""
 
 import asyncio
-import logging
 from dataclasses import replace
+from pathlib import Path
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -17,9 +17,10 @@ from paidiff_lib.errors import PaidiffError, one_line
 from paidiff_lib.generate import STEPS
 from paidiff_lib.schedulers import SAMPLERS
 
-from ..engine import GenerationRequest, Job, Rejected
-from ..infotext import infotext, parse
-from . import fields, schemas
+from ..engine import GenerationRequest, Job, Rejected, check
+from ..infotext import parse
+from . import drawing, fields, schemas
+from .openai import openai
 from .schemas import (
     IMG2IMG,
     PLATFORM,
@@ -53,6 +54,11 @@ ABOUT = (
 EMPTY = ("upscalers", "latent-upscale-modes", "sd-vae", "hypernetworks", "prompt-styles", "face-restorers")
 EMPTY += ("realesrgan-models",)  # asked for at start
 NO_TASK = 404, "没有这个任务,或者已经画完", "no such task, or it is done"
+PAGE = Path(__file__).with_name("index.html").read_text(encoding="utf-8")
+SAFE = {
+    "content-security-policy": "default-src 'self'; img-src data:; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+}
+EVENT_SECONDS, QUIET_SECONDS = 0.25, 10  # between two looks at the engine; between two lines to a silent client
 DECODERS = 2  # pictures unpacked at once: each takes 12 MB or more
 
 webui = APIRouter(prefix="/sdapi/v1", tags=["WebUI"])
@@ -66,6 +72,7 @@ def make_app(engine, metrics):
     app = FastAPI(title="paidiff serve", version=__version__, description=ABOUT, responses=responses, **pages)
     app.state.engine, app.state.metrics, app.state.decoders = engine, metrics, CapacityLimiter(DECODERS)
     app.include_router(webui)
+    app.include_router(openai)
     app.include_router(own)
     for kind, answer in ANSWERS.items():
         app.add_exception_handler(kind, answer)
@@ -99,7 +106,7 @@ class Metrics:
 @webui.post("/txt2img")
 async def txt2img(wanted: Txt2Img, request: Request) -> Drawn:
     """文生图 · text to image"""
-    return await _webui_answer(wanted, _wanted(wanted, request.app.state.engine), request, TXT2IMG)
+    return await _webui_answer(wanted, _wanted(wanted, request.app.state.engine), request, wanted.hints(TXT2IMG))
 
 
 @webui.post("/img2img")
@@ -107,10 +114,20 @@ async def img2img(wanted: Img2Img, request: Request) -> Drawn:
     """图生图 · image to image"""
     strength = 0.75 if wanted.denoising_strength is None else wanted.denoising_strength
     asked = _wanted(wanted, request.app.state.engine, strength)
-    decode = schemas.decode_picture, wanted.init_images[0], asked.size
-    image = await to_thread.run_sync(*decode, limiter=request.app.state.decoders)
-    wanted.init_images = []
-    return await _webui_answer(wanted, replace(asked, task="img2img", image=image), request, IMG2IMG)
+    image, hints = await _decoded(wanted.init_images[0], asked.size, request), wanted.hints(IMG2IMG)
+    asked = replace(asked, task="img2img", image=image)
+    if wanted.mask:
+        schemas.check_square(asked.size, request.app.state.engine.suits()[0])
+        mask = schemas.prepare_mask(await _decoded(wanted.mask, asked.size, request), wanted)
+        asked = replace(asked, task="inpaint", mask=mask)
+        check(asked)
+    wanted.init_images, wanted.mask = [], None
+    return await _webui_answer(wanted, asked, request, hints)
+
+
+async def _decoded(text, size, request):
+    decode = schemas.decode_picture, text, size
+    return await to_thread.run_sync(*decode, limiter=request.app.state.decoders)
 
 
 @webui.get("/progress")
@@ -157,6 +174,16 @@ async def loras(request: Request) -> list[dict]:
     return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in names]
 
 
+@webui.get("/embeddings")
+async def embeddings(request: Request) -> dict:
+    """词:写进提示词就用上 · words that a prompt may hold"""
+    words = filter(None, request.app.state.engine.embeddings().values())
+    return {
+        "loaded": {word: {"step": None, "sd_checkpoint": None, "shape": 0, "vectors": 0} for word in words},
+        "skipped": {},
+    }
+
+
 @webui.post("/refresh-checkpoints")
 @webui.post("/refresh-loras")
 async def refresh() -> None:
@@ -184,7 +211,6 @@ SCHEDULE = {"aliases": [], "default_rho": -1, "need_inner_model": False}
 _always("/schedulers", [{"name": name, "label": name.title(), **SCHEDULE} for name in ("automatic", "karras")])
 _always("/cmd-flags", {})
 _always("/scripts", {"txt2img": [], "img2img": []})
-_always("/embeddings", {"loaded": {}, "skipped": {}})
 for _name in EMPTY:
     _always(f"/{_name}", [])
 
@@ -196,13 +222,38 @@ for _name in EMPTY:
 async def platform(wanted: Platform, request: Request) -> PlatformDrawn:
     """PAI-EAS 的写法:服务的根地址 · as PAI-EAS calls a service, at its root"""
     engine = request.app.state.engine
-    size, guidance = _suiting(wanted, wanted.guidance_scale, engine)
+    size, guidance = drawing.suiting(wanted.width, wanted.height, wanted.guidance_scale, engine)
     settings = {"steps": wanted.num_inference_steps or STEPS, "n": wanted.num_images or 1, "size": size}
     settings |= {"guidance": guidance, "model": engine.models[0], "seed": schemas.first_seed(wanted.seed)}
     job = Job(GenerationRequest(wanted.text, wanted.negative_prompt or "", **settings))
-    images, _ = await _draw(job, request)
+    images, _ = await drawing.draw(job, request)
     hints = [*job.hints, *fields.say_no_effect(fields.without_effect(wanted, PLATFORM))]
     return PlatformDrawn(text=wanted.text, num_images=len(images), images_base64=images, hints=hints)
+
+
+@own.get("/", response_class=HTMLResponse)
+async def index() -> HTMLResponse:
+    """一页:试一句话 · a page to try a prompt on"""
+    return HTMLResponse(PAGE, headers=SAFE)
+
+
+@own.get("/events", response_class=StreamingResponse)
+async def events(request: Request) -> StreamingResponse:
+    """进度,一变就推送 · as /sdapi/v1/progress, sent whenever it changes (server-sent events)"""
+    return StreamingResponse(_events(request), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+async def _events(request):
+    last, quiet = None, 0.0
+    while request.app.state.engine.alive():
+        state = await progress(request)
+        state.eta_relative = round(state.eta_relative)  # changes with the clock, and would be sent for that alone
+        line = state.model_dump_json()
+        if line != last or quiet >= QUIET_SECONDS:
+            yield f"data: {line}\n\n" if line != last else ":\n\n"
+            last, quiet = line, 0.0
+        await asyncio.sleep(EVENT_SECONDS)
+        quiet += EVENT_SECONDS
 
 
 @own.get("/tasks/{name}")
@@ -252,72 +303,28 @@ def _wanted(wanted, engine, strength=None):
         raise Rejected(422, "steps x denoising_strength 要至少是 1", "must be 1 or more")
     fields.check_options(wanted.override_settings or {}, engine.models[0], "override_settings.")
     fields.check_scripts(wanted.alwayson_scripts or {})
-    size, guidance = _suiting(wanted, wanted.cfg_scale, engine)
+    size, guidance = drawing.suiting(wanted.width, wanted.height, wanted.cfg_scale, engine)
     settings = {"model": engine.models[0], "sampler": wanted.sampler(), "strength": strength}
     settings |= {"steps": steps, "guidance": guidance, "size": size, "seed": schemas.first_seed(wanted.seed)}
+    settings["embeddings"] = drawing.embeddings_in(wanted.prompt, engine)
     return GenerationRequest(wanted.prompt, wanted.negative_prompt or "", n=count, **settings)
 
 
-def _suiting(wanted, guidance, engine):
-    """(size, guidance) of a request, with what suits the model where it says nothing. Raises PaidiffError."""
-    side, suits = engine.suits()
-    size = (wanted.width or side, wanted.height or side)
-    schemas.check_size(size, side)
-    return size, suits if guidance is None else guidance
-
-
-async def _webui_answer(wanted, asked, request, no_effect):
+async def _webui_answer(wanted, asked, request, hints):
     job = Job(asked, id=wanted.force_task_id)
-    images, texts = await _draw(job, request)
+    images, texts = await drawing.draw(job, request)
     parameters = wanted.model_dump(include=schemas.ECHOED)
     parameters |= {"seed": asked.seed, "width": asked.size[0], "height": asked.size[1]}
-    return Drawn(images=images, parameters=parameters, info=schemas.info(job, texts, wanted.hints(no_effect)))
-
-
-async def _draw(job, request):
-    """Queue the job, wait for it, encode it: (PNG in base64, settings as text) of every picture."""
-    engine = request.app.state.engine
-    engine.submit(job)
-    try:
-        await _done_or_gone(job, request, engine)
-    except Rejected:
-        raise
-    except Exception as error:
-        logging.getLogger(__name__).exception("画不出来 · a batch failed")
-        raise Rejected(500, "画的时候出错了,看服务的日志", "drawing failed, see the service's log") from error
-    finally:
-        engine.cancel(job)  # does nothing to a job that is done
-    return await to_thread.run_sync(_encode, job)
-
-
-async def _done_or_gone(job, request, engine):
-    """Raises what the job ended with; a client that has gone away ends it."""
-    done = asyncio.wrap_future(job.future)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if gone.done():
-            engine.cancel(job)
-        await done
-    finally:
-        gone.cancel()
-
-
-async def _gone(request):
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _encode(job):
-    texts = [infotext(job.request, job.request.seed + index) for index in range(job.request.n)]
-    return [schemas.encode_picture(image, text) for image, text in zip(job.images, texts)], texts
+    return Drawn(images=images, parameters=parameters, info=schemas.info(job, texts, hints))
 
 
 def _allowed(request, error):
     """The headers of an error; on 405 with every method of the address, Starlette names only one route's."""
     if error.status_code != 405:
         return error.headers
-    routes = [route for route in (*webui.routes, *own.routes) if route.matches(request.scope)[0] != Match.NONE]
+    routes = [
+        route for route in (*webui.routes, *openai.routes, *own.routes) if route.matches(request.scope)[0] != Match.NONE
+    ]
     return {"allow": ", ".join(sorted({method for route in routes for method in route.methods}))}
 
 

@@ -20,10 +20,10 @@ UVICORN = {"ws": "none", "log_level": "warning", "access_log": False, "server_he
 UVICORN["timeout_graceful_shutdown"] = LAST_SECONDS
 
 
-def run(host="127.0.0.1", port=7860, model=None, lora=None, token=None, queue=64, say=print):
+def run(host="127.0.0.1", port=7860, model=None, lora=None, token=None, queue=64, say=print, loras=None):
     """Serve until stopped. Raises PaidiffError on anything that keeps it from starting.
 
-    token: needed to listen anywhere but on this machine. queue: how many pictures may wait. say: is told the address.
+    lora: always on. loras: a folder of LoRAs and embeddings that a request may ask for. token: needed to listen anywhere but on this machine. queue: how many pictures may wait. say: is told the address.
     """
     check(host, token, queue)
     with listen(host, port) as listening:  # before the model: a port in use is known at once
@@ -32,7 +32,7 @@ def run(host="127.0.0.1", port=7860, model=None, lora=None, token=None, queue=64
         if lora:
             load_lora(pipe, lora, last_part(lora).split(".")[0] or "lora")  # how <lora:name:scale> calls it
         metrics = Metrics()
-        engine = Engine(pipe, fixed=True, name=name, queue_size=queue, on_batch=metrics.batch)
+        engine = Engine(pipe, loras, fixed=True, name=name, queue_size=queue, on_batch=metrics.batch)
         try:
             engine.suits()
             say(f"模型 model {engine.models[0]} · {address(listening)} · /openapi.json · Ctrl-C 停 stops")

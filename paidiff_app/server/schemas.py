@@ -12,7 +12,7 @@ import re
 import secrets
 from typing import Annotated, Any, Literal
 
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
 from pydantic import BaseModel, BeforeValidator, Field
 
 from paidiff_lib.errors import PaidiffError, Refused
@@ -24,7 +24,7 @@ from ..infotext import png, text_in
 from . import fields
 
 MAX_PROMPT = 2000  # characters; the model reads ten times 30 or so
-MAX_SIDE = 1024  # pixels, of what is drawn
+MIN_SIDE, MAX_SIDE = 64, 1024  # pixels, of what is drawn
 MAX_SCALE = 4  # times the model's own side: beyond, no model draws anything, and one step takes minutes
 MAX_STEPS = 100
 MAX_PICTURES = 8  # of one request
@@ -34,7 +34,7 @@ MAX_SEED = 2**53 - 1  # the largest whole number that JSON carries between any t
 RANDOM = 2**32  # seeds drawn for -1 lie below, as the WebUI's
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
-Side = Annotated[int, Field(ge=64, le=MAX_SIDE, multiple_of=8)]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=8)]
 Count = Annotated[int, Field(ge=1, le=MAX_PICTURES)]
 Sampler = Literal[tuple(["", *SAMPLERS])]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_()\-]{1,100}$")]  # the WebUI's own look like task(abc)
@@ -83,7 +83,7 @@ class Asked(BaseModel, allow_inf_nan=False, extra="forbid"):
             named += ["eta"]
         if self.sampler_name and self.sampler_index not in (None, "", "Euler", "Euler a", self.sampler_name):
             named += ["sampler_index"]
-        return fields.say_no_effect(named)
+        return fields.say_no_effect(list(dict.fromkeys(named)))
 
 
 class FromImage(Asked):
@@ -91,12 +91,23 @@ class FromImage(Asked):
 
     init_images: list[str] = Field(min_length=1, max_length=1, description="base64 of a PNG, JPEG or WebP picture")
     denoising_strength: Annotated[float, Field(gt=0, le=1)] | None = 0.75
+    mask: str | None = Field(None, description="base64 of a picture: white is drawn anew, at the model's own square")
+    mask_blur: Annotated[int, Field(ge=0, le=64)] | None = Field(None, description="of the mask's edge, in pixels")
+    inpainting_mask_invert: Literal[0, 1] | None = Field(0, description="1: black is drawn anew")
+
+    def hints(self, no_effect):
+        """As Asked's. What is under the mask starts from the picture, and the whole picture is looked at."""
+        if self.mask:
+            idle = {"inpainting_fill": (1,), "inpaint_full_res": (False,)}
+        else:
+            idle = {"mask_blur": (4, 0), "inpainting_mask_invert": (0,)}
+        return super().hints(no_effect | idle)
 
 
 TXT2IMG = fields.NO_EFFECT | fields.NO_EFFECT_OF_TXT2IMG
 IMG2IMG = fields.NO_EFFECT | fields.NO_EFFECT_OF_IMG2IMG
 # What the answer's `parameters` repeat: not what was sent for nothing, which may be large, or no number
-ECHOED = {*FromImage.model_fields} - {"init_images", "override_settings", "alwayson_scripts"}
+ECHOED = {*FromImage.model_fields} - {"init_images", "mask", "override_settings", "alwayson_scripts"}
 Txt2Img = fields.declare("Txt2Img", Asked, fields.REFUSED, TXT2IMG)
 Img2Img = fields.declare("Img2Img", FromImage, fields.REFUSED | fields.REFUSED_OF_IMG2IMG, IMG2IMG)
 
@@ -167,11 +178,27 @@ def check_size(size, side):
     most, given = min(MAX_SIDE, MAX_SCALE * side), f"{size[0]}x{size[1]}"
     if max(size) > most:
         raise PaidiffError(f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model", given)
+    if min(size) < MIN_SIDE or any(length % 8 for length in size):
+        raise PaidiffError(f"宽和高要是 8 的倍数,至少 {MIN_SIDE}", f"must be multiples of 8, at least {MIN_SIDE}", given)
+
+
+def check_square(size, side):
+    """Raise PaidiffError unless a picture with a mask is to be drawn at the model's own size."""
+    if size != (side, side):
+        given = f"{size[0]}x{size[1]}"
+        raise PaidiffError(f"局部重绘只画 {side}x{side}", f"with a mask only {side}x{side} is drawn", given)
 
 
 def decode_picture(text, size):
     """Base64, bare or as a data: URL, -> a PIL RGB picture of `size`. Raises PaidiffError; opens no path and no URL."""
     return open_image(decode_base64(text), MAX_START).resize(size, Image.Resampling.LANCZOS)
+
+
+def prepare_mask(image, wanted):
+    """The mask of an img2img request as it is drawn with: grey, white to be redrawn, inverted and blurred as asked."""
+    mask = image.convert("L")
+    mask = ImageOps.invert(mask) if wanted.inpainting_mask_invert else mask
+    return mask.filter(ImageFilter.GaussianBlur(wanted.mask_blur)) if wanted.mask_blur else mask
 
 
 def decode_base64(text):

@@ -22,7 +22,7 @@ TOO_LARGE = 413, f"请求太大,最多 {MAX_BODY} 字节 · the body is too larg
 class Guard:
     """ASGI middleware: token, origin, size and speed of the body. The application gets a body that is whole.
 
-    Without a token only this machine may ask: the Host must be a loopback name (no DNS rebinding), and a page of
+    With one, a browser asks for it as a password (any name). Without a token only this machine may ask: the Host must be a loopback name (no DNS rebinding), and a page of
     another origin in the user's browser is turned away.
     """
 
@@ -56,11 +56,15 @@ class Guard:
             sent = _token(headers.get("authorization", ""))
             if path not in OPEN and not hmac.compare_digest(sent, self.token.encode()):
                 return 401, "令牌不对 · wrong or missing token"
-            return None
+            return self._of_another_page(headers) if headers.get("authorization", "")[:5].lower() == "basic" else None
         host = headers.get("host", "")
         if not is_loopback(_hostname(host)):
             return 403, "没有令牌时只接受本机的名字 · without a token only loopback names are answered"
-        if "origin" in headers and headers["origin"].partition("://")[2] != host:
+        return self._of_another_page(headers)
+
+    def _of_another_page(self, headers):
+        """(status, line) for what another page in the user's browser sends: with a password that the browser keeps, too."""
+        if "origin" in headers and headers["origin"].partition("://")[2] != headers.get("host", ""):
             return 403, "不接受别的网页发来的请求 · requests of other web pages are refused"
         return None
 
@@ -119,7 +123,7 @@ class ImpatientProtocol(H11Protocol):
 
 def refuse(status, line, headers=None):
     """The answer to whoever is refused: an ASGI application. line: why."""
-    extra = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status, {})
+    extra = {401: {"www-authenticate": 'Bearer, Basic realm="paidiff"'}, 503: {"retry-after": "5"}}.get(status, {})
     return JSONResponse({"detail": " ".join(line.split())}, status, {**(headers or {}), **extra})
 
 
