@@ -73,7 +73,7 @@ class FakeHub:
         folder = self.repos[repo]
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             content = path.read_bytes()
-            digest = hashlib.sha256(b"other" if self.lie else content).hexdigest()
+            digest = hashlib.sha256(content + b"other" * self.lie).hexdigest()
             git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             yield path.relative_to(folder).as_posix(), len(content), digest, git
 

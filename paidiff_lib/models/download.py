@@ -101,7 +101,10 @@ def download(model, safety_checker=False):
         except NotDelivered as error:
             tried.append(f"{label}: {error}")
         except OSError as error:
-            reason = "写不了,下载好的文件留着,下次接着下", "cannot write, the files that have come are kept for the next time"
+            reason = (
+                "写不了,下载好的文件留着,下次接着下",
+                "cannot write, the files that have come are kept for the next time",
+            )
             raise Refused(*reason, f"{error.filename or model.repo}: {error.strerror}") from error
     raise NotFound("没有下载到", f"could not download {model.repo}", f"试过 tried: {'; '.join(tried)}")
 
@@ -188,7 +191,7 @@ def _hub(endpoint, repo):
 
     def files():
         listed = [file for file in api.list_repo_tree(repo, recursive=True) if isinstance(file, RepoFile)]
-        return {file.path: File(file.size, file.lfs and file.lfs.sha256) for file in listed}
+        return {file.path: File(file.size, file.lfs.sha256 if file.lfs else None) for file in listed}
 
     def here(path):
         return isinstance(try_to_load_from_cache(repo, path), str)
@@ -230,7 +233,7 @@ def _download_from(source, label, model, safety_checker):
         folder = source.fetch(rest)
         wrong = [path for path, file in rest.items() if file.sha256 and digest(folder / path) != file.sha256.lower()]
         for path in wrong:
-            (folder / path).resolve().unlink()  # in the hub's cache the path is a link
+            (folder / path).resolve().unlink(missing_ok=True)  # in the hub's cache a link, and equal files are one
         if not wrong:
             break
     else:
