@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import conftest
@@ -378,26 +379,27 @@ def test_weights_in_the_store_that_repositories_of_a_cache_share_are_opened(netw
     refused(["leads out of the folder"], lambda: safe.check(snapshot))
 
 
-CLIENTS = {
-    "huggingface_hub": f"import huggingface_hub; huggingface_hub.snapshot_download({REPO!r})",
-    "modelscope": f"import modelscope_hub.compat; modelscope_hub.compat.snapshot_download({SCOPE!r})",
-}
+@pytest.mark.parametrize("client", ["huggingface_hub", "modelscope"])
+def test_what_an_official_client_fetched_by_itself_is_drawn_with_offline(network, tmp_path, monkeypatch, client):
+    """Whole repositories, with what nobody needs; then paidiff's command, in a process of its own."""
+    import huggingface_hub.constants
 
-
-@pytest.mark.parametrize("client", CLIENTS)
-def test_what_the_official_clients_fetched_by_themselves_is_drawn_with_offline(network, tmp_path, client):
-    """Whole repositories, files of a name unlike ours and all, and paidiff's command in a process of its own."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     servers = network(scope={}, mirror={})
-    run = lambda *command, **variables: subprocess.run(
-        [sys.executable, *command], env={**os.environ, **variables}, capture_output=True, text=True
-    )
-    fetched = run("-c", CLIENTS[client])
-    assert fetched.returncode == 0, fetched.stderr
+    if client == "modelscope":
+        from modelscope_hub.compat import snapshot_download
+
+        folder = snapshot_download(SCOPE)
+    else:
+        from huggingface_hub import snapshot_download
+
+        folder = snapshot_download(REPO, endpoint=servers["mirror"].url)
+    assert zoo.at_hand("artist-large") == Path(folder)
     asked = [len(server.asked) for server in servers.values()]
     picture = tmp_path / "cat.png"
     command = ("-m", "paidiff_app.cli", "draw", "一只猫", "--model", "artist-large", "--steps", "1", "-o", str(picture))
-    drawn = run(*command, HF_HUB_OFFLINE="1")
-    assert drawn.returncode == 0 and picture.stat().st_size, drawn.stderr
+    drawn = subprocess.run([sys.executable, *command], env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True)
+    assert drawn.returncode == 0 and picture.stat().st_size, drawn.stderr.decode()
     assert [len(server.asked) for server in servers.values()] == asked
 
 
