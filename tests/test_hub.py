@@ -126,10 +126,12 @@ def test_then_the_mirror_then_the_hub(network, place):
     assert shared == str(network.folder[place] / UNET)
 
 
-def test_all_that_was_tried_is_listed(network):
-    network(scope={"status": 404}, mirror={"status": 503}, hub={"status": 401})
+def test_all_that_was_tried_is_listed(network, monkeypatch):
+    servers = network(scope={"status": 404}, mirror={"status": 503}, hub={"status": 401})
+    monkeypatch.setenv("HF_ENDPOINT", servers["mirror"].url.replace("//", "//me:secret@"))
     message = refused(["404", "mirror 127.0.0.1", "503", "401"])
     assert message.index("ModelScope") < message.index("mirror") < message.index("hub 127")
+    assert "secret" not in message
     assert zoo.at_hand("artist-large") is None
 
 
@@ -338,6 +340,15 @@ def test_a_folder_of_the_modelscope_package_is_found(network, published, tmp_pat
     (tmp_path / "scope" / place).with_name("a-file").touch()  # is no revision
     assert zoo.find("artist-large") == tmp_path / "scope" / place
     assert servers["scope"].asked == []
+
+
+def test_a_variable_set_to_nothing_is_the_cache_of_modelscopes_client(network, published, tmp_path, monkeypatch):
+    network()
+    monkeypatch.setenv("MODELSCOPE_CACHE", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = tmp_path / ".cache/modelscope" / SNAPSHOTS / "master"
+    shutil.copytree(published, place)
+    assert zoo.at_hand("artist-large") == place
 
 
 def test_of_several_unnamed_revisions_none_is_guessed(network, published, tmp_path):

@@ -55,13 +55,6 @@ def online():
     return os.environ.get("HF_HUB_OFFLINE", "1").lower() in ("0", "false", "no", "off", "")
 
 
-def home():
-    """The folder `paidiff` beside the hub's own cache, where earlier versions kept their downloads; it is still read."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "paidiff"
-
-
 def cached(model, safety_checker=False):
     """The folder of a model that is on this machine, whole and safe: ours, the hub library's or ModelScope's; else None.
 
@@ -82,7 +75,7 @@ def sources(model):
     mirror = os.environ.get("HF_ENDPOINT") or HUB
     mirror = (mirror if "://" in mirror else f"https://{mirror}").rstrip("/")  # the hub's client wants it whole
     for endpoint in dict.fromkeys([mirror, HUB]):
-        host = urlsplit(endpoint).netloc.rpartition("@")[2]  # never a password that somebody put there
+        host = urlsplit(endpoint).netloc.rpartition("@")[2]
         label = f"{'hub' if endpoint == HUB else '镜像 mirror'} {host}"
         found.append((label, partial(_hub, endpoint, model.repo)))
     return found
@@ -94,17 +87,14 @@ def download(model, safety_checker=False):
     Only called when the user has allowed the network. Raises PaidiffError, with every source and its reason.
     """
     tried = []
-    for label, opened in sources(model):
+    for label, open_source in sources(model):
         try:
             with _client():
-                return _download_from(opened(), label, model, safety_checker)
+                return _download_from(open_source(), label, model, safety_checker)
         except NotDelivered as error:
             tried.append(f"{label}: {error}")
         except OSError as error:
-            reason = (
-                "写不了,下载好的文件留着,下次接着下",
-                "cannot write, the files that have come are kept for the next time",
-            )
+            reason = "写不了,下载好的文件留着", "cannot write, the files that have come are kept for the next time"
             raise Refused(*reason, f"{error.filename or model.repo}: {error.strerror}") from error
     raise NotFound("没有下载到", f"could not download {model.repo}", f"试过 tried: {'; '.join(tried)}")
 
@@ -141,8 +131,9 @@ def _refused(folder, kind, safety_checker):
 def _caches(model):
     from huggingface_hub import constants
 
-    yield home() / model.repo.replace("/", "--")
-    repo = Path(constants.HF_HUB_CACHE) / f"models--{model.repo.replace('/', '--')}"
+    name = model.repo.replace("/", "--")
+    yield Path(constants.HF_HOME) / "paidiff" / name  # where paidiff kept its downloads before the clients did
+    repo = Path(constants.HF_HUB_CACHE) / f"models--{name}"
     yield from (repo / "snapshots" / ref.read_text().strip() for ref in [repo / "refs/main"] if ref.is_file())
     if model.modelscope:
         yield from _modelscope_caches(model.modelscope)
@@ -150,7 +141,7 @@ def _caches(model):
 
 def _modelscope_caches(repo):
     """Where the modelscope client keeps a model: as snapshots (modelscope-hub 0.5), before that in one folder, also below hub/."""
-    cache = Path(os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope")).expanduser()
+    cache = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
     snapshots = cache / "models" / repo.replace("/", "--") / "snapshots"
     named = [snapshots / "master", snapshots / "main"]
     others = [path for path in snapshots.glob("*") if path.is_dir()]
@@ -218,7 +209,8 @@ def _client():
         cause = next(iter(getattr(error, "failed_files", {}).values()), error)  # ModelScope's, of several files
         if isinstance(cause, OSError) and cause.errno:
             raise cause from error
-        raise NotDelivered(f"{type(cause).__name__}: {first_line(cause)}") from error
+        said = re.sub(r"//[^/\s]*@", "//", first_line(cause))  # never a password that stands in an address
+        raise NotDelivered(f"{type(cause).__name__}: {said}") from error
     finally:
         constants.HF_HUB_OFFLINE = before
 
