@@ -23,7 +23,7 @@ class Asked(NamedTuple):
 
     method: str
     path: str
-    headers: dict
+    headers: dict  # names in small letters
     elsewhere: bool  # it came to the other host
 
 
@@ -97,7 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         path = unquote(url.path)
-        self.hub.asked.append(Asked(self.command, unquote(self.path), dict(self.headers), self.elsewhere))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.hub.asked.append(Asked(self.command, unquote(self.path), headers, self.elsewhere))
         if self.elsewhere:
             repo = next(repo for repo in self.hub.repos if path.startswith(f"/{repo}/"))
             return self._bytes(repo, path.removeprefix(f"/{repo}/"))
