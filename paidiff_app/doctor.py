@@ -19,7 +19,7 @@ from .install import in_checkout, install_command
 
 # The oldest versions without a known hole in reading model files.
 FLOOR = {"torch": TORCH, "diffusers": (0, 38), "transformers": (5, 0)}
-PACKAGES = ["torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "safetensors"]
+PACKAGES = "torch diffusers transformers accelerate peft huggingface_hub modelscope_hub safetensors".split()
 MEMORY_GB = 4  # the mini model draws in about 1.5 GB; the rest is for a browser and JupyterLab
 WEIGHTS = "paidiff-mini-zh"  # the wheel with the small model
 DISK_GB = 2  # checkpoints and caches of one lesson

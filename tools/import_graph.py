@@ -34,7 +34,7 @@ LAYERS = [
     ("the names", ["__init__"]),
 ]
 CAPS = {  # lines of Python. The plan said 3,700, 700 and 3,000: explicit parameters and typed errors cost lines
-    "paidiff_lib without cleaning": 6130,
+    "paidiff_lib without cleaning": 6072,
     "paidiff_lib/cleaning": 770,
     "paidiff_app": 4390,
     "paidiff_world": 3200,  # 2,600 before the measures of pictures, a world in steps and measuring in three lines
@@ -54,7 +54,7 @@ TARGETS = {  # about so many lines; folders end with a slash
     "paidiff_lib/comparison.py": 95,
     "paidiff_lib/acceleration.py": 270,
     "paidiff_lib/memory.py": 75,
-    "paidiff_lib/models/": 150 + 60 + 310 + 150 + 50 + 40,
+    "paidiff_lib/models/": 150 + 60 + 260 + 150 + 50 + 40,
     "paidiff_lib/datasets/": 150 + 170 + 80,
     "paidiff_lib/training/": 60 + 190 + 150 + 220 + 90,
     "paidiff_lib/methods/": 60 + 110 + 180 + 180 + 47 + 105 + 53,

@@ -1,12 +1,9 @@
-"""Published models -> whole, verified folders: from ModelScope, a mirror, or the hub, in this order.
+"""Published models -> the official clients' own caches: from ModelScope, a mirror, or the hub, in this order.
 
-Written here and not left to the hub's own library, which knows no ModelScope, compares sizes but no hashes, decides
-at its import whether it is offline, and leaves a folder that looks like a model when it is interrupted. Here a file is
-compared with the listing's size and sha256, a broken download goes on where it stopped, and a folder has no name that
-anybody would open until all of it is there.
-
-APIs: https://www.modelscope.cn/api/v1/models/<id>/repo/files and /repo (as the modelscope package calls them),
-https://huggingface.co/api/models/<id>/tree/main and /<id>/resolve/main/<path> (as huggingface_hub calls them).
+The clients download (modelscope-hub, huggingface_hub): tokens, pages, waiting when a server says so and going on where
+a line broke are theirs, and `from_pretrained(id)` finds what they fetched. Here stands what they lack: which files a
+model needs, how much comes from where and under which licence before it comes, and hashes compared before it counts.
+The file that a model is known by is fetched last, so half a download is never taken for a model.
 """
 
 import errno
@@ -15,19 +12,19 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from ..errors import NotFound, PaidiffError, Refused
-from ..files import add_files, digest, replace_file, replace_folder
+from ..errors import NotFound, PaidiffError, Refused, first_line
+from ..files import digest
 from .registry import CHECKER_GB
 from .verify import CHECKER, LORA_NAMES, WEIGHT, check, missing
 
 HUB = "https://huggingface.co"
-MODELSCOPE = "https://www.modelscope.cn"
-BLOCK = 2**14  # bytes; of a broken line less than this is lost
+MARK = {"base": "model_index.json", "controlnet": "config.json"}  # without it a folder is no model
 PARTS = ("feature_extractor", "scheduler", "text_encoder", "tokenizer", "unet", "vae", CHECKER)
 PAPERS = re.compile(r"README\.md|LICENSE(\.\w+)?")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|txt)")
@@ -41,11 +38,12 @@ class File(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where a model can come from: `files()` lists it, {path: File}; `url(path)` is where a file lies."""
+    """A server through its client."""
 
-    label: str
-    files: Callable
-    url: Callable
+    cache: Path  # where the client keeps its models
+    files: Callable  # () -> its listing, {path: File}
+    here: Callable  # path -> True if the client has that file already
+    fetch: Callable  # {path: File} -> the folder that holds them then
 
 
 class NotDelivered(Exception):
@@ -55,13 +53,6 @@ class NotDelivered(Exception):
 def online():
     """True if the user has allowed the network with HF_HUB_OFFLINE=0."""
     return os.environ.get("HF_HUB_OFFLINE", "1").lower() in ("0", "false", "no", "off", "")
-
-
-def home():
-    """The folder of downloaded models: `paidiff` beside the hub's own cache, so HF_HOME moves both."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "paidiff"
 
 
 def cached(model, safety_checker=False):
@@ -79,12 +70,15 @@ def cached(model, safety_checker=False):
 
 
 def sources(model):
-    """Where to look, in order. Variables: MODELSCOPE_ENDPOINT, HF_ENDPOINT."""
-    found = []
-    if model.modelscope:
-        found.append(_modelscope(_endpoint("MODELSCOPE_ENDPOINT", MODELSCOPE), model.modelscope))
-    mirror = _endpoint("HF_ENDPOINT", HUB)
-    return found + [_hub(endpoint, model.repo) for endpoint in dict.fromkeys([mirror, HUB])]
+    """[(label, function that opens the Source)], in the order to try. HF_ENDPOINT: a mirror; ModelScope's client has its own."""
+    found = [("ModelScope", partial(_modelscope, model.modelscope))] if model.modelscope else []
+    mirror = os.environ.get("HF_ENDPOINT") or HUB
+    mirror = (mirror if "://" in mirror else f"https://{mirror}").rstrip("/")  # the hub's client wants it whole
+    for endpoint in dict.fromkeys([mirror, HUB]):
+        host = urlsplit(endpoint).netloc.rpartition("@")[2]
+        label = f"{'hub' if endpoint == HUB else '镜像 mirror'} {host}"
+        found.append((label, partial(_hub, endpoint, model.repo)))
+    return found
 
 
 def download(model, safety_checker=False):
@@ -92,25 +86,16 @@ def download(model, safety_checker=False):
 
     Only called when the user has allowed the network. Raises PaidiffError, with every source and its reason.
     """
-    from filelock import FileLock, Timeout
-
-    target = _target(model)
     tried = []
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
-            for source in sources(model):  # another process may have finished it while this one came here
-                if (whole := cached(model, safety_checker)) is not None:
-                    return whole
-                try:
-                    return _download_from(source, model, target, safety_checker)
-                except NotDelivered as error:
-                    tried.append(f"{source.label}: {error}")
-    except Timeout as error:
-        raise Refused("另一个程序正在下载", "another program is downloading it", model.repo) from error
-    except OSError as error:
-        reason = "写不了,下载好的部分留着,下次接着下", "cannot write, what has come is kept for the next time"
-        raise Refused(*reason, f"{target.parent}: {error.strerror or error}") from error
+    for label, open_source in sources(model):
+        try:
+            with _client():
+                return _download_from(open_source(), label, model, safety_checker)
+        except NotDelivered as error:
+            tried.append(f"{label}: {error}")
+        except OSError as error:
+            reason = "写不了,下载好的文件留着", "cannot write, the files that have come are kept for the next time"
+            raise Refused(*reason, f"{error.filename or model.repo}: {error.strerror}") from error
     raise NotFound("没有下载到", f"could not download {model.repo}", f"试过 tried: {'; '.join(tried)}")
 
 
@@ -119,7 +104,7 @@ def needed(files, kind, safety_checker=False):
 
     One kind of weights a folder: safetensors, or .bin where there are none.
     """
-    mark = {"base": "model_index.json", "controlnet": "config.json"}.get(kind)
+    mark = MARK.get(kind)
     places = [part for part in PARTS if safety_checker or part != CHECKER] if kind == "base" else [""]
     chosen = {path for path in files if path == mark or PAPERS.fullmatch(path)}
     for place in places:
@@ -131,7 +116,7 @@ def needed(files, kind, safety_checker=False):
                 chosen.add(path)
     if mark and mark not in chosen or not any(path.endswith((".safetensors", ".bin")) for path in chosen):
         raise NotDelivered(f"没有 no {mark or LORA_NAMES[0]}")
-    return {path: files[path] for path in chosen}
+    return {path: files[path] for path in sorted(chosen)}
 
 
 def _refused(folder, kind, safety_checker):
@@ -146,8 +131,9 @@ def _refused(folder, kind, safety_checker):
 def _caches(model):
     from huggingface_hub import constants
 
-    yield _target(model)
-    repo = Path(constants.HF_HUB_CACHE) / f"models--{model.repo.replace('/', '--')}"
+    name = model.repo.replace("/", "--")
+    yield Path(constants.HF_HOME) / "paidiff" / name  # where paidiff kept its downloads before the clients did
+    repo = Path(constants.HF_HUB_CACHE) / f"models--{name}"
     yield from (repo / "snapshots" / ref.read_text().strip() for ref in [repo / "refs/main"] if ref.is_file())
     if model.modelscope:
         yield from _modelscope_caches(model.modelscope)
@@ -155,7 +141,7 @@ def _caches(model):
 
 def _modelscope_caches(repo):
     """Where the modelscope client keeps a model: as snapshots (modelscope-hub 0.5), before that in one folder, also below hub/."""
-    cache = Path(os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope")).expanduser()
+    cache = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
     snapshots = cache / "models" / repo.replace("/", "--") / "snapshots"
     named = [snapshots / "master", snapshots / "main"]
     others = [path for path in snapshots.glob("*") if path.is_dir()]
@@ -164,163 +150,109 @@ def _modelscope_caches(repo):
     yield from (base / place / older for base in (cache, cache / "hub") for place in ("models", ""))
 
 
-def _target(model):
-    return home() / model.repo.replace("/", "--")
+def _modelscope(repo):
+    from modelscope_hub import HubApi, HubConfig
+    from modelscope_hub.errors import CacheNotFound
 
-
-def _modelscope(endpoint, repo):
-    place = f"{endpoint}/api/v1/models/{repo}/repo"
+    api = HubApi(config := HubConfig())  # reads the environment now
 
     def files():
-        listed = _get_json(f"{place}/files?Revision=master&Recursive=true")["Data"]["Files"]
-        return {f["Path"]: File(int(f["Size"]), f.get("Sha256") or None) for f in listed if f.get("Type") != "tree"}
+        listed = api.list_repo_files(repo, "model")
+        return {file.path: File(file.size, file.sha256) for file in listed if file.type != "tree"}
 
-    url = lambda path: f"{place}?Revision=master&FilePath={quote(path, safe='')}"
-    return Source(f"ModelScope {_host(endpoint)}", files, url)
+    def here(path):
+        try:
+            return bool(api.download_file(repo, "model", path, local_files_only=True))
+        except CacheNotFound:
+            return False
+
+    def fetch(files):
+        listed = [{"Path": path, "Size": file.size, "Sha256": file.sha256} for path, file in files.items()]
+        return api.download_repo(repo, "model", file_list=listed)
+
+    return Source(config.cache_dir, files, here, fetch)
 
 
 def _hub(endpoint, repo):
-    def files():
-        listed = _get_json(f"{endpoint}/api/models/{repo}/tree/main?recursive=true&expand=false")
-        return {f["path"]: File(f["size"], (f.get("lfs") or {}).get("oid")) for f in listed if f["type"] == "file"}
-
-    label = "hub" if endpoint == HUB else "镜像 mirror"
-    return Source(f"{label} {_host(endpoint)}", files, lambda path: f"{endpoint}/{repo}/resolve/main/{quote(path)}")
-
-
-def _endpoint(variable, default):
-    """A server's address from the environment; https:// where only a host is said, as the clients of today read it."""
-    address = os.environ.get(variable) or default
-    return (address if "://" in address else f"https://{address}").rstrip("/")
-
-
-def _host(endpoint):
-    return urlsplit(endpoint).netloc.rpartition("@")[2]  # never a password that somebody put there
-
-
-def _download_from(source, model, target, safety_checker):
-    """All files of one source into its own staging folder, which then becomes the target. Raises NotDelivered, OSError."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub.hf_api import RepoFile
     from tqdm.auto import tqdm
 
+    api = HfApi(endpoint=endpoint)
+
+    def files():
+        listed = [file for file in api.list_repo_tree(repo, recursive=True) if isinstance(file, RepoFile)]
+        return {file.path: File(file.size, file.lfs.sha256 if file.lfs else None) for file in listed}
+
+    def here(path):
+        return isinstance(try_to_load_from_cache(repo, path), str)
+
+    def fetch(files):
+        return Path(api.snapshot_download(repo, allow_patterns=list(files), tqdm_class=tqdm))
+
+    return Source(Path(constants.HF_HUB_CACHE), files, here, fetch)
+
+
+@contextmanager
+def _client():
+    """While a client works. What it raises becomes NotDelivered; a full disk and its like stay OSError."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False  # read at its import; allowed since
     try:
-        files = needed(source.files(), model.kind, safety_checker)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise NotDelivered("答非所问 · not the answer of such a server") from error
-    # Per source: the same name may hold other bytes elsewhere, and files of two sources must never be mixed.
-    staging = target.with_name(f".{target.name}.{re.sub(r'[^A-Za-z0-9]+', '-', source.label)}.part")
-    files = {path: file for path, file in files.items() if not (target / path).is_file()}
-    staging.mkdir(exist_ok=True)
-    here = {path for path, file in files.items() if _matches(staging / path, file)}
-    left = sum(file.size - _size(_part(staging / path)) for path, file in files.items() if path not in here)
-    _announce(source, model, target, files, left, safety_checker)
-    with tqdm(total=left, unit="B", unit_scale=True, desc=target.name, leave=False) as bar:
-        for path in sorted(set(files) - here):
-            _fetch(source.url(path), staging / path, files[path], bar)
-    if target.exists():
-        add_files(staging, target, sorted(files))
-    elif lack := missing(staging, model.kind, safety_checker):
-        raise NotDelivered(f"不完整 · not whole: {lack}")
+        yield
+    except NotDelivered:
+        raise
+    except ImportError as error:
+        raise NotDelivered(f"没有装 not installed: pip install {str(error.name).replace('_', '-')}") from error
+    except Exception as error:  # the clients' errors have no class in common
+        cause = next(iter(getattr(error, "failed_files", {}).values()), error)  # ModelScope's, of several files
+        if isinstance(cause, OSError) and cause.errno:
+            raise cause from error
+        said = re.sub(r"//[^/\s]*@", "//", first_line(cause))  # never a password that stands in an address
+        raise NotDelivered(f"{type(cause).__name__}: {said}") from error
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _download_from(source, label, model, safety_checker):
+    """What a model needs, from one source. Returns its folder. Raises whatever a client raises, and NotDelivered."""
+    files = needed(source.files(), model.kind, safety_checker)
+    _announce(source, label, model, files, safety_checker)
+    mark = {path: file for path, file in files.items() if path == MARK.get(model.kind)}
+    rest = {path: file for path, file in files.items() if path not in mark}
+    for _ in range(2):  # once more for what a cache held damaged
+        folder = source.fetch(rest)
+        wrong = [path for path, file in rest.items() if file.sha256 and digest(folder / path) != file.sha256.lower()]
+        for path in wrong:
+            (folder / path).resolve().unlink(missing_ok=True)  # in the hub's cache a link, and equal files are one
+        if not wrong:
+            break
     else:
-        replace_folder(staging, target)
-    for other in target.parent.glob(f".{target.name}.*.part"):
-        shutil.rmtree(other)
-    return target
+        raise NotDelivered(f"哈希不对,已删掉 · wrong hash, removed: {wrong[0]}")
+    if mark:
+        source.fetch(mark)
+    if lack := missing(folder, model.kind, safety_checker):
+        raise NotDelivered(f"不完整 · not whole: {lack}")
+    return folder
 
 
-def _announce(source, model, target, files, left, safety_checker):
-    """Say what is about to be downloaded, before it is."""
+def _announce(source, label, model, files, safety_checker):
+    """Say what is about to be downloaded, before it is. Raises OSError if the disk is too small."""
+    left = sum(file.size for path, file in files.items() if not source.here(path))
     checker = ""
     if model.kind == "base" and not safety_checker:
         checker = f"不含安全检查器 without the safety checker ({CHECKER_GB} GB); "
     print(
         f"下载 · downloading {model.repo}: {len(files)} 个文件 files, {_amount(left)}, {checker}"
-        f"从 from {source.label}, 到 into {target}; 许可 licence: {model.notice}",
+        f"从 from {label}, 到 into {source.cache}; 许可 licence: {model.notice}",
         flush=True,
     )
-    free = shutil.disk_usage(target.parent).free
+    source.cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(source.cache).free
     if free < left:
         raise OSError(errno.ENOSPC, f"磁盘不够 · disk too small: 要 {_amount(left)} needed, 剩 {_amount(free)} free")
 
 
 def _amount(size):
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.2f} MB"
-
-
-def _fetch(url, path, file, bar):
-    """One file, verified. As long as each try brings something, a broken line is tried again from where it broke."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    if _size(part) > file.size:
-        part.unlink()
-    most = -1
-    while _size(part) < file.size or not part.exists():
-        if _size(part) <= most:
-            raise NotDelivered(f"连接断了 · the connection broke: {path.name}, {_size(part)} / {file.size} B")
-        most = _size(part)
-        _continue(url, part, file, bar)
-    if file.sha256 and digest(part) != file.sha256.lower():
-        part.unlink()
-        raise NotDelivered(f"哈希不对,已删掉 · wrong hash, removed: {path.name}")
-    replace_file(part, path)
-
-
-def _continue(url, part, file, bar):
-    """Add to `part` what the server sends from there on. A broken connection is no error: the caller looks at the size."""
-    import requests
-
-    have = _size(part)
-    with _get(url, {"Range": f"bytes={have}-"} if have else {}) as answer:
-        if have and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            have = 0  # the server begins again
-        with open(part, "ab" if have else "wb") as out:
-            try:
-                for block in answer.iter_content(BLOCK):
-                    out.write(block)
-                    have += len(block)
-                    bar.update(len(block))
-                    if have > file.size:
-                        raise NotDelivered(f"比清单里的大 · larger than listed: {part.stem}")
-            except requests.RequestException:  # broken or silent: the caller sees how far it came
-                pass
-
-
-def _get(url, headers=None):
-    """The open answer of a server. Raises NotDelivered."""
-    import requests
-
-    seconds = int(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", 30))  # of silence, not of the whole
-    try:
-        # identity: a compressed answer has other bytes than the listing's size and hash
-        headers = {"Accept-Encoding": "identity", **(headers or {})}
-        answer = requests.get(url, headers=headers, stream=True, timeout=seconds)
-    except requests.Timeout as error:
-        raise NotDelivered(f"{seconds} 秒没有回答 · no answer in {seconds} s") from error
-    except requests.RequestException as error:
-        raise NotDelivered(f"连不上 · cannot connect: {type(error).__name__}") from error
-    if answer.status_code not in (200, 206):
-        answer.close()
-        raise NotDelivered(f"HTTP {answer.status_code}")
-    return answer
-
-
-def _get_json(url):
-    import requests
-
-    try:
-        with _get(url) as answer:
-            return answer.json()
-    except requests.RequestException as error:  # broken off, or not JSON
-        raise NotDelivered(f"清单读不出来 · cannot read the listing: {type(error).__name__}") from error
-
-
-def _matches(path, file):
-    """True if a file of an earlier, interrupted download is the listed one."""
-    return _size(path) == file.size and path.is_file() and (not file.sha256 or digest(path) == file.sha256.lower())
-
-
-def _part(path):
-    return path.with_name(path.name + ".part")
-
-
-def _size(path):
-    return path.stat().st_size if path.is_file() else 0

@@ -113,12 +113,12 @@ def find(name, kind="base", safety_checker=False):
     model = published(name, kind)
     if model is None:
         raise _no_such(name, kind)
-    from .download import download, home, online
+    from .download import download, online
 
     if online():
         return download(model, safety_checker)
     gigabytes = model.gigabytes + (CHECKER_GB if safety_checker else 0)
-    tried = f"试过 tried: 本地文件夹 a local folder, 缓存 the caches (也在 also {home()})"
+    tried = "试过 tried: 本地文件夹 a local folder, 缓存 the caches"
     advice = f"加 HF_HUB_OFFLINE=0 才会下载 to download, 约 about {gigabytes:.1f} GB"
     raise NotFound(f"没有找到模型 {name}", f"no model {name} ({model.repo})", f"{tried}; {advice}")
 

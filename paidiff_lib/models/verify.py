@@ -145,6 +145,8 @@ def _lacks(part, weighty):
         return "*"
     if weighty and not _weights(part):
         return "*.safetensors"
+    if weighty and not (part / "config.json").is_file():
+        return "config.json"
     return next((name for name in _shards(part) if not (part / name).is_file()), None)
 
 
