@@ -168,15 +168,15 @@ def test_the_page_asks_nobody_else(service):
 
 
 def test_progress_is_pushed_while_a_picture_is_drawn(service):
-    told, seen = [], threading.Event()
+    states, seen = [], threading.Event()
 
     def listen():
         with WEB.stream("GET", service.url + "/events") as answer:
             for line in answer.iter_lines():
                 if line.startswith("data: "):
-                    told.append(json.loads(line[6:]))
+                    states.append(json.loads(line[6:]))
                     seen.set()
-                if told and told[-1]["state"]["job"] == "drawing":
+                if states and states[-1]["state"]["job"] == "drawing":
                     return
 
     thread = threading.Thread(target=listen)
@@ -189,7 +189,7 @@ def test_progress_is_pushed_while_a_picture_is_drawn(service):
         )
     )
     thread.join(60)
-    assert told[0]["state"]["job"] == "" and told[-1]["state"]["job"] == "drawing"
+    assert states[0]["state"]["job"] == "" and states[-1]["state"]["job"] == "drawing"
 
 
 def test_a_browser_may_give_the_token_as_its_password(tiny_folder):
