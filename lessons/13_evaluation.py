@@ -702,17 +702,28 @@ assert score(robots["coin"], key)[0].low < 0.5 < score(robots["coin"], key)[0].h
 # * Blind tests: two alternatives, random sides, the key elsewhere.
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
-# 1. 不运行，先用手算 0/30 的威尔逊区间上端（提示：$\hat p=0$ 时公式只剩 $z^2/(n+z^2)$），再用 `paidiff.wilson` 检查。要让 0/n 的上端低于 1 %，n 至少多少？
-# 2. 用 `fool` 让裁判把一张真熊猫看成 `汽车`。至少要几级？把 `steps` 加到 100，级数能再少吗？骗过之后，把图缩到 64×64 再放大回来，还骗得了吗？
-# 3. 改 13.5 的模拟：`within` 设成 `between` 的三倍（种子之间差别很大，比如提示词只有“狐狸”）。三种办法的覆盖率和宽度怎么变？什么时候多画种子也有用？
-# 4. 用 `measure.following` 比较 20 步和 4 步（同样的句子和种子），写出配对的差。要把“全对”的差看到 ±5 个百分点以内，大约要多少句？
-# 5. 弗雷歇距离：两边都用 $n$ 张，画 $1/n$ 做横轴的图。用直线外推到 $1/n=0$，是多少？
-# 6. 请三个同学填 `form.html`，用 `score` 算分。两个人一致的题占多少？一致的比例，扔硬币能得多少？
+#
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。
+
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
-# 1. Work out the upper end of Wilson's interval for 0/30 by hand (for $\hat p=0$ the formula becomes $z^2/(n+z^2)$), then check it with `paidiff.wilson`. How large must n be for the upper end of 0/n to fall below 1 %?
-# 2. Make the judge take a real panda for a `汽车` (car) with `fool`. How many levels does it take? Fewer, with `steps` at 100? Shrink the picture to 64×64 and enlarge it again: is the judge still fooled?
-# 3. Change the simulation of 13.5: let `within` be three times `between` (seeds that differ a lot, as for the bare prompt 狐狸). What becomes of coverage and width? When are more seeds of use?
-# 4. Compare 20 steps with 4 (same prompts and seeds) by `measure.following`, and give the paired difference. About how many prompts would it take to know the difference of `all` within ±5 points?
-# 5. Fréchet distance: take $n$ pictures on both sides, and plot against $1/n$. What does a straight line give at $1/n=0$?
-# 6. Let three people fill in `form.html` and `score` it. On what share of the questions do two of them agree? What would two coins give?
+#
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 改 13.5 的模拟：在它前面写 `within = 3 * between`（种子之间差别很大，比如提示词只有“狐狸”）。三种办法的覆盖率和宽度怎么变？什么时候多画种子也有用？
+# 2. 弗雷歇距离：两边都用 $n$ 张，画 $1/n$ 做横轴的图。用直线外推到 $1/n=0$，是多少？
+# 3. 请三个同学填 `form.html`，用 `score` 算分。两个人一致的题占多少？一致的比例，扔硬币能得多少？
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. Change the simulation of 13.5: put `within = 3 * between` before it (seeds that differ a lot, as for the bare prompt 狐狸). What becomes of coverage and width? When are more seeds of use?
+# 2. Fréchet distance: take $n$ pictures on both sides, and plot against $1/n$. What does a straight line give at $1/n=0$?
+# 3. Let three people fill in `form.html` and `score` it. On what share of the questions do two of them agree? What would two coins give?
