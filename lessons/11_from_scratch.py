@@ -686,12 +686,12 @@ rows = [p for g in (0, 1, 3, 8) for p in sample(unet, prompts, guidance=g)]
 show([picture(p) for p in rows], columns=6, alt="guidance 0, 1, 3, 8")
 
 # %% [markdown] lang="zh"
-# 从上到下：$g=0$（不看词）、1、3、8。$g=0$ 画的是“随便什么”；$g=8$ 颜色过了头。引导不是越大越好；$g=1$ 和 $g=3$ 谁更听话，11.11 来量，谁更像真图，是练习 2。
+# 从上到下：$g=0$（不看词）、1、3、8。$g=0$ 画的是“随便什么”；$g=8$ 颜色过了头。引导不是越大越好；$g=1$ 和 $g=3$ 谁更听话，11.11 来量，谁更像真图，是课末“再试试”的第 1 题。
 #
 # 换种子，同一句话：
 
 # %% [markdown] lang="en"
-# From above: $g=0$ (words unseen), 1, 3, 8. $g=0$ draws "anything"; at $g=8$ the colours are overdone. More guidance is not always better; which of $g=1$ and $g=3$ obeys better is measured in 11.11, which looks more like real pictures is exercise 2.
+# From above: $g=0$ (words unseen), 1, 3, 8. $g=0$ draws "anything"; at $g=8$ the colours are overdone. More guidance is not always better; which of $g=1$ and $g=3$ obeys better is measured in 11.11, which looks more like real pictures is question 1 of “Try further” at the end.
 #
 # Other seeds, one prompt:
 
@@ -949,14 +949,14 @@ assert looks["flow", 4] < looks["eps", 4]
 #
 # 只走 4 步时，流的 `look` 是 {{ f"{looks['flow', 4]:.2f}" }}，$\epsilon$ 是 {{ f"{looks['eps', 4]:.2f}" }}；走 25 步时是 {{ f"{looks['flow', 25]:.2f}" }} 和 {{ f"{looks['eps', 25]:.2f}" }}。步数少，路直的一方占便宜：沿直线走一大步，错得少。两样都对的比例差得不多，区间还叠着，只看它分不出高下。
 #
-# 小心下结论：两行是*一起*改的，这张表分不出是直线的功劳，还是换了猜测的目标。练习 5 把两样分开。
+# 小心下结论：两行是*一起*改的，这张表分不出是直线的功劳，还是换了猜测的目标。课末“再试试”的第 2 题把两样分开。
 
 # %% [markdown] lang="en"
 # `look` is the kernel distance (lesson 13): how far the 72 drawn pictures are from the look of real ones; 0 is no difference. From above: $\epsilon$ at 4, 10, 25 steps, the flow at 4, 10, 25.
 #
 # With 4 steps the flow's `look` is {{ f"{looks['flow', 4]:.2f}" }}, that of $\epsilon$ {{ f"{looks['eps', 4]:.2f}" }}; with 25 steps {{ f"{looks['flow', 25]:.2f}" }} and {{ f"{looks['eps', 25]:.2f}" }}. When steps are few, the straighter way gains: one long step along a straight line goes less astray. The share of pictures with both right differs little, and the intervals overlap; it alone would not tell them apart.
 #
-# Mind the conclusion: both lines were changed *together*; this table cannot tell the merit of the straight line from that of the other target. Exercise 5 parts them.
+# Mind the conclusion: both lines were changed *together*; this table cannot tell the merit of the straight line from that of the other target. Question 2 of “Try further” at the end parts them.
 
 # %% [markdown] lang="zh"
 # ## 11.14 今天的模型，是这三样的不同选法
@@ -1053,19 +1053,27 @@ print("mini", mini.scheduler.config.prediction_type)
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. 把 `FORMS` 里没有的句子“沙滩上的熊猫”给 `sample`（“上”不在词表里）。画对了吗？为什么可以？再试“企鹅企鹅企鹅”。
-# 2. 量引导：$g$ = 0、1、2、3、5、8，各画 72 张，用裁判和 `kernel_distance` 各画一条曲线。哪个 $g$ 最听话？哪个最像真图？是同一个吗？
-# 3. 把 `diffusion_loss` 里的 0.1 改成 0，重新训练 UNet（`TRAIN_ALL = True`）。$g=1$ 变了吗？$g=3$ 呢？
-# 4. `Look` 里加上自注意力（`Attention(c)`，在交叉注意力之前）。参数多了多少？留出的组合好了还是坏了？
-# 5. $v$ 预测：`mix` 不变，`target` 换成 $c=-b,\ d=a$（第 00 课的 $v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0$）。训练，在 4 步时和 11.13 的两个比：功劳在直线，还是在目标？
-# 6. 留出更多：把规则里的 `% 4` 改成 `% 2`，一半组合不给看。留出的组合还画得对吗？
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. Give `sample` a sentence whose form is not in `FORMS`, 沙滩上的熊猫 (a panda on the beach; 上 is not in the table). Is it right? Why can it be? Then try 企鹅企鹅企鹅.
-# 2. Measure guidance: draw 72 pictures each with $g$ = 0, 1, 2, 3, 5, 8 and plot the judge's rate and `kernel_distance`. Which $g$ obeys best? Which looks most like real pictures? Is it the same?
-# 3. Set the 0.1 of `diffusion_loss` to 0 and train the UNet anew (`TRAIN_ALL = True`). Has $g=1$ changed? And $g=3$?
-# 4. Add self-attention to `Look` (`Attention(c)`, before the cross-attention). How many parameters more? Are held-out pairs better or worse?
-# 5. $v$-prediction: keep `mix`, make `target` $c=-b,\ d=a$ (lesson 00: $v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0$). Train, and compare with both of 11.13 at 4 steps: is it the line, or the target?
-# 6. Hold out more: change `% 4` of the rule to `% 2`, half of the pairs. Are held-out pairs still right?
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 量引导：$g$ = 0、1、2、3、5、8，各画 72 张，用裁判和 `kernel_distance` 各画一条曲线。哪个 $g$ 最听话？哪个最像真图？是同一个吗？
+# 2. $v$ 预测：`mix` 不变，`target` 换成 $c=-b,\ d=a$（第 00 课的 $v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0$）。训练（`TRAIN_ALL = True`），在 4 步时和 11.13 的两个比：功劳在直线，还是在目标？
+# 3. 把 `FORMS` 里没有的句子“沙滩上的熊猫”给 `sample`（“上”不在词表里）。画对了吗？为什么可以？再试“企鹅企鹅企鹅”。
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. Measure guidance: draw 72 pictures each with $g$ = 0, 1, 2, 3, 5, 8 and plot the judge's rate and `kernel_distance`. Which $g$ obeys best? Which looks most like real pictures? Is it the same?
+# 2. $v$-prediction: keep `mix`, make `target` $c=-b,\ d=a$ (lesson 00: $v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0$). Train (`TRAIN_ALL = True`), and compare with both of 11.13 at 4 steps: is it the line, or the target?
+# 3. Give `sample` a sentence whose form is not in `FORMS`, 沙滩上的熊猫 (a panda on the beach; 上 is not in the table). Is it right? Why can it be? Then try 企鹅企鹅企鹅.
