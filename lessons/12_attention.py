@@ -799,18 +799,27 @@ if profile.judged:
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. **手算**。$Q$ 只有一行 $(1,0)$，$K$ 两行 $(1,0)$、$(0,1)$，$d=2$。先手算两个权重，再用 12.2 的代码检查。把 $K$ 乘 10 会怎样？
-# 2. **别的时间步**。把 `noised` 和 `look` 的 `t` 换成 50、200、800、950，画出指中率随 $t$ 的曲线。和 `noise` 的对照合得上吗？
-# 3. **哪个头**。`maps.mean(1)` 取了各头的平均。每个头单独比：最准的头比平均还准吗？在 `some` 上挑，在 `others` 上报。
-# 4. **空位听见了什么**。算出 [CLS]、句子本身、[SEP] 和后面的空位各占多少权重。空位占得多说明什么？
-# 5. **阈值**。把 `bright` 里的 0.4 换成 0.1、0.2、0.6、0.8，记下背景的变化和新主体。画成一条线：你会选哪一点？
-# 6. **改画风**。照 12.7 的做法，把“油画”改成“水墨画”。`keep` 该留哪里？如果要留住主体和地点，只换画风，12.8 告诉你该动哪条路？写出来，用裁判量一量。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。
+
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. **By hand**. $Q$ has one row $(1,0)$, $K$ two rows $(1,0)$, $(0,1)$, $d=2$. Work out the two weights, then check with the code of 12.2. What happens if $K$ is multiplied by 10?
-# 2. **Other timesteps**. Give `noised` and `look` a `t` of 50, 200, 800, 950 and plot the hits against $t$. Does it agree with the control `noise`?
-# 3. **Which head**. `maps.mean(1)` is the mean over heads. Compare each head on its own: is the best head better than the mean? Choose on `some`, report on `others`.
-# 4. **What the padding hears**. Find the share of the weights that goes to [CLS], to the prompt itself, to [SEP] and to the padding. What does a large share for the padding mean?
-# 5. **The threshold**. Replace the 0.4 in `bright` by 0.1, 0.2, 0.6, 0.8 and note the change of the background and the new subject. Draw them as one line: which point would you choose?
-# 6. **Change the style**. As in 12.7, turn 油画 (oil painting) into 水墨画 (ink). What should `keep` keep? If subject and place shall stay and only the style change, which path does 12.8 tell you to touch? Write it and measure it with the judge.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. **别的时间步**。把 `noised` 和 `look` 的 `t` 换成 50、200、800、950，画出指中率随 $t$ 的曲线。和 `noise` 的对照合得上吗？
+# 2. **哪个头**。`maps.mean(1)` 取了各头的平均。每个头单独比：最准的头比平均还准吗？在 `some` 上挑，在 `others` 上报。
+# 3. **阈值**。把 `bright` 里的 0.4 换成 0.1、0.2、0.6、0.8，记下背景的变化和新主体。画成一条线：你会选哪一点？
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. **Other timesteps**. Give `noised` and `look` a `t` of 50, 200, 800, 950 and plot the hits against $t$. Does it agree with the control `noise`?
+# 2. **Which head**. `maps.mean(1)` is the mean over heads. Compare each head on its own: is the best head better than the mean? Choose on `some`, report on `others`.
+# 3. **The threshold**. Replace the 0.4 in `bright` by 0.1, 0.2, 0.6, 0.8 and note the change of the background and the new subject. Draw them as one line: which point would you choose?
