@@ -291,14 +291,14 @@ alt += " good pictures are lost and the fewer wrong captions are left"
 show(paidiff.curve(lines, x="threshold", y="share"), alt=alt)
 
 # %% [markdown] lang="zh"
-# 竖线处误伤 {{ f"{(clip[good] <= chosen).mean():.0%}" }} 的好图，漏掉 {{ f"{(clip[wrong] > chosen).mean():.0%}" }} 的错说明。放在哪里，要看哪一种错更贵（练习 1）。
+# 竖线处误伤 {{ f"{(clip[good] <= chosen).mean():.0%}" }} 的好图，漏掉 {{ f"{(clip[wrong] > chosen).mean():.0%}" }} 的错说明。放在哪里，要看哪一种错更贵（练习 8.1）。
 #
 # ## 8.5 新清单，不动图片
 #
 # 清洗的结果是一张清单，`kept.jsonl`，放在图片旁边；什么都不删，什么都不移。每行带着分数，以后可以再筛（第一张前面没有图，所以没有 `near`）。
 
 # %% [markdown] lang="en"
-# At the line {{ f"{(clip[good] <= chosen).mean():.0%}" }} of the good pictures are lost, and {{ f"{(clip[wrong] > chosen).mean():.0%}" }} of the wrong captions are left. Where to put it depends on which error costs more (exercise 1).
+# At the line {{ f"{(clip[good] <= chosen).mean():.0%}" }} of the good pictures are lost, and {{ f"{(clip[wrong] > chosen).mean():.0%}" }} of the wrong captions are left. Where to put it depends on which error costs more (exercise 8.1).
 #
 # ## 8.5 A new manifest, no file moved
 #
@@ -449,20 +449,32 @@ if profile.judged:
 # The embedded CLIP and detectors know the picture world only. Photographs need the real models, and thresholds of your own: label a hundred, measure precision and recall, then choose. **Not verified on the real weights.**
 
 # %% [markdown] lang="zh" tags=["exercise"]
-# ## 8.8 自己试试
+# ## 8.8 练习
 #
-# 1. 漏掉一条错说明要赔 5 元，误伤一张好图要赔 1 元。用 `lost`、`left`、`good.sum()`、`wrong.sum()` 算出每个阈值的总价，最便宜的在哪里？反过来（1 元和 5 元）呢？
-# 2. 只去掉水印：`curate(out / "dirty", keep="watermark < 0.5")`。留下的图里，好的占几成？
-# 3. 把 `share=0.75` 改成 0.3 再全部运行：`clean - dirty` 的区间还在零的右边吗？
-# 4. 用你自己的文件夹跑 `paidiff audit`。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。
 
 # %% [markdown] lang="en" tags=["exercise"]
-# ## 8.8 Try it yourself
+# ## 8.8 Exercises
 #
-# 1. A wrong caption that slips through costs 5, a good picture lost costs 1. With `lost`, `left`, `good.sum()` and `wrong.sum()` compute the total of every threshold: where is the cheapest? And the other way round (1 and 5)?
-# 2. Take out watermarks only: `curate(out / "dirty", keep="watermark < 0.5")`. How much of what is kept is good?
-# 3. Change `share=0.75` to 0.3 and run everything: is the interval of `clean - dirty` still to the right of zero?
-# 4. Run `paidiff audit` on a folder of your own.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 只去掉水印：`curate(out / "dirty", keep="watermark < 0.5")`。留下的图里，好的占几成？
+# 2. 把 `share=0.75` 改成 0.3 再全部运行：`clean - dirty` 的区间还在零的右边吗？
+# 3. 用你自己的文件夹跑 `paidiff audit`。
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. Take out watermarks only: `curate(out / "dirty", keep="watermark < 0.5")`. How much of what is kept is good?
+# 2. Change `share=0.75` to 0.3 and run everything: is the interval of `clean - dirty` still to the right of zero?
+# 3. Run `paidiff audit` on a folder of your own.
 
 # %% [markdown] lang="zh"
 # ## 8.9 常见错误
