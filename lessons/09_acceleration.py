@@ -510,14 +510,28 @@ if exportable:
 # `half` is half precision (floating point in 16 bits), faster on a GPU only; `channels_last` and `compiled` (minutes of compiling) do not pay on a CPU, as measured by `benchmarks/ladder.py`. The four-step LoRA belongs to `mini`; a real model has to be distilled anew. The article's “under a second on an A10” comes without conditions; a time should always name steps, guidance and size. **Not verified on the real weights.**
 
 # %% [markdown] lang="zh" tags=["exercise"]
-# ## 9.9 自己试试
+# ## 9.9 练习
+#
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。
+
+# %% [markdown] lang="en" tags=["exercise"]
+# ## 9.9 Exercises
+#
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
 #
 # 1. 加一级：`ladder["every 4"] = ([DPM, (acceleration.guidance_every, 4)], {"steps": few})`。先用 `parts` 算它能省百分之几，再看 `on("every 4", [prompt], [seed])` 的秒数和次数；`apart(on("every 4", prompts, seeds)[0], pictures[names[0]])` 是它的距离。
 # 2. 同样地试 `(acceleration.guidance_between, 0.25, 1)`：前四分之一不要引导。遍数和距离各变多少？
 # 3. 四步 LoRA 和第 03 课的青花瓷 LoRA 一起用：先 `paidiff.load_lora(pipe, "../out/03/porcelain")`，再看 `on("few_step 4", [prompt], [seed])`。时间变了吗？
 
-# %% [markdown] lang="en" tags=["exercise"]
-# ## 9.9 Try it yourself
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
 #
 # 1. Add a rung: `ladder["every 4"] = ([DPM, (acceleration.guidance_every, 4)], {"steps": few})`. First compute from `parts` what percentage it can save, then look at the seconds and counts of `on("every 4", [prompt], [seed])`; `apart(on("every 4", prompts, seeds)[0], pictures[names[0]])` is its distance.
 # 2. In the same way try `(acceleration.guidance_between, 0.25, 1)`: no guidance in the first quarter. How do the passes and the distance change?
