@@ -217,7 +217,7 @@ if profile.judged:
 #
 # 忘掉的：不复习，同字的从 {{ f"{subject['before']['namesakes'].mean:.0%}" }} 到 {{ f"{subject['careless']['namesakes']:.0%}" }}，别的从 {{ f"{subject['before']['others'].mean:.0%}" }} 到 {{ f"{subject['careless']['others']:.0%}" }}；复习，{{ f"{subject['rehearsed']['namesakes']:.0%}" }} 和 {{ f"{subject['rehearsed']['others']:.0%}" }}。
 #
-# 不复习就忘掉一大半，复习几乎不忘。可是*同字的更危险*这个猜想没有得到支持：两组忘得一样多。（复习图为它们留了三分之一，值不值，是练习第 3 题。）
+# 不复习就忘掉一大半，复习几乎不忘。可是*同字的更危险*这个猜想没有得到支持：两组忘得一样多。（复习图为它们留了三分之一，值不值，是课末“再试试”的第 1 题。）
 #
 # 每道菜各认出几张（一道只有 {{ profile.places }} 张，区间很宽），看图：
 # %% [markdown] lang="en"
@@ -225,7 +225,7 @@ if profile.judged:
 #
 # Forgotten: without rehearsal the namesakes go from {{ f"{subject['before']['namesakes'].mean:.0%}" }} to {{ f"{subject['careless']['namesakes']:.0%}" }}, the others from {{ f"{subject['before']['others'].mean:.0%}" }} to {{ f"{subject['careless']['others']:.0%}" }}; with it they are at {{ f"{subject['rehearsed']['namesakes']:.0%}" }} and {{ f"{subject['rehearsed']['others']:.0%}" }}.
 #
-# Without rehearsal more than half is forgotten; with it next to nothing. But the suspicion that *namesakes are more at risk* is not borne out: both groups lose as much. (A third of the rehearsal was kept for them; whether that is worth it is question 3 of the exercises.)
+# Without rehearsal more than half is forgotten; with it next to nothing. But the suspicion that *namesakes are more at risk* is not borne out: both groups lose as much. (A third of the rehearsal was kept for them; whether that is worth it is question 1 of “Try further” at the end.)
 #
 # How often each dish was recognised (there are only {{ profile.places }} pictures of each, and the intervals are wide), with pictures:
 # %% tags=["nbval-ignore-output"]
@@ -332,7 +332,7 @@ if profile.judged:
 # * **画风**：裁判看见青花瓷的，加 LoRA 之前 {{ f"{parts['food']['青花瓷'].mean:.0%}" }}，之后 {{ f"{parts['+ LoRA']['青花瓷'].mean:.0%}" }}，再加线稿 {{ f"{parts['+ both']['青花瓷'].mean:.0%}" }}。
 # * **菜**：还认得出的，{{ f"{parts['food']['dish'].mean:.0%}" }} → 线稿 {{ f"{parts['+ control']['dish'].mean:.0%}" }}，LoRA {{ f"{parts['+ LoRA']['dish'].mean:.0%}" }}，都加 {{ f"{parts['+ both']['dish'].mean:.0%}" }}。
 #
-# 三样都开，画风和形状都在，最先垮的是*菜*。看图：碗一缩到线里就糊成一团，和第 06 课量到的贴线的代价是一回事；青花瓷又拿走了颜色。（其中有多少要怪裁判，练习第 6 题。）
+# 三样都开，画风和形状都在，最先垮的是*菜*。看图：碗一缩到线里就糊成一团，和第 06 课量到的贴线的代价是一回事；青花瓷又拿走了颜色。（其中有多少要怪裁判，是课末“再试试”的第 2 题。）
 #
 # ## 7.5 存、取、一行命令
 #
@@ -343,7 +343,7 @@ if profile.judged:
 # * **Style**: the judge sees porcelain in {{ f"{parts['food']['青花瓷'].mean:.0%}" }} without the LoRA, in {{ f"{parts['+ LoRA']['青花瓷'].mean:.0%}" }} with it, and with the lines too in {{ f"{parts['+ both']['青花瓷'].mean:.0%}" }}.
 # * **Dish**: still recognised in {{ f"{parts['food']['dish'].mean:.0%}" }}; with lines {{ f"{parts['+ control']['dish'].mean:.0%}" }}, with the LoRA {{ f"{parts['+ LoRA']['dish'].mean:.0%}" }}, with both {{ f"{parts['+ both']['dish'].mean:.0%}" }}.
 #
-# With all three on, style and shape are there, and the *dish* gives way first. In the pictures a bowl that shrinks onto its lines becomes a blur, the price of the lines that lesson 06 measured; and porcelain takes the colours away. (How much of it is the judge's fault is question 6 of the exercises.)
+# With all three on, style and shape are there, and the *dish* gives way first. In the pictures a bowl that shrinks onto its lines becomes a blur, the price of the lines that lesson 06 measured; and porcelain takes the colours away. (How much of it is the judge's fault is question 2 of “Try further” at the end.)
 #
 # ## 7.5 Save, load, one command
 #
@@ -486,18 +486,27 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. `share` 取 0.2 和 0.8，步数改到看菜的次数不变：先算步数，再练。学和忘各怎么变？
-# 2. 不要 `ema`，改成 `lr_scheduler="cosine"`：学到几道菜？忘多少？
-# 3. 复习图里去掉那三分之一同字的东西（总数不变），再量 `namesakes`：它们值不值？小鸡呢？
-# 4. 只练两道菜，同样的步数。还没学的四道菜，画出来像什么？
-# 5. 把番茄炒蛋画到星空下、画成水墨画（`番茄炒蛋,星空,水墨画`）。数一数训练图里有没有这样的，裁判三样都认得出吗？
-# 6. 7.4 里先量上限：世界自己画的青花瓷小碗（`Spec(dish, "白色背景", "青花瓷", size=0.5, place=-1)`），裁判认得出几道？再试 `scale` 0.5、LoRA 0.6：有没有一组三样都过得去？
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。
+
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. Shares of 0.2 and 0.8, with the number of steps changed so that the dishes are seen equally often: work it out, then train. What becomes of learning and of forgetting?
-# 2. No `ema`, but `lr_scheduler="cosine"`: how many dishes are learnt, how much is forgotten?
-# 3. Take the third that shows namesakes out of the rehearsal (with as many pictures in all), and measure `namesakes` again: are they worth it? And the chick?
-# 4. Teach two dishes only, in as many steps. What do the four untaught dishes look like?
-# 5. 番茄炒蛋 under the stars, as an ink painting (`番茄炒蛋,星空,水墨画`). Is there such a picture in the training set? Does the judge recognise all three parts?
-# 6. For 7.4, first the ceiling: of small porcelain bowls painted by the world itself (`Spec(dish, "白色背景", "青花瓷", size=0.5, place=-1)`), how many dishes does the judge recognise? Then try a `scale` of 0.5 with the LoRA at 0.6: is there a pair at which all three parts are passable?
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 复习图里去掉那三分之一同字的东西：`known(profile.namesakes, seed=1)` 不给 `subjects`，总数不变。再量 `namesakes`：它们值不值？小鸡呢？
+# 2. 7.4 里先量上限：世界自己画的青花瓷小碗（`Spec(dish, "白色背景", "青花瓷", size=0.5, place=-1)`），裁判认得出几道？再试 `combined(0.5, 0.6)`：三样都过得去吗？
+# 3. 把番茄炒蛋画到星空下、画成水墨画（`番茄炒蛋,星空,水墨画`）。数一数训练图里有没有这样的，裁判三样都认得出吗？
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. Take the third that shows namesakes out of the rehearsal: `known(profile.namesakes, seed=1)` without `subjects`, as many pictures in all. Measure `namesakes` again: are they worth it? And the chick?
+# 2. For 7.4, first the ceiling: of small porcelain bowls painted by the world itself (`Spec(dish, "白色背景", "青花瓷", size=0.5, place=-1)`), how many dishes does the judge recognise? Then try `combined(0.5, 0.6)`: are all three parts passable?
+# 3. 番茄炒蛋 under the stars, as an ink painting (`番茄炒蛋,星空,水墨画`). Is there such a picture in the training set? Does the judge recognise all three parts?
