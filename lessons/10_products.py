@@ -382,20 +382,32 @@ assert profile.same(drawn, by_http, on_page)
 # * `deploy/` describes a container and PAI-EAS: **untested**, there is neither where this was written.
 
 # %% [markdown] lang="zh" tags=["exercise"]
-# ## 10.8 自己试试
+# ## 10.8 练习
 #
-# 1. `pip install webuiapi`，用它画一张；和 `by_http` 的 `distance` 是 0 吗？
-# 2. 八个请求里，一半的 `steps` 改成 10：`batches` 变成几？先猜再运行。
-# 3. 在网页上画到一半按“停”：得到的是什么？
-# 4. 把网页里存下来的图拖回去：哪几个设置回来了？
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。
 
 # %% [markdown] lang="en" tags=["exercise"]
-# ## 10.8 Try it yourself
+# ## 10.8 Exercises
 #
-# 1. `pip install webuiapi` and draw with it; is the `distance` to `by_http` 0?
-# 2. For half of the eight requests change `steps` to 10: what becomes of `batches`? Predict, then run.
-# 3. Stop a drawing half way on the page: what do you get?
-# 4. Drop a picture saved from the page back into it: which settings return?
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 八个请求里，一半的 `steps` 改成 10：`batches` 变成几？先猜再运行。
+# 2. 在网页上画到一半按“停”：得到的是什么？
+# 3. 把网页里存下来的图拖回去：哪几个设置回来了？
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. For half of the eight requests change `steps` to 10: what becomes of `batches`? Predict, then run.
+# 2. Stop a drawing half way on the page: what do you get?
+# 3. Drop a picture saved from the page back into it: which settings return?
 
 # %% [markdown] lang="zh"
 # ## 10.9 常见错误
