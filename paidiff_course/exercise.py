@@ -92,13 +92,14 @@ class Exercise:
                 raise NotWritten(self.number)
         if same(given, wanted, self.tolerance):
             return None
-        return self._known(lambda wrong: same(given, outcome(wrong, calls), self.tolerance)) or unlike(given, wanted)
+        known = self._known(lambda wrong: same(given, outcome(wrong, calls), self.tolerance))
+        return known or unlike(given, wanted, self.tolerance)
 
     def _value(self, answer, *_):
         if same(answer, self.solution, self.tolerance):
             return None
         known = self._known(lambda wrong: same(answer, wrong, self.tolerance))
-        return known or unlike([answer], [self.solution], shown=False)
+        return known or unlike([answer], [self.solution], self.tolerance, shown=False)
 
     def _goal(self, answer, _, draw):
         try:
@@ -151,9 +152,13 @@ def numbers(value):
     return np.asarray(value, float) if isinstance(value, Number | np.ndarray | np.generic) else None
 
 
-def unlike(given, wanted, shown=True):
+def unlike(given, wanted, tolerance, shown=True):
     """How the first answer that differs does so, (zh, en). shown: whether the right value may be said."""
-    a, b = next(pair for pair in zip(given, wanted) if not same(*pair, 1e-9))
+    a, b = next(pair for pair in zip(given, wanted) if not same(*pair, tolerance))
+    if shown and isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        place = next(i for i, pair in enumerate(zip(a, b)) if not same(*pair, tolerance))
+        zh, en = unlike(a[place:], b[place:], tolerance)
+        return f"第 {place + 1} 个,{zh}", f"number {place + 1}: {en}"
     x, y = numbers(a), numbers(b)
     if a is None:
         return "你的函数什么也没有 return", "your function returns nothing"

@@ -13,7 +13,7 @@ from test_lessons import BANNED, CODE, HALF_WIDTH
 from test_project import ROOT, script
 
 from paidiff_course import check, progress
-from paidiff_course.exercise import NotWritten
+from paidiff_course.exercise import NotWritten, unlike
 from paidiff_lib.errors import PaidiffError
 
 FILES = sorted((ROOT / "lessons/exercises").glob("[0-9][0-9].py"))
@@ -123,6 +123,15 @@ def test_a_broken_progress_file_is_kept(capsys):
     check("1.2", 40)
     assert json.loads(progress.PROGRESS.read_text(encoding="utf-8"))["1.2"]["right"]
     assert progress.PROGRESS.with_suffix(".broken").read_text(encoding="utf-8") == "{"
+
+
+def test_of_an_answer_in_parts_the_first_wrong_one_is_named(capsys):
+    check("13.1", lambda true, seen, name: (progress.find("13.1").solution(true, seen, name)[0], 5.0))
+    assert "number 2: a wrong value: " in capsys.readouterr().out
+
+
+def test_what_differs_by_rounding_is_not_what_is_named():
+    assert unlike([1 + 1e-7, 2.0], [1.0, 3.0], 1e-4)[1].endswith("got 2, wanted 3")
 
 
 BEGINNERS = [  # what else learners hand in to 1.1

@@ -125,6 +125,11 @@ EXERCISES = [
                 "weighted, then averaged over the batch: each part has a mean of its *own*, over its own pictures",
             ),
             Wrong(
+                lambda errors, is_new, s: (1 - s) * errors[is_new].mean() - s * errors[~is_new].mean(),
+                "旧的那一部分减掉了：这样忘得越多损失越小；要加",
+                "the old part is subtracted, so that forgetting lowers the loss: add it",
+            ),
+            Wrong(
                 lambda errors, is_new, s: errors[is_new].mean(),
                 "只有新图的：这是不复习",
                 "the new part alone: this is no rehearsal",
@@ -192,6 +197,11 @@ EXERCISES = [
                 lambda before, after: (before & ~after).sum(),
                 "这是个数，还要除以原来认得出的",
                 "this is a count; divide by how many were recognised before",
+            ),
+            Wrong(
+                lambda before, after: 100 * forgotten(before, after),
+                "这是百分数：要 0 到 1 的份额，不乘 100",
+                "this is in per cent: a share from 0 to 1 is wanted, without the 100",
             ),
             Wrong(
                 lambda before, after: (before & ~after).sum() / (~after).sum(),

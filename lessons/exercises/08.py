@@ -99,6 +99,8 @@ def kept_by(text, draw):
     """What a rule keeps of it."""
     kinds, scores = scored()
     found = {"refused": "", "comparisons": 0, "spared": 0.0, "good": 0.0, "left": {}}
+    if not isinstance(text, str):
+        return found | {"refused": "要一个字符串 · a string is wanted"}
     try:
         rule = Rule(text, list(scores))
     except PaidiffError as error:
@@ -152,8 +154,8 @@ EXERCISES = [
             ),
             Wrong(
                 lambda limits, lost, left, good, wrong, a, b: limits[(a * wrong * lost + b * good * left).argmin()],
-                "个数放反了：误伤的是好图（`good`），漏掉的是错说明（`wrong`）",
-                "the counts are exchanged: it is good pictures that are lost and wrong captions that are left",
+                "个数放反了（或者除以了个数）：误伤的是好图，乘 `good`；漏掉的是错说明，乘 `wrong`",
+                "the counts are exchanged (or you divide by them): good pictures are lost, times `good`; wrong captions are left, times `wrong`",
             ),
             Wrong(
                 lambda limits, lost, left, good, wrong, a, b: limits[(good * lost + wrong * left).argmin()],
@@ -162,8 +164,8 @@ EXERCISES = [
             ),
             Wrong(
                 lambda limits, lost, left, good, wrong, a, b: limits[(a * good * lost + b * wrong * left).argmax()],
-                "这是最贵的阈值：要 `argmin`",
-                "this is the dearest threshold: `argmin` is wanted",
+                "这是最低的阈值，好图一张不误伤，错说明全漏掉：要两种钱*加*起来的最小，`argmin`",
+                "this is the lowest threshold, where no good picture is lost and every wrong caption is left: take the smallest of both *added*, by `argmin`",
             ),
             Wrong(
                 lambda limits, lost, left, good, wrong, a, b: (a * good * lost + b * wrong * left).argmin(),
@@ -182,8 +184,8 @@ EXERCISES = [
             ),
             Wrong(
                 lambda limits, lost, left, good, wrong, a, b: limits[(b * wrong * left).argmin()],
-                "只算了漏掉的：这样阈值总是最高的那个，好图全误伤了",
-                "only what is left is counted: that gives the highest threshold, and every good picture is lost",
+                "这是最高的阈值，错说明一条不漏，好图全误伤了：误伤的钱是 `lost` 的，要一起算",
+                "this is the highest threshold, where no wrong caption is left and every good picture is lost: the money of `lost` counts as well",
             ),
         ),
     ),
@@ -241,6 +243,16 @@ EXERCISES = [
                 lambda t: np.array([table(t)[i, i - 1] for i in range(1, len(t))]),
                 "只和前一张比了：翻版可能隔着很多张",
                 "compared with the one just before only: a copy may come much later",
+            ),
+            Wrong(
+                lambda t: np.array([table(t)[i, :i].argmin() for i in range(1, len(t))]),
+                "这是最像的是第几张，问的是距离有多大",
+                "this says which one is the most similar; asked is its distance",
+            ),
+            Wrong(
+                lambda t: np.array([((t[:i] - t[i]) ** 2).mean() ** 0.5 for i in range(1, len(t))]),
+                "和之前所有的一起平均了：要先和每一张各算一个，再取最小",
+                "averaged over all those before: take one number for each of them, then the smallest",
             ),
             Wrong(
                 lambda t: near(t) ** 2,

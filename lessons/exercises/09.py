@@ -96,6 +96,11 @@ EXERCISES = [
                 "in `uint8` 3 - 5 is 254: turn into floats by `astype(float)` before subtracting",
             ),
             Wrong(
+                lambda a, b: (((a - b).astype(float) ** 2).mean((1, 2, 3)) ** 0.5).mean(),
+                "变成小数变得太晚：减的时候还是 `uint8`，3 - 5 已经成了 254；先变再减",
+                "turned into floats too late: the subtraction was in `uint8`, where 3 - 5 is 254; turn first, then subtract",
+            ),
+            Wrong(
                 lambda a, b: (((a.astype(float) - b) ** 2).mean()) ** 0.5,
                 "所有的图一起开方了：先每一对开方，再平均，不然最远的一对说了算",
                 "one root for all pictures: take the root of each pair first, or the furthest pair decides",
@@ -189,6 +194,11 @@ EXERCISES = [
                 lambda prompt, g, empty, last: prompt,
                 "没有引导了：这样等于这一步的 g 是 1",
                 "no guidance is left: this is a step with a g of 1",
+            ),
+            Wrong(
+                lambda prompt, g, empty, last: prompt + empty - last,
+                "这是空提示词在这一步的猜测（估出来的），还没有引导：g 没有用上",
+                "this estimates the guess for the empty prompt at this step; g is not used, so nothing is guided yet",
             ),
             Wrong(
                 lambda prompt, g, empty, last: (1 - g) * (empty - last),

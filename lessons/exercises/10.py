@@ -10,48 +10,61 @@ ALIKE = ("steps", "guidance", "size")
 
 def next_batch(waiting, most):
     settings = [(one["steps"], one["guidance"], one["size"]) for one in waiting]
-    batch = [one for one, its in zip(waiting, settings) if its == settings[0]][:most]
-    return batch, [one for one in waiting if one not in batch]
+    batch = [one["number"] for one, its in zip(waiting, settings) if its == settings[0]][:most]
+    return batch, [one["number"] for one in waiting if one["number"] not in batch]
 
 
 def next_batch_by_loop(waiting, most):
     batch, rest = [], []
     for one in waiting:
         alike = all(one[key] == waiting[0][key] for key in ("steps", "guidance", "size"))
-        (batch if alike and len(batch) < most else rest).append(one)
+        (batch if alike and len(batch) < most else rest).append(one["number"])
     return batch, rest
 
 
-def next_batch_by_index(waiting, most):
-    fits = [i for i, one in enumerate(waiting) if {k: one[k] for k in ALIKE} == {k: waiting[0][k] for k in ALIKE}]
-    taken = set(fits[:most])
-    return [waiting[i] for i in sorted(taken)], [one for i, one in enumerate(waiting) if i not in taken]
+def next_batch_by_removal(waiting, most):
+    waiting, batch = list(waiting), []
+    first = waiting[0]
+    for one in list(waiting):
+        if len(batch) < most and {key: one[key] for key in ALIKE} == {key: first[key] for key in ALIKE}:
+            batch.append(one["number"])
+            waiting.remove(one)
+    return batch, [one["number"] for one in waiting]
 
 
 def alike(one, other, keys=ALIKE):
     return all(one[key] == other[key] for key in keys)
 
 
+def numbers(requests):
+    return [one["number"] for one in requests]
+
+
 def split(waiting, chosen):
-    return chosen, [one for one in waiting if one not in chosen]
+    return numbers(chosen), numbers(one for one in waiting if one not in chosen)
 
 
 def only_neighbours(waiting, most):
     """Stops at the first that differs."""
     count = next((i for i, one in enumerate(waiting) if not alike(one, waiting[0])), len(waiting))
-    return waiting[: min(count, most)], waiting[min(count, most) :]
+    return split(waiting, waiting[: min(count, most)])
 
 
 def beyond_is_lost(waiting, most):
     fits = [one for one in waiting if alike(one, waiting[0])]
-    return fits[:most], [one for one in waiting if one not in fits]
+    return numbers(fits[:most]), numbers(one for one in waiting if one not in fits)
+
+
+def requests_themselves(waiting, most):
+    batch = [one for one in waiting if alike(one, waiting[0])][:most]
+    return batch, [one for one in waiting if one not in batch]
 
 
 def a_queue(rs):
     """Twelve requests, the oldest first, and how many make a batch."""
     waiting = [
         {
-            "number": i,
+            "number": 101 + i,
             "prompt": ["猫,草地", "狗,雪地"][rs.randint(2)],
             "seed": int(rs.randint(3)),
             "steps": [20, 20, 10][rs.randint(3)],
@@ -173,11 +186,11 @@ EXERCISES = [
         number="10.1",
         kind="function",
         zh="写出 10.4 的引擎怎样取下一批。`waiting` 是排队的请求，先来的在前；每个是一个字典，有 `number`、`prompt`、`seed`、`steps`、`guidance`、`size`。"
-        "取最早的一个，和队里所有与它步数、引导、尺寸都相同的，最多 `most` 个，先来的优先。返回两个列表：`(这一批, 继续等的)`，各自保持原来的次序。",
+        "取最早的一个，和队里所有与它步数、引导、尺寸都相同的，最多 `most` 个，先来的优先。返回两个列表，写它们的 `number`：`(这一批, 继续等的)`，各自保持原来的次序。",
         en="Write how the engine of 10.4 takes its next batch. `waiting` are the requests in the queue, the oldest first; each is a"
         " dictionary with `number`, `prompt`, `seed`, `steps`, `guidance`, `size`. Take the oldest, and all in the queue"
-        " whose steps, guidance and size are the same as its, at most `most` of them, older ones first. Return two lists,"
-        " `(the batch, those that go on waiting)`, each in the old order.",
+        " whose steps, guidance and size are the same as its, at most `most` of them, older ones first. Return two lists"
+        " of their `number`s, `(the batch, those that go on waiting)`, each in the old order.",
         hints=(
             ("提示词和种子不同，可以一起画吗？", "May requests with other prompts and seeds be drawn together?"),
             (
@@ -191,7 +204,7 @@ EXERCISES = [
             ),
         ),
         solution=next_batch,
-        also=(next_batch_by_loop, next_batch_by_index),
+        also=(next_batch_by_loop, next_batch_by_removal),
         inputs=a_queue,
         wrong=(
             Wrong(
@@ -253,8 +266,8 @@ EXERCISES = [
                 lambda waiting, most: split(
                     waiting, [one for one in waiting if alike(one, waiting[0], ("steps", "size"))][:most]
                 ),
-                "没有比引导",
-                "guidance is not compared",
+                "没有比引导：一批只有一个引导的强度",
+                "guidance is not compared: a batch has one guidance scale",
             ),
             Wrong(
                 lambda waiting, most: split(waiting, waiting[:most]),
@@ -265,6 +278,11 @@ EXERCISES = [
                 lambda waiting, most: split(waiting, [one for one in waiting if alike(one, waiting[-1])][:most]),
                 "跟最后来的比了：要从最早的一个开始，不然它永远轮不到",
                 "compared with the newest: begin with the oldest, or its turn never comes",
+            ),
+            Wrong(
+                requests_themselves,
+                "这是请求本身：要它们的 `number`",
+                "these are the requests themselves: their `number`s are wanted",
             ),
             Wrong(
                 lambda waiting, most: split(waiting, [one for one in waiting if alike(one, waiting[0])][:most])[0],
@@ -355,6 +373,26 @@ EXERCISES = [
                 checked(prompt=lambda p: len(p) > 0),
                 "提示词没有上限：一万个字要拒绝",
                 "the prompt has no upper limit: ten thousand characters are to be refused",
+            ),
+            Wrong(
+                checked(width=lambda w: w in range(64, 1024, 8)),
+                "宽 1024 是可以的：`range` 的右端不算在内",
+                "a width of 1024 is fine: the end of a `range` is not in it",
+            ),
+            Wrong(
+                checked(width=lambda w: 64 < w <= 1024 and w % 8 == 0),
+                "宽 64 是可以的：用 `64 <=`",
+                "a width of 64 is fine: use `64 <=`",
+            ),
+            Wrong(
+                lambda bodies: [200] * len(bodies),
+                "什么也没有拒绝：三条规矩都要查",
+                "nothing is refused: all three rules are to be checked",
+            ),
+            Wrong(
+                lambda bodies: [622 - status for status in statuses(bodies)],
+                "200 和 422 放反了：200 是好",
+                "200 and 422 are exchanged: 200 is fine",
             ),
             Wrong(
                 any_field,

@@ -6,31 +6,35 @@ import numpy as np
 
 from paidiff_course.exercise import Exercise, Wrong
 
-# --- 11.1 one DDIM step from a guessed v ----------------------------------------------------------------------------
+# --- 11.1 one step of the rectified flow ----------------------------------------------------------------------------
 
 
-def step_v(x_t, v, a, b, a_s, b_s):
-    x_0 = a * x_t - b * v
-    eps = b * x_t + a * v
-    return a_s * x_0 + b_s * eps
+def flow_step(x_t, empty, prompt, g, tau, tau_s):
+    guess = empty + g * (prompt - empty)
+    return x_t + (tau_s - tau) * guess
 
 
-def step_v_general(x_t, v, a, b, a_s, b_s):
-    c, d = -b, a
-    x_0 = (d * x_t - b * v) / (a * d - b * c)
-    eps = (a * v - c * x_t) / (a * d - b * c)
-    return a_s * x_0 + b_s * eps
+def flow_step_by_mixing(x_t, empty, prompt, g, tau, tau_s):
+    guess = (1 - g) * empty + g * prompt
+    x_0, eps = x_t - tau * guess, x_t + (1 - tau) * guess
+    return (1 - tau_s) * x_0 + tau_s * eps
 
 
-def step_v_by_noise(x_t, v, a, b, a_s, b_s):
-    eps = b * x_t + a * v
-    return a_s * (x_t - b * eps) / a + b_s * eps
+def flow_step_general(x_t, empty, prompt, g, tau, tau_s):
+    a, b, c, d = 1 - tau, tau, -1, 1
+    guess = empty + g * (prompt - empty)
+    x_0 = (d * x_t - b * guess) / (a * d - b * c)
+    return (1 - tau_s) * x_0 + tau_s * (a * guess - c * x_t) / (a * d - b * c)
 
 
-def two_shares(rs):
-    """x_t and v of one shape, the shares at t and at s < t, on the arc of lesson 00."""
-    t, s = rs.uniform(0.8, 1.3), rs.uniform(0.2, 0.7)
-    return *rs.randn(2, 4, 8, 8), np.cos(t), np.sin(t), np.cos(s), np.sin(s)
+def guided(empty, prompt, g):
+    return empty + g * (prompt - empty)
+
+
+def one_step(rs):
+    """x_t, both guesses of one shape, the guidance, tau at t and at s < t."""
+    tau = rs.uniform(0.5, 0.9)
+    return *rs.randn(3, 4, 8, 8), rs.uniform(1.5, 5), tau, tau - rs.uniform(0.1, 0.35)
 
 
 # --- 11.2 the contrastive loss --------------------------------------------------------------------------------------
@@ -105,65 +109,90 @@ EXERCISES = [
     Exercise(
         number="11.1",
         kind="function",
-        zh="`mini` 猜的不是噪声，是 $v = a\\,\\epsilon - b\\,x_0$；混法还是 $x_t = a\\,x_0 + b\\,\\epsilon$，并且 $a^2+b^2=1$。写出采样器的一步："
-        "从 $x_t$ 和猜出的 `v` 解出 $x_0$ 和 $\\epsilon$，再按下一个时间步的比例 `a_s`、`b_s` 混回去。`x_t` 和 `v` 形状相同，`a`、`b`、`a_s`、`b_s`"
-        " 是数；返回 $x_s$，形状不变。",
-        en="What `mini` guesses is not the noise but $v = a\\,\\epsilon - b\\,x_0$; the mix is $x_t = a\\,x_0 + b\\,\\epsilon$ as before, and"
-        " $a^2+b^2=1$. Write one step of the sampler: solve $x_t$ and the guessed `v` for $x_0$ and $\\epsilon$, then mix"
-        " again in the shares of the next timestep, `a_s` and `b_s`. `x_t` and `v` have one shape, `a`, `b`, `a_s`, `b_s`"
-        " are numbers; return $x_s$ of the same shape.",
+        zh="写出 11.13 的流走的一步。混法是 $x_t=(1-\\tau)\\,x_0+\\tau\\,\\epsilon$，网络猜的是 $\\epsilon-x_0$：`empty` 是用空提示词猜的，`prompt` 是用你的提示词猜的，`g` 是引导。"
+        "先按 11.9 把两个猜测合起来，再从 `tau` 走到小一些的 `tau_s`。数组的形状都一样；返回 $x_s$，形状不变。",
+        en="Write one step of the flow of 11.13. The mix is $x_t=(1-\\tau)\\,x_0+\\tau\\,\\epsilon$, and the network guesses $\\epsilon-x_0$:"
+        " `empty` is its guess with the empty prompt, `prompt` with yours, `g` the guidance. First combine both guesses as"
+        " in 11.9, then walk from `tau` to the smaller `tau_s`. All arrays have one shape; return $x_s$ in that shape.",
         hints=(
             (
-                "11.9 的采样器写的是一般的样子：猜测 $= c\\,x_0 + d\\,\\epsilon$。这里 $c$、$d$ 是什么？",
-                "The sampler of 11.9 is written for a guess $= c\\,x_0 + d\\,\\epsilon$. What are $c$ and $d$ here?",
+                "沿直线走：$\\tau$ 变化 1，$x_t$ 变化多少？",
+                "You walk along a straight line: if $\\tau$ changes by 1, by how much does $x_t$?",
             ),
             (
-                "$c=-b$，$d=a$，所以分母 $ad-bc = a^2+b^2 = 1$，可以不写。",
-                "$c=-b$ and $d=a$, so the denominator $ad-bc = a^2+b^2 = 1$ need not be written.",
+                "$x_t = x_0 + \\tau\\,(\\epsilon-x_0)$：所以 $x_s - x_t = (\\tau_s-\\tau)(\\epsilon-x_0)$。",
+                "$x_t = x_0 + \\tau\\,(\\epsilon-x_0)$, and so $x_s - x_t = (\\tau_s-\\tau)(\\epsilon-x_0)$.",
             ),
             (
-                "$x_0 = a\\,x_t - b\\,v$，$\\epsilon = b\\,x_t + a\\,v$；还差把它们混起来。",
-                "$x_0 = a\\,x_t - b\\,v$ and $\\epsilon = b\\,x_t + a\\,v$; what is left is to mix them.",
+                "合起来的猜测是 `empty + g * (prompt - empty)`；乘上 `tau_s - tau`（负的），加到 `x_t` 上。",
+                "The combined guess is `empty + g * (prompt - empty)`; times `tau_s - tau` (which is negative), added to `x_t`.",
             ),
         ),
-        solution=step_v,
-        also=(step_v_general, step_v_by_noise),
-        inputs=two_shares,
+        solution=flow_step,
+        also=(flow_step_by_mixing, flow_step_general),
+        inputs=one_step,
         wrong=(
             Wrong(
-                lambda x_t, v, a, b, a_s, b_s: a_s * (x_t - b * v) / a + b_s * v,
-                "把 v 当成了噪声：先用 v 和 x_t 解出噪声",
-                "v is taken for the noise: first solve v and x_t for the noise",
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t + (tau - tau_s) * guided(empty, prompt, g),
+                "方向反了：这样是往噪声那边走；tau 变小，步长是 tau_s - tau",
+                "the wrong direction, towards the noise: tau becomes smaller, the step is tau_s - tau",
             ),
             Wrong(
-                lambda x_t, v, a, b, a_s, b_s: a_s * (a * x_t + b * v) + b_s * (b * x_t + a * v),
-                "解 x_0 时符号错了：v 里的 x_0 带负号，应是 a x_t - b v",
-                "the sign in x_0 is wrong: v holds x_0 with a minus, so it is a x_t - b v",
+                lambda x_t, empty, prompt, g, tau, tau_s: (
+                    (1 - tau_s) * (x_t - tau * guided(empty, prompt, g)) / (1 - tau) + tau_s * guided(empty, prompt, g)
+                ),
+                "把猜测当成噪声了：这里猜的是 ε - x_0",
+                "the guess is taken for the noise: here it is ε - x_0",
             ),
             Wrong(
-                lambda x_t, v, a, b, a_s, b_s: a_s * (a * x_t - b * v) + b_s * (b * x_t - a * v),
-                "解噪声时符号错了：应是 b x_t + a v",
-                "the sign in the noise is wrong: it is b x_t + a v",
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t - tau * guided(empty, prompt, g),
+                "这是 x_0：一步只走到 tau_s，不是一直走到 0",
+                "this is x_0: one step leads to tau_s only, not all the way to 0",
             ),
             Wrong(
-                lambda x_t, v, a, b, a_s, b_s: a * (a * x_t - b * v) + b * (b * x_t + a * v),
-                "混回去用的还是 a 和 b，这样又回到 x_t：要用 a_s 和 b_s",
-                "mixed again with a and b, which gives x_t back: use a_s and b_s",
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t - tau_s * guided(empty, prompt, g),
+                "步长是两个 tau 之差，不是 tau_s",
+                "the step is the difference of both taus, not tau_s",
             ),
             Wrong(
-                lambda x_t, v, a, b, a_s, b_s: b_s * (a * x_t - b * v) + a_s * (b * x_t + a * v),
-                "a_s 和 b_s 放反了，或者把 x_0 和噪声叫反了：a_s 乘画面，b_s 乘噪声",
-                "a_s and b_s are exchanged, or x_0 and the noise are: a_s goes with the picture, b_s with the noise",
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t - guided(empty, prompt, g),
+                "没有乘步长：ε - x_0 是走完全程的路",
+                "the length of the step is missing: ε - x_0 is the whole way",
             ),
             Wrong(
-                lambda x_t, v, a, b, a_s, b_s: a * x_t - b * v,
-                "这是 x_0：一步只走到 s，还要把噪声按 b_s 混回去",
-                "this is x_0: one step leads to s only, with noise mixed in again by b_s",
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t + (tau_s - tau) * prompt,
+                "没有引导：`empty` 和 g 没有用上",
+                "no guidance: `empty` and g are not used",
             ),
             Wrong(
-                lambda x_t, v, a, b, a_s, b_s: a_s * (x_t - b * v) + b_s * (x_t + (1 - b) * v),
-                "这是整流流的解法：那里猜的是 ε - x_0，这里的 v 还带着 a 和 b",
-                "this solves the rectified flow, whose guess is ε - x_0; the v here has a and b in it",
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t + (tau_s - tau) * (prompt + g * (prompt - empty)),
+                "引导的起点错了：从 empty 出发",
+                "guidance starts in the wrong place: start at empty",
+            ),
+            Wrong(
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t + (tau_s - tau) * guided(prompt, empty, g),
+                "引导的方向反了：离提示词越来越远",
+                "guidance has the wrong sign: away from the prompt",
+            ),
+            Wrong(
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t + (tau_s - tau) * g * (prompt - empty),
+                "引导少了起点 empty",
+                "guidance lacks its start, empty",
+            ),
+            Wrong(
+                lambda x_t, empty, prompt, g, tau, tau_s: (
+                    (1 - tau_s) * (x_t - tau * guided(empty, prompt, g)) + tau_s * x_t
+                ),
+                "混回去的是 x_t，要混噪声：它是 x_t + (1 - tau) 倍的猜测",
+                "x_t is mixed in where the noise belongs: that is x_t + (1 - tau) times the guess",
+            ),
+            Wrong(
+                lambda x_t, empty, prompt, g, tau, tau_s: (
+                    tau_s * (x_t - tau * guided(empty, prompt, g))
+                    + (1 - tau_s) * (x_t + (1 - tau) * guided(empty, prompt, g))
+                ),
+                "两个份额放反了：x_0 乘 1 - tau_s，噪声乘 tau_s",
+                "the shares are exchanged: 1 - tau_s goes with x_0, tau_s with the noise",
             ),
         ),
     ),
@@ -228,6 +257,11 @@ EXERCISES = [
                 lambda u, v, s: len(u) * contrastive(u, v, s),
                 "加起来了，没有除以 B：公式里是平均",
                 "summed, and not divided by B: the formula has a mean",
+            ),
+            Wrong(
+                lambda u, v, s: contrastive(u, v, s) / np.log(10),
+                "用了 `log10`：公式里是自然对数，`np.log`",
+                "this is `log10`: the formula has the natural logarithm, `np.log`",
             ),
             Wrong(
                 whole_table,

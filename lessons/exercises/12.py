@@ -161,6 +161,16 @@ EXERCISES = [
                 "softmax is missing: dot products may be negative and are no weights",
             ),
             Wrong(
+                lambda Q, K, V: np.exp(Q @ K.T / Q.shape[1] ** 0.5) / np.exp(Q @ K.T / Q.shape[1] ** 0.5).sum() @ V,
+                "除以了整张表的和：每个位置的权重各自加起来是 1，`sum(1, keepdims=True)`",
+                "divided by the sum of the whole table: the weights of each place add up to 1, `sum(1, keepdims=True)`",
+            ),
+            Wrong(
+                lambda Q, K, V: (Q @ K.T) / (Q @ K.T).sum(1, keepdims=True) @ V,
+                "没有取指数：softmax 先 `np.exp`，权重才不会是负的",
+                "no exponential: a softmax begins with `np.exp`, so that no weight is negative",
+            ),
+            Wrong(
                 lambda Q, K, V: V[(Q @ K.T).argmax(1)],
                 "这是只听最像的那个词；softmax 让每个词都有一点声音",
                 "this hears the best word alone; softmax gives every word some say",
@@ -233,6 +243,16 @@ EXERCISES = [
                 lambda old, new, a, b, share: np.where((a >= share * a.mean()) | (b >= share * b.mean()), new, old),
                 "和平均值比了，要和最大值比",
                 "compared with the mean in place of the maximum",
+            ),
+            Wrong(
+                lambda old, new, a, b, share: np.where((a > share * a.max()) | (b > share * b.max()), new, old),
+                "“不低于”包括相等：用 `>=`",
+                "“at least” includes equal: use `>=`",
+            ),
+            Wrong(
+                lambda old, new, a, b, share: new * (light(a, share) | light(b, share)),
+                "暗的地方成了 0：那里要用旧的",
+                "zero where it is dark: the old ones belong there",
             ),
             Wrong(
                 lambda old, new, a, b, share: light(a, share) | light(b, share),
@@ -312,7 +332,7 @@ EXERCISES = [
             ),
         ),
         solution=SUBJECT / TOKENS,
-        tolerance=0.005,
+        tolerance=0.045,
         wrong=(
             Wrong(
                 1 / TOKENS,

@@ -151,6 +151,11 @@ EXERCISES = [
                 "this is a count and still has to be divided: a share is wanted",
             ),
             Wrong(
+                lambda true, seen, name: (seen.count(name) / len(seen), true.count(name) / len(true)),
+                "这是 `name` 各占全部的多少，没有看对不对得上",
+                "these are the shares of `name` among all, right or wrong",
+            ),
+            Wrong(
                 lambda true, seen, name: (
                     seen.count(name) / hits(true, seen, name),
                     true.count(name) / hits(true, seen, name),
@@ -208,6 +213,21 @@ EXERCISES = [
                 lambda a, b: ((b - a).mean(), (b - a).mean(1).std(ddof=1) / len(a) ** 0.5),
                 "轴错了：平均掉了场景，剩下种子；要对种子（第 0 个轴）取平均",
                 "the wrong axis: this averages scenes away and leaves the seeds; average over the seeds, axis 0",
+            ),
+            Wrong(
+                lambda a, b: ((b - a).mean(), (b - a).std(ddof=1) / a.shape[1] ** 0.5),
+                "标准差里混进了种子之间的差别：先对种子取平均，再算 12 个场景的标准差",
+                "the deviation has the seeds' differences in it: take the mean over seeds first, then the deviation of the 12 scenes",
+            ),
+            Wrong(
+                lambda a, b: ((b - a).mean(), (b - a).mean(0).var(ddof=1) / a.shape[1]),
+                "这是标准误的平方：还要开方",
+                "this is the square of the standard error: take the root",
+            ),
+            Wrong(
+                lambda a, b: (paired(a, b)[0], 1.96 * paired(a, b)[1]),
+                "第二个数已经乘了 1.96，那是区间的半宽；要标准误本身",
+                "the second number has 1.96 in it already, half the interval; the standard error itself is wanted",
             ),
             Wrong(
                 lambda a, b: (paired(b, a)[0], paired(a, b)[1]),
