@@ -6,6 +6,7 @@ Pictures that a goal draws are stored in lessons/exercises/pictures/, for the so
 
 import json
 import re
+from itertools import islice
 
 import pytest
 from mutants import mutants
@@ -24,6 +25,7 @@ SEEDS = 20
 
 names = dict(ids=lambda each: each.number)
 stored = script(ROOT / "tools/draw_exercises.py").stored
+scorer = script(ROOT / "tools/score_exercises.py")
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,12 @@ def _passes(each, mutant):
         return each.fault(mutant) is None
     except NotWritten:
         return False
+
+
+def test_the_scores_of_8_3_are_those_of_its_set():
+    """The first of them; `python tools/score_exercises.py` scores them all anew."""
+    kinds = [kind for _, _, kind in islice(scorer.dirty.scenes(**scorer.SET), 8)]
+    assert json.loads(scorer.FILE.read_text(encoding="utf-8"))["kind"][:8] == kinds
 
 
 def test_the_table_of_exercises():

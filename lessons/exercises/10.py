@@ -425,11 +425,11 @@ EXERCISES = [
         number="10.3",
         kind="goal",
         zh=f"朋友发来一张 `mini` 画的图，图里带着这些设置（尺寸就是 `mini` 自己的，不用写）：\n\n```text\n{INFOTEXT}\n```\n\n"
-        '画出同一张图，一个像素也不差。`answer` 是一个字典，写 `paidiff.draw` 的参数，像 `{"prompt": "猫", "seed": 3}`；你可以先用 `paidiff.draw(pipe, **answer)` 看一看。',
+        '画出同一张图，一个像素也不差。`answer` 是一个字典，写 `paidiff.draw` 的参数，像 `{"prompt": "猫", "seed": 3}`；可以先用 `paidiff.draw(paidiff.load(), **answer)` 看一看（课里的 `pipe` 带着 LoRA）。',
         en="A friend sends a picture that `mini` drew, with these settings in it (the size is the one that `mini` takes by"
         f" itself, leave it out):\n\n```text\n{INFOTEXT}\n```\n\n"
         "Draw the same picture, to the very pixel. `answer` is a dictionary of the arguments of `paidiff.draw`, such as"
-        ' `{"prompt": "猫", "seed": 3}`; look at it by `paidiff.draw(pipe, **answer)` first.',
+        ' `{"prompt": "猫", "seed": 3}`; look at it by `paidiff.draw(paidiff.load(), **answer)` first (the `pipe` of the lesson wears a LoRA).',
         hints=(
             ("除了尺寸和模型，还有五样决定这张图。", "Besides size and model five things decide this picture."),
             (

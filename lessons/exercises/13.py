@@ -261,13 +261,13 @@ EXERCISES = [
         kind="goal",
         zh='裁判换了防守：先把图缩到 64×64，再放大回来，然后才看。13.3 的 `fool(cat, "熊猫", 8)` 就骗不了它了。找一个 `levels`（正整数，不超过'
         ' 20，再多人眼就看出来了），使 `fool(cat, "熊猫", levels)` 缩小、放大之后裁判还有九成以上把握说是熊猫。自己先量：\n\n'
-        "```python\nsmall = picture.resize((64, 64), Image.BOX).resize((128, 128), Image.BICUBIC)\n"
+        '```python\npicture = fool(cat, "熊猫", 8)\nsmall = picture.resize((64, 64), Image.BOX).resize((128, 128), Image.BICUBIC)\n'
         'judge().probability([picture, small], "subject", "熊猫")\n```',
         en='The judge defends itself: it shrinks a picture to 64×64 and enlarges it again before it looks. `fool(cat, "熊猫", 8)`'
         " of 13.3 fools it no more. Find a `levels` (a whole number, at most 20, beyond which the eye sees it) with which"
         ' the judge still says panda with more than 0.9 after `fool(cat, "熊猫", levels)` was shrunk and enlarged. Measure'
         " it yourself first:\n\n"
-        "```python\nsmall = picture.resize((64, 64), Image.BOX).resize((128, 128), Image.BICUBIC)\n"
+        '```python\npicture = fool(cat, "熊猫", 8)\nsmall = picture.resize((64, 64), Image.BOX).resize((128, 128), Image.BICUBIC)\n'
         'judge().probability([picture, small], "subject", "熊猫")\n```',
         hints=(
             (
