@@ -48,7 +48,12 @@ TELLING = {
     **{"enable_hr": True, "denoising_strength": 0.5, "firstphase_width": 64, "firstphase_height": 64, "hr_scale": 3},
     **{"hr_upscaler": "Lanczos", "hr_second_pass_steps": 5, "hr_resize_x": 128, "hr_resize_y": 128, "hr_prompt": "x"},
     **{"hr_checkpoint_name": "other", "hr_sampler_name": "Heun", "hr_scheduler": "Karras", "hr_negative_prompt": "x"},
-    **{"init_images": [picture("blue")], "mask": picture("black", "white"), "latent_mask": picture("white"), "resize_mode": 1},
+    **{
+        "init_images": [picture("blue")],
+        "mask": picture("black", "white"),
+        "latent_mask": picture("white"),
+        "resize_mode": 1,
+    },
     **{"image_cfg_scale": 2, "mask_blur": 8, "mask_blur_x": 8, "mask_blur_y": 8, "mask_round": False},
     **{"inpainting_fill": 1, "inpaint_full_res": False, "inpaint_full_res_padding": 32, "inpainting_mask_invert": 1},
     **{"initial_noise_multiplier": 1.1, "include_init_images": True},

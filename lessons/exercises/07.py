@@ -204,6 +204,11 @@ EXERCISES = [
                 "this is in per cent: a share from 0 to 1 is wanted, without the 100",
             ),
             Wrong(
+                lambda before, after: np.mean(~before[after]),
+                "前后反了：这是现在认得出的里面，有几成是新认出的",
+                "before and after are exchanged: of what is recognised now, this share is new",
+            ),
+            Wrong(
                 lambda before, after: (before & ~after).sum() / (~after).sum(),
                 "分母错了：这是现在认不出的里面忘掉的占几成，要除以原来认得出的",
                 "the wrong denominator: this is a share of what is not recognised now; divide by what was recognised before",

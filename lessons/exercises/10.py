@@ -280,6 +280,11 @@ EXERCISES = [
                 "compared with the newest: begin with the oldest, or its turn never comes",
             ),
             Wrong(
+                lambda waiting, most: next_batch(waiting, most)[::-1],
+                "两个列表放反了：先是这一批，再是继续等的",
+                "the two lists are exchanged: first the batch, then those that go on waiting",
+            ),
+            Wrong(
                 requests_themselves,
                 "这是请求本身：要它们的 `number`",
                 "these are the requests themselves: their `number`s are wanted",

@@ -145,6 +145,18 @@ EXERCISES = [
                 "the guess is taken for the noise: here it is ε - x_0",
             ),
             Wrong(
+                lambda x_t, empty, prompt, g, tau, tau_s: (
+                    (1 - tau_s) * (x_t - tau * guided(empty, prompt, g)) + tau_s * guided(empty, prompt, g)
+                ),
+                "x_0 解对了，可是混回去的是猜测，不是噪声：ε = x_t + (1 - tau) 倍的猜测",
+                "x_0 is right, but the guess was mixed in where the noise belongs: ε is x_t + (1 - tau) times the guess",
+            ),
+            Wrong(
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t + (tau_s - tau) * g * prompt,
+                "引导不是把 prompt 放大 g 倍：放大的是两个猜测之差",
+                "guidance does not enlarge prompt by g: it is the difference of both guesses",
+            ),
+            Wrong(
                 lambda x_t, empty, prompt, g, tau, tau_s: x_t - tau * guided(empty, prompt, g),
                 "这是 x_0：一步只走到 tau_s，不是一直走到 0",
                 "this is x_0: one step leads to tau_s only, not all the way to 0",

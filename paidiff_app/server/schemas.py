@@ -179,7 +179,9 @@ def check_size(size, side):
     if max(size) > most:
         raise PaidiffError(f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model", given)
     if min(size) < MIN_SIDE or any(length % 8 for length in size):
-        raise PaidiffError(f"宽和高要是 8 的倍数,至少 {MIN_SIDE}", f"must be multiples of 8, at least {MIN_SIDE}", given)
+        raise PaidiffError(
+            f"宽和高要是 8 的倍数,至少 {MIN_SIDE}", f"must be multiples of 8, at least {MIN_SIDE}", given
+        )
 
 
 def check_square(size, side):
