@@ -142,14 +142,19 @@ def same(a, b, tolerance):
     x, y = numbers(a), numbers(b)
     if x is None or y is None:
         return x is y and type(a) is type(b) and bool(a == b)
-    return x.shape == y.shape and np.allclose(x, y, rtol=tolerance, atol=tolerance * np.abs(y).max(initial=0))
+    return x.shape == y.shape and np.allclose(x, y, rtol=tolerance, atol=tolerance * np.abs(y[np.isfinite(y)]).max(initial=0))
 
 
 def numbers(value):
-    """Numbers, arrays and tensors as an array; None for everything else."""
+    """Numbers, arrays, tensors and lists of numbers as an array; None for everything else."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    return np.asarray(value, float) if isinstance(value, Number | np.ndarray | np.generic) else None
+    if not isinstance(value, Number | np.ndarray | np.generic | list | tuple):
+        return None
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError):
+        return None
 
 
 def unlike(given, wanted, tolerance, shown=True):

@@ -142,6 +142,10 @@ def test_what_differs_by_rounding_is_not_what_is_named():
     assert unlike([1 + 1e-7, 2.0], [1.0, 3.0], 1e-4)[1].endswith("got 2, wanted 3")
 
 
+def test_a_list_of_the_right_numbers_is_right():
+    assert progress.find("1.1").fault(lambda *given: progress.find("1.1").solution(*given).tolist()) is None
+
+
 BEGINNERS = [  # what else learners hand in to 1.1
     (lambda empty, wanted, g: None, "returns nothing"),
     (lambda empty, wanted: wanted, "TypeError"),
