@@ -142,7 +142,9 @@ def same(a, b, tolerance):
     x, y = numbers(a), numbers(b)
     if x is None or y is None:
         return x is y and type(a) is type(b) and bool(a == b)
-    return x.shape == y.shape and np.allclose(x, y, rtol=tolerance, atol=tolerance * np.abs(y[np.isfinite(y)]).max(initial=0))
+    return x.shape == y.shape and np.allclose(
+        x, y, rtol=tolerance, atol=tolerance * np.abs(y[np.isfinite(y)]).max(initial=0)
+    )
 
 
 def numbers(value):

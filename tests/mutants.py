@@ -1,4 +1,7 @@
-"""Mutants of a function: each a copy with one small mistake, made by a walk over its syntax tree."""
+"""Mutants of a function: each a copy with one small mistake, made by a walk over its syntax tree.
+
+python tests/mutants.py    the table of exercises: how many of their mutants the checkers catch
+"""
 
 import ast
 import copy
@@ -60,3 +63,29 @@ def _set(node, **fields):
     for name, value in fields.items():
         setattr(node, name, value)
     return node
+
+
+def table():
+    """Every exercise: kind, listed wrong answers, mutants found, caught and equivalent."""
+    from pathlib import Path
+
+    from paidiff_course import progress
+    from paidiff_course.exercise import NotWritten
+
+    def passes(each, mutant):
+        try:
+            return each.fault(mutant) is None
+        except NotWritten:
+            return False
+
+    yield "exercise\tkind\twrong\tmutants\tcaught\tequivalent"
+    for file in sorted((Path(__file__).resolve().parents[1] / "lessons/exercises").glob("[0-9][0-9].py")):
+        for each in progress.exercises(file):
+            found = mutants(each.solution) if each.kind == "function" else []
+            left = sum(passes(each, mutant) for _, mutant in found)
+            counts = (len(each.wrong), len(found), len(found) - left, len(each.equivalent))
+            yield "\t".join(map(str, (each.number, each.kind, *counts)))
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
