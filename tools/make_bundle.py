@@ -77,14 +77,19 @@ def download(folder, platform=None):
     torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
     if platform is None:
         for what in ([torch], BUILD, [f"{ROOT}[notebooks,web,export]"]):
-            subprocess.run([*pip, *what], check=True)
+            _run([*pip, *what])
         for own in folder.glob("paidiff-*"):  # start.py installs the checkout itself
             own.unlink()
         return
     machine = next(markers for system, markers in MACHINES.items() if platform.startswith(system))
-    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    python = ".".join(map(str, sys.version_info[:3]))  # whole: some libraries ask for 3.11.5
     other = ["--platform", platform, "--python-version", python, "--only-binary=:all:", "--no-deps"]
-    subprocess.run([*pip, *other, torch, *BUILD, *wanted(machine)], check=True)
+    _run([*pip, *other, torch, *BUILD, *wanted(machine)])
+
+
+def _run(command):
+    if subprocess.run(command).returncode:
+        raise SystemExit("没有下载完,原因在上面 · not everything was downloaded, the reason stands above")
 
 
 def main(platforms):
