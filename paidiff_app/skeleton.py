@@ -1,11 +1,15 @@
 """A checkpoint with random weights, file by file as a published PAI-Diffusion model: it draws noise, but it loads, runs and trains.
 
     paidiff skeleton artist-large -o out/artist            # 5.4 GB, in the shape of Stable Diffusion 1.5
-    paidiff skeleton artist-large -o out/tiny --tiny       # 11 MB, 64 x 64 pixels, for tests on a laptop
+    paidiff skeleton artist-large -o out/tiny --tiny       # 15 MB, 64 x 64 pixels, for tests on a laptop
     PAIDIFF_MODEL=$PWD/out/tiny make lesson N=03
 
 What tests, timing on a GPU and a classroom behind a firewall need. The layout is the one of 2023: `.bin` weights in single
 precision, old names inside them, `vocab.txt` and no tokenizer.json, a safety checker. The vocabulary is generated.
+
+model_index.json, scheduler_config.json and preprocessor_config.json have the sizes that the hub lists, 582, 565 and 518
+bytes: the index names PNDMScheduler (or DDIMScheduler, of the same length) over a DPMSolverMultistepScheduler's settings.
+Taiyi's index has 539: a BertModel is its text encoder.
 """
 
 import json
@@ -17,23 +21,42 @@ from paidiff_lib.errors import unknown
 from paidiff_lib.files import new_folder
 from paidiff_lib.models.registry import FAMILY, MARK, short_name
 
-WORDS, LIMIT = 21128, 32  # as the published vocabulary; tokens of a prompt, [CLS] and [SEP] included
+WORDS = 21128  # as the published vocabulary
+LIMIT, TAIYI_LIMIT = 32, 512  # tokens of a prompt, [CLS] and [SEP] included; inferred
 SHAPE = ("unet", "vae", "layers", "width", "depth", "rank")
 FULL = dict(zip(SHAPE, ((320, 640, 1280, 1280), (128, 256, 512, 512), 2, 768, 12, 128)))
-TINY = dict(zip(SHAPE, ((32, 32, 64, 64), (32, 32, 32, 32), 1, 32, 2, 4)))
+TINY = dict(
+    zip(SHAPE, ((32, 32, 64, 64), (32, 32, 32, 32), 2, 32, 2, 4))
+)  # two layers a block, as key mappings want it
 VISION = "hidden_size intermediate_size num_hidden_layers num_attention_heads patch_size projection_dim".split()
 FULL["vision"] = dict(zip(VISION, (1024, 4096, 24, 16, 14, 768)))
 TINY["vision"] = dict(zip(VISION, (32, 64, 1, 4, 14, 16)))
-SCHEDULER = {
-    "_class_name": "DPMSolverMultistepScheduler",
+VERSION, TAIYI_VERSION = "0.15.0.dev0", "0.6.0"  # of diffusers; of Taiyi's, only the length is known
+NOISE = {
     **{"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000},
-    **{"algorithm_type": "dpmsolver++", "solver_order": 2, "prediction_type": "epsilon"},
-    **{"steps_offset": 1, "clip_sample": False},
+    **{
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+        "trained_betas": None,
+    },
+}
+SCHEDULER = {
+    **{"_class_name": "DPMSolverMultistepScheduler", "_diffusers_version": VERSION, **NOISE},
+    **{"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint", "lower_order_final": True},
+    **{
+        "thresholding": False,
+        "dynamic_thresholding_ratio": 0.995,
+        "sample_max_value": 1.0,
+        "prediction_type": "epsilon",
+    },
 }
 FEATURE_EXTRACTOR = {
-    "feature_extractor_type": "CLIPFeatureExtractor",
-    **{f"do_{what}": True for what in ("center_crop", "convert_rgb", "normalize", "resize")},
-    **{"crop_size": 224, "size": 224, "resample": 3},
+    **{"feature_extractor_type": "CLIPFeatureExtractor", "image_processor_type": "CLIPImageProcessor"},
+    **{f"do_{what}": True for what in ("center_crop", "convert_rgb", "normalize", "rescale", "resize")},
+    **{"crop_size": {"height": 224, "width": 224}, "size": {"shortest_edge": 224}, "resample": 3},
+    "rescale_factor": 1 / 255,
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711],
 }
@@ -47,7 +70,7 @@ def write(name, folder, tiny=False, seed=0):
     """
     short, shape, folder = known(name), TINY if tiny else FULL, Path(folder)
     side = 64 if tiny else min(FAMILY[short].size)
-    kind = {"base": _base, "controlnet": _control, "lora": _lora}[FAMILY[short].kind]
+    kind = _taiyi if short == "taiyi" else {"base": _base, "controlnet": _control, "lora": _lora}[FAMILY[short].kind]
     with new_folder(folder, _size(kind, shape, side)) as staging:
         kind(staging, shape, side, seed)
         mark = {"weights": "random", "layout_of": short, "tiny": tiny, "seed": seed}
@@ -56,11 +79,9 @@ def write(name, folder, tiny=False, seed=0):
 
 
 def known(name):
-    """The short name of a PAI-Diffusion model, from that or from its hub id. Raises PaidiffError."""
-    short = short_name(name)
-    names = [name for name, model in FAMILY.items() if "pai-diffusion" in model.repo]  # Taiyi's layout is another
-    if short not in names:
-        raise unknown("模型", "model", name, names)
+    """The short name of a published model, from that or from its hub id. Raises PaidiffError."""
+    if (short := short_name(name)) is None:
+        raise unknown("模型", "model", name, list(FAMILY))
     return short
 
 
@@ -68,21 +89,30 @@ def known(name):
 
 
 def _base(folder, shape, side, seed):
-    """A whole pipeline."""
+    """A whole pipeline of PAI-Diffusion."""
     index = {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": "0.14.0",
-        "requires_safety_checker": True,
-        "feature_extractor": ["transformers", "CLIPFeatureExtractor"],
-        "scheduler": ["diffusers", SCHEDULER["_class_name"]],
-        "tokenizer": ["transformers", "BertTokenizer"],
+        **{"_diffusers_version": VERSION, "requires_safety_checker": True},
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
     }
-    for number, (part, (make, library, file, old)) in enumerate(PARTS.items()):
+    _pipeline(folder, index, PARTS, SCHEDULER, LIMIT, shape, side, seed)
+
+
+def _taiyi(folder, shape, side, seed):
+    """A whole pipeline of Taiyi. Its limit and its scheduler are inferred."""
+    index = {"_diffusers_version": TAIYI_VERSION, "feature_extractor": ["transformers", "CLIPFeatureExtractor"]}
+    scheduler = {"_class_name": "PNDMScheduler", "_diffusers_version": TAIYI_VERSION, **NOISE}
+    _pipeline(folder, index, TAIYI_PARTS, scheduler, TAIYI_LIMIT, shape, side, seed)
+
+
+def _pipeline(folder, index, parts, scheduler, limit, shape, side, seed):
+    index |= {"_class_name": "StableDiffusionPipeline", "scheduler": ["diffusers", "PNDMScheduler"]}
+    index["tokenizer"] = ["transformers", "BertTokenizer"]
+    for number, (part, (make, library, file, old)) in enumerate(parts.items()):
         module = _made(partial(make, shape, side), seed + number)
         index[part] = [library, type(module).__name__]
         _write_part(module, folder / part, file, old)
-    _tokenizer(folder / "tokenizer")
-    _json(folder / "scheduler/scheduler_config.json", SCHEDULER)
+    _tokenizer(folder / "tokenizer", limit)
+    _json(folder / "scheduler/scheduler_config.json", scheduler)
     _json(folder / "feature_extractor/preprocessor_config.json", FEATURE_EXTRACTOR)
     _json(folder / "model_index.json", index)
 
@@ -147,11 +177,20 @@ def _vae(shape, side):
 def _text_encoder(shape, side):
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    width, depth = shape["width"], shape["depth"]
-    sizes = {"hidden_size": width, "intermediate_size": 4 * width}
-    sizes |= {"num_hidden_layers": depth, "num_attention_heads": depth}
     ids = {"bos_token_id": 101, "eos_token_id": 102, "pad_token_id": 0}
-    return CLIPTextModel(CLIPTextConfig(vocab_size=WORDS, max_position_embeddings=LIMIT, **sizes, **ids))
+    return CLIPTextModel(CLIPTextConfig(max_position_embeddings=LIMIT, **_text_sizes(shape), **ids))
+
+
+def _bert(shape, side):
+    from transformers import BertConfig, BertModel
+
+    return BertModel(BertConfig(max_position_embeddings=TAIYI_LIMIT, **_text_sizes(shape)))
+
+
+def _text_sizes(shape):
+    width, depth = shape["width"], shape["depth"]
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "vocab_size": WORDS}
+    return sizes | {"num_hidden_layers": depth, "num_attention_heads": depth}
 
 
 def _safety_checker(shape, side):
@@ -176,6 +215,10 @@ def _old_text(state):
     return state | {"text_model.embeddings.position_ids": _count(LIMIT)}
 
 
+def _old_bert(state):
+    return state | {"embeddings.position_ids": _count(TAIYI_LIMIT)}
+
+
 def _old_vision(state):
     places = _count(len(state["vision_model.embeddings.position_embedding.weight"]))
     state = {re.sub(r"^vision_model\.", "vision_model.vision_model.", key): value for key, value in state.items()}
@@ -194,9 +237,10 @@ PARTS = {  # folder: (maker, library, file, what gives its keys their old names)
     "text_encoder": (_text_encoder, "transformers", "pytorch_model.bin", _old_text),
     "safety_checker": (_safety_checker, "stable_diffusion", "pytorch_model.bin", _old_vision),
 }
+TAIYI_PARTS = PARTS | {"text_encoder": (_bert, "transformers", "pytorch_model.bin", _old_bert)}
 
 
-def _tokenizer(folder):
+def _tokenizer(folder, limit):
     """BERT's special ids, ASCII, Chinese signs, the characters of GB2312, then other characters until the table is full."""
     from paidiff_lib.models.vocabulary import vocabulary
 
@@ -205,7 +249,7 @@ def _tokenizer(folder):
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("cls", "mask", "pad", "sep", "unk")}
     _json(folder / "special_tokens_map.json", special)
-    own = {"tokenizer_class": "BertTokenizer", "model_max_length": LIMIT}
+    own = {"tokenizer_class": "BertTokenizer", "model_max_length": limit}
     own |= {"do_lower_case": True, "tokenize_chinese_chars": True}
     _json(folder / "tokenizer_config.json", special | own)
 
@@ -227,7 +271,7 @@ def _write_part(module, folder, file, old):
 
     folder.mkdir(exist_ok=True)
     if hasattr(module, "to_json_string"):  # of diffusers
-        config = json.loads(module.to_json_string()) | {"_diffusers_version": "0.14.0"}
+        config = json.loads(module.to_json_string()) | {"_diffusers_version": VERSION}
     else:
         config = module.config.to_diff_dict() | {"architectures": [type(module).__name__], "torch_dtype": "float32"}
     _json(folder / "config.json", config)
@@ -245,6 +289,7 @@ def _size(kind, shape, side):
 
     if kind is _lora:
         return 102e6 * shape["rank"] / 128
-    makers = [_controlnet] if kind is _control else [part[0] for part in PARTS.values()]
+    parts = TAIYI_PARTS if kind is _taiyi else PARTS
+    makers = [_controlnet] if kind is _control else [part[0] for part in parts.values()]
     with torch.device("meta"):
         return sum(4 * parameter.numel() for make in makers for parameter in make(shape, side).parameters())
