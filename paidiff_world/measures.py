@@ -12,7 +12,7 @@ import torch
 
 from paidiff_lib.files import data_folder
 from paidiff_lib.metrics import distance
-from paidiff_lib.models.load import opening
+from paidiff_lib.models.opening import opening
 
 from .judge import batches, judge
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..files import data_folder
-from ..models.load import opening
+from ..models.opening import opening
 
 FOLDER, TEXT = Path("models/paidiff-curator"), Path("models/paidiff-clip-zh")  # below the data folder
 DETECTORS = ("blur", "noise", "watermark", "nsfw")

@@ -9,7 +9,8 @@ import torch
 from ..datasets.images import square
 from ..models.download import online
 from ..models.encode import digest_of
-from ..models.load import device, opening
+from ..models.load import device
+from ..models.opening import opening
 from .quality_model import DETECTORS, SIZE, TextTower, curator
 
 

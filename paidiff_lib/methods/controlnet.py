@@ -17,7 +17,7 @@ from ..files import output_folder
 from ..generate import STEPS, check_settings, sample
 from ..metrics import canny
 from ..models.encode import native_size
-from ..models.save import require_finite
+from ..models.save import require_finite, require_opens_as
 from .base import Method
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ControlNet(Method):
     def parts(self):
         return {**super().parts(), "net": self.net}
 
-    def start(self, device, dtype):
+    def start(self, device, dtype=None):
         self.net.to(device)
         super().start(device, dtype)
 
@@ -79,6 +79,7 @@ class ControlNet(Method):
         require_finite(self.parameters())
         with output_folder(folder) as staging:
             self.net.save_pretrained(staging)
+            require_opens_as(self.net, staging)
 
 
 def _blank(unet, seed):

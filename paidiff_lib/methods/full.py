@@ -9,7 +9,7 @@ from typing import Any
 
 from ..arguments import explicit
 from ..files import output_folder
-from ..models.save import add_prefix, open_single, require_finite, save_pipeline
+from ..models.save import finish_text_encoder, require_finite, require_opens_as, save_pipeline
 from .base import Method
 
 TUNED = "_paidiff_tuned"  # note on a UNet whose own weights were trained since it was loaded
@@ -37,12 +37,11 @@ class FullTuning(Method):
     def settings(self):
         return {**super().settings(), "text_encoder": self.trains_text}
 
-    def start(self, device, dtype):
-        """Everything in single precision whatever `dtype` is, so that the model can be drawn with on the way."""
+    def start(self, device, dtype=None):
+        """Everything in single precision: what was learnt needs it, and the rest must fit, to be drawn with."""
         import torch
 
         super().start(device, torch.float32)
-        self.pipe.vae.float()
 
     def after_step(self):
         vars(self.pipe.unet)[TUNED] = True
@@ -53,9 +52,8 @@ class FullTuning(Method):
         with output_folder(folder) as staging:
             for part, module in self.parts().items():
                 module.save_pretrained(staging / part)
-            if self.trains_text:
-                add_prefix(staging / "text_encoder/model.safetensors")
-                open_single(staging / "text_encoder/config.json")
+                part == "text_encoder" and finish_text_encoder(module, staging / part)
+                require_opens_as(module, staging / part)
 
     def save_model(self, folder):
         """Write the whole model: StableDiffusionPipeline.from_pretrained(folder) opens it. Raises PaidiffError."""

@@ -13,14 +13,16 @@ from typing import Any
 from ..arguments import explicit, require_int
 from ..errors import NotFound, PaidiffError, one_line
 from ..files import output_folder
-from ..models.save import require_finite
+from ..models.save import require_finite, require_same
+from ..models.verify import LORA_NAMES, read_weights
 from .adapters import add_adapter, config, drop, note_saved, require_name, scales, set_scales
 from .base import Method
 from .lora_files import export_kohya, state_dict_of
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 WIDE = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")  # learns faster, larger file
-TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
+TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")  # the attention of a CLIPTextModel
+BERT_TEXT = ("query", "key", "value", "attention.output.dense")  # of a BertModel, Taiyi's
 
 
 class LoRA(Method):
@@ -58,13 +60,14 @@ class LoRA(Method):
         if not isinstance(dropout, Real) or not 0 <= dropout < 1:
             raise PaidiffError("dropout 要在 0 到 1 之间", "dropout must be from 0 to below 1", one_line(repr(dropout)))
         _require_layers(pipe.unet, layers)
+        text_layers = BERT_TEXT if type(pipe.text_encoder).__name__ == "BertModel" else TEXT
         if text_encoder:
-            _require_layers(pipe.text_encoder, TEXT)
+            _require_layers(pipe.text_encoder, text_layers)
         drop(pipe, name)  # nothing can go wrong any more
         active = scales(pipe)
         self._add(pipe.unet, layers, seed)
         if text_encoder:
-            self._add(pipe.text_encoder, TEXT, seed + 1)
+            self._add(pipe.text_encoder, text_layers, seed + 1)
         set_scales(pipe, {**active, name: 1.0})
         self._config = config(pipe, name)
 
@@ -85,11 +88,12 @@ class LoRA(Method):
     def save(self, folder):
         """Write pytorch_lora_weights.safetensors: `pipe.load_lora_weights(folder)` of plain diffusers opens it.
 
+        Only load_lora opens what is beside a BertModel, Taiyi's text encoder: diffusers knows the names of CLIP's layers.
         alpha goes along as metadata: without it diffusers would take alpha = rank. Raises PaidiffError.
         """
         require_finite(self.parameters())
-        layers, notes = {}, {}
-        for part, module in self.parts().items():
+        parts, layers, notes = self.parts(), {}, {}
+        for part, module in parts.items():
             layers[f"{part}_lora_layers"] = state_dict_of(module, self.name, part)
             # without the folder that the model was opened from: nobody else's business
             settings = module.peft_config[self.name].to_dict()
@@ -97,6 +101,8 @@ class LoRA(Method):
             notes[f"{part}_lora_adapter_metadata"] = {**settings, **places}
         with output_folder(folder) as staging:
             self.pipe.save_lora_weights(staging, **layers, **notes)
+            named = {f"{part}.{k}": w for part in parts for k, w in layers[f"{part}_lora_layers"].items()}
+            require_same(read_weights(staging / LORA_NAMES[0]), named, LORA_NAMES[0])
         note_saved(self.pipe, self.name)
 
     def export(self, path):

@@ -164,9 +164,10 @@ def kohya_name(place):
 
 
 def with_prefix(place):
-    """Every published text encoder calls its layers text_model.*; transformers 5 leaves that out."""
+    """Every published CLIPTextModel calls its layers text_model.*; transformers 5 leaves that out. A BertModel does not."""
     bare = place.removeprefix("text_encoder.").removeprefix("text_model.")
-    return f"text_encoder.text_model.{bare}" if place.startswith("text_encoder.") else place
+    clip = place.startswith("text_encoder.") and not bare.startswith("encoder.layer.")
+    return f"text_encoder.text_model.{bare}" if clip else place
 
 
 def _notes(path):

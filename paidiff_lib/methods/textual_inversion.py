@@ -15,7 +15,7 @@ from typing import Any
 from ..arguments import explicit, require_int
 from ..errors import NotFound, PaidiffError, Refused, first_line, unknown
 from ..files import output_folder
-from ..models.save import require_finite, save_pipeline
+from ..models.save import require_finite, require_same, save_pipeline
 from ..models.verify import read_weights
 from .base import Method
 
@@ -100,6 +100,7 @@ class TextualInversion(Method):
         require_finite(weights)
         with output_folder(folder) as staging:
             save_file(weights, staging / FILE)
+            require_same(read_weights(staging / FILE), weights, FILE)
         self._in_file.copy_(weights[self.token])
 
     def save_model(self, folder):

@@ -1,17 +1,16 @@
 """Names -> folders -> stock diffusers pipelines. Offline first."""
 
-import logging
 import os
 import sys
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..arguments import explicit
 from ..environment import DEFAULTS
-from ..errors import NotFound, Refused, first_line, unknown
+from ..errors import NotFound, Refused, unknown
 from ..files import data_folder
+from .opening import opening
 from .registry import CHECKER_GB, names, published, short_name
 from .save import require_finite
 from .verify import WEIGHTY, check, components, has_checker, has_mark
@@ -19,6 +18,7 @@ from .verify import WEIGHTY, check, components, has_checker, has_mark
 MINI = "models/paidiff-mini-zh"  # below the data folder
 EXPORT_MARK = "export.json"  # what a folder of `paidiff export` is known by
 CONTROLS = ("canny", "depth")  # published beside the real family; the small model has the first
+ALIGNED = 64  # bytes: where torch puts what it makes itself
 KINDS = {"base": ("模型", "model"), "controlnet": (" ControlNet", "ControlNet"), "lora": (" LoRA", "LoRA")}
 TASKS = {
     "text2img": "StableDiffusionPipeline",
@@ -88,6 +88,9 @@ def _whole(kind, folder, safe_only, **where):
             zh, en = "权重文件与模型对不上", "the file of weights does not fit the model"
             raise Refused(zh, en, f"{place}: {what}: {len(found[what])}, {sorted(map(str, found[what]))[0]}")
     require_finite(network.state_dict(), place)
+    for weight in network.parameters():
+        if weight.data_ptr() % ALIGNED:  # it lies in the file: torch would round otherwise than with the weights saved
+            weight.data = weight.data.clone()
     return network
 
 
@@ -148,30 +151,6 @@ def device():
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@contextmanager
-def opening(zh, en, what):
-    """While the libraries open `what`: no bars, no advice, and an error of theirs becomes one Refused.
-
-    Nothing else of the process is touched, and afterwards their verbosity is as the user has set it.
-    """
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    libraries = [library.utils.logging for library in (diffusers, transformers)]
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity(logging.CRITICAL)  # diffusers logs an error for every .bin, because it is no .safetensors
-        library.disable_progress_bar()
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise Refused(zh, en, f"{what}: {first_line(error)}") from error
-    finally:
-        for library, (verbosity, bars) in zip(libraries, before):
-            library.set_verbosity(verbosity)
-            library.enable_progress_bar() if bars else library.disable_progress_bar()
 
 
 def _no_such(name, kind):

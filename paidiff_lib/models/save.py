@@ -4,21 +4,27 @@ import json
 import shutil
 from pathlib import Path
 
-from ..errors import Refused
+from ..errors import PaidiffError, Refused
 from ..files import output_folder
+from .opening import opening
 from .registry import MARK
+from .verify import WEIGHTY
 
 BESIDE = "vocab.txt"  # transformers 5 leaves it out, transformers 4 reads it
 NOTES = ("words.json", MARK)  # what the small model has learnt, for check_prompt; that weights are random
 
 
 def save_pipeline(pipe, folder):
-    """Write the whole pipeline into `folder`, in diffusers' layout: `StableDiffusionPipeline.from_pretrained` opens it."""
+    """Write the whole pipeline into `folder`, in diffusers' layout: `StableDiffusionPipeline.from_pretrained` opens it.
+
+    Each part is opened again and compared before the folder counts. Raises PaidiffError.
+    """
     source = Path(pipe.tokenizer.name_or_path)
     with output_folder(folder) as staging:
         pipe.save_pretrained(staging)
-        add_prefix(staging / "text_encoder/model.safetensors")
-        open_single(staging / "text_encoder/config.json")
+        finish_text_encoder(pipe.text_encoder, staging / "text_encoder")
+        for part in (part for part in WEIGHTY if getattr(pipe, part, None) is not None):
+            require_opens_as(getattr(pipe, part), staging / part)
         if (source / BESIDE).is_file():
             shutil.copy(source / BESIDE, staging / "tokenizer")
         for name in NOTES:
@@ -27,8 +33,31 @@ def save_pipeline(pipe, folder):
                 shutil.copy(note, staging)
 
 
+def finish_text_encoder(module, folder):
+    """Make what transformers 5 saved of a text encoder what every version of the libraries opens rightly."""
+    if type(module).__name__ == "CLIPTextModel":  # a BertModel's keys, Taiyi's, have no prefix
+        add_prefix(folder / "model.safetensors")
+    open_single(folder / "config.json")
+
+
+def require_opens_as(module, folder):
+    """Raise PaidiffError unless the library opens `folder` as this module, tensor for tensor."""
+    with opening("存的读不回来,没有保存", "cannot be read back, not saved", folder.name):
+        opened = type(module).from_pretrained(folder, local_files_only=True)
+    require_same(opened.state_dict(), module.state_dict(), folder.name)
+
+
+def require_same(found, expected, what):
+    """Raise PaidiffError unless {name: tensor} that was read back is what was to be saved, in whatever precision."""
+    wrong = found.keys() ^ expected.keys()
+    wrong = wrong or {n for n in found if not found[n].float().equal(expected[n].detach().cpu().float())}
+    if wrong:
+        zh, en = "存的读回来不一样,没有保存", "reads back differently, not saved"
+        raise PaidiffError(zh, en, f"{what}: {len(wrong)}, {min(wrong)}")
+
+
 def add_prefix(path):
-    """Give a text encoder's keys the `text_model.` prefix of every published one.
+    """Give a CLIPTextModel's keys the `text_model.` prefix of every published one.
 
     transformers 5 drops it when the model was built from scratch; transformers 4 would then load random weights.
     """
