@@ -12,6 +12,7 @@ NO_EFFECT = {
     "set_grads_to_none": "一直这样 · always so",
     "pre_compute_text_embeddings": "能先算的都先算了 · what can be computed before is",
     "local_rank": "由 accelerate 告诉每个进程 · accelerate tells each process",
+    "allow_tf32": "显卡有 TF32 就用 · TF32 is used wherever a card has it",
     "foreach_ema": "只是快慢 · a matter of speed",
     "offload_ema": "只是显存 · a matter of memory",
     "prior_generation_precision": "同类图用模型自己的精度画 · class pictures are drawn in the model's own precision",

@@ -77,7 +77,6 @@ class DataFlags:
     num_validation_images: int = flag(1, "每次画几张 · sample pictures of the prompt, each of its own seed")
     validation_prompts: list[str] | None = flag(None, "画这几句 · several prompts to draw on the way")
     scale_lr: bool = flag(False, "学习率乘以总批量 · learning rate times pictures an update, over all devices")
-    allow_tf32: bool = flag(False, "显卡用 TF32,快一些 · TF32 on a GPU: faster, a little less exact")
     report_to: str | None = flag(
         None,
         "记录到哪里:none, tensorboard, wandb, swanlab, comet_ml, all · where to record: none, tensorboard, wandb, swanlab, comet_ml, all",
@@ -254,15 +253,9 @@ def _train(flags, data, make, save):
 
 
 def _suit_the_device(flags):
-    """What only a GPU can do: done there, said elsewhere."""
-    import torch
-
+    """What only a GPU can do, said elsewhere."""
     from paidiff_lib.models.load import device
 
-    if device() == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = flags.allow_tf32
-    elif flags.allow_tf32:
-        print("--allow_tf32: 没有显卡,没有作用 · no effect without a GPU")
     if device() == "cpu" and flags.mixed_precision == "fp16":
         flags.mixed_precision = "no"
         print("--mixed_precision=fp16: CPU 不能用,改用单精度 · a CPU cannot: single precision in its place")

@@ -31,13 +31,19 @@ class Method:
         """What a run must agree on with the run that it continues."""
         return {"method": type(self).__name__, "base": self.base}
 
-    def start(self, device, dtype):
-        """Get ready for training: frozen weights in `dtype`, what is trained in float32, whatever the precision."""
+    def start(self, device, dtype=None):
+        """Get ready for training: what is trained in float32 whatever the precision, everything else in its own.
+
+        dtype: what the whole pipeline is put into before.
+        """
+        import torch
+
         self.pipe.to(device)
-        self.pipe.vae.requires_grad_(False)
-        for part in (self.pipe.unet, self.pipe.text_encoder):
-            if any(weight.dtype != dtype for weight in part.requires_grad_(False).parameters()):
-                part.to(dtype)  # only then: diffusers logs a line about every cast
+        for part in self.pipe.components.values():
+            if dtype and isinstance(part, torch.nn.Module):
+                torch.nn.Module.to(part, dtype)  # diffusers' own logs a line about it, needed or not
+        for part in (self.pipe.unet, self.pipe.text_encoder, self.pipe.vae):
+            part.requires_grad_(False)
         for parameter in self.parameters().values():
             parameter.data = parameter.data.to(device).float()
             parameter.requires_grad_(True)

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ..errors import PaidiffError
-from .accelerator import frozen_dtype, make_accelerator
+from .accelerator import compute_dtype, computing_in, make_accelerator
 from .checkpoint import Store
 from .latents import LatentCache
 from .noise import draw_noise, loss_weights, noise_scheduler
@@ -26,20 +26,19 @@ class Trainer:
 
     def __init__(self, method, data, config, output):
         self.method, self.data, self.config, self.pipe = method, data, config, method.pipe
-        self.accelerator: Any = make_accelerator(config.mixed_precision, self.pipe)
+        self.accelerator: Any = make_accelerator(config.mixed_precision)
         self.is_main = self.accelerator.is_main_process
         data.skipped and self.is_main and list_faults(data.skipped)
         self.is_main and say_left_out(data, method.condition is not None)
         self.is_main and say_cut(data, self.pipe.tokenizer)
         self.is_main and say_without_effect(config)
-        self.dtype, self.noise_scheduler = (
-            frozen_dtype(self.accelerator),
-            noise_scheduler(self.pipe, config.prediction_type),
-        )
-        method.start(self.accelerator.device, self.dtype)
+        self.dtype = compute_dtype(self.accelerator)
+        self.noise_scheduler = noise_scheduler(self.pipe, config.prediction_type)
+        method.start(self.accelerator.device)
         self.parameters = method.parameters()
         self.trained = list(self.parameters.values())
         self.layers = [layer for part in method.parts().values() for layer in part.modules()]
+        self.frozen = [p for part in method.parts().values() for p in part.parameters() if not p.requires_grad]
         for part in method.parts().values() if config.gradient_checkpointing else ():
             part.enable_gradient_checkpointing()
         self.latent_cache = LatentCache(self.pipe, data, config.cache, not method.trains_text, [""], method.condition)
@@ -139,17 +138,20 @@ class Trainer:
         """One update of the weights, from all its batches, in as few passes as there is memory for."""
         began, learning_rate = time.perf_counter(), float(self.lr_scheduler.get_last_lr()[0])
         self.set_mode(training=True)
-        losses = []
-        for _ in range(self.passes):
-            with self.accelerator.autocast():
-                loss = self.loss(self.next_examples())
-            self.accelerator.backward(loss / self.passes)
-            losses.append(loss.detach())
+        with computing_in(self.dtype, self.frozen):
+            losses = [self.one_pass() for _ in range(self.passes)]
         self.update()
         self.set_mode(training=False)
         self.index += 1
         loss = self.accelerator.reduce(sum(losses) / len(losses), "mean").item()
         return Step(self.index, loss, learning_rate, time.perf_counter() - began, 0.0, self.skipped, [])
+
+    def one_pass(self):
+        """The loss of the next examples, a scalar; their gradients are added to those that are there."""
+        with self.accelerator.autocast():
+            loss = self.loss(self.next_examples())
+        self.accelerator.backward(loss / self.passes)
+        return loss.detach()
 
     def update(self):
         """Clip, then change the weights, unless a gradient is not finite: that would spoil them for good."""
