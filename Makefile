@@ -57,6 +57,15 @@ test-gpu: $(READY)
 	@fail=0; for book in notebooks/*.ipynb; do \
 	  PAIDIFF_MODEL=$(PAIDIFF_MODEL) $(BIN)/python -m pytest --nbval-lax $(NBVAL) --nbval-cell-timeout=1800 $$book || fail=1; done; exit $$fail
 
+# Every lesson on every layout that the published models' files may mean, with their own words: cn-clip brings BERT's table.
+test-lessons-on-layouts: export OMP_NUM_THREADS = 1
+test-lessons-on-layouts: $(READY)
+	$(BIN)/python -m pip install -q --no-deps cn-clip==1.6.0
+	PAIDIFF_LAYOUTS="pndm,ddim,77 tokens,taiyi" $(OFFLINE) $(BIN)/python -m pytest tests/test_lessons_on_skeleton.py -n 2
+
+.PHONY: test-layouts test-lessons-on-layouts
+test-layouts: test-lessons-on-layouts
+
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 

@@ -1,5 +1,6 @@
 """A tiny pipeline with random weights, of the same classes as the real model, so that tests run in seconds."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -139,13 +140,33 @@ def published(tiny_folder, tmp_path_factory):
 @pytest.fixture(scope="session")
 def skeletons(tmp_path_factory):
     """A folder with tiny skeletons: `artist`, its ControlNet beside it, and the LoRA `poem`."""
+    return write_skeletons(tmp_path_factory.mktemp("skeletons"))
+
+
+def write_skeletons(folder, layout="pndm"):
+    """As `skeletons`, in one of the layouts that a published model may have. Returns the folder.
+
+    layout: "pndm" or "ddim", what the index names; "77 tokens", what the model reads at a time; "taiyi", another model.
+    """
     from paidiff_app import skeleton
 
-    folder = tmp_path_factory.mktemp("skeletons")
-    names = {"artist": "", "artist-controlnet-canny": "-controlnet-canny", "poem": "-lora-poem"}
-    for place, rest in names.items():
-        skeleton.write(f"artist-large{rest}", folder / place, tiny=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skeleton, "LIMIT", 77 if layout == "77 tokens" else skeleton.LIMIT)
+        skeleton.write("taiyi" if layout == "taiyi" else "artist-large", folder / "artist", tiny=True)
+    for rest, place in {"controlnet-canny": "artist-controlnet-canny", "lora-poem": "poem"}.items():
+        skeleton.write(f"artist-large-{rest}", folder / place, tiny=True)
+    if layout == "ddim":
+        index = folder / "artist/model_index.json"
+        index.write_text(index.read_text().replace("PNDMScheduler", "DDIMScheduler"))
+    if published_words():
+        shutil.copy(published_words(), folder / "artist/tokenizer/vocab.txt")
     return folder
+
+
+def published_words():
+    """BERT's own 21,128 words, as the published models have them: in the package cn-clip, where that is installed."""
+    found = importlib.util.find_spec("cn_clip")
+    return Path(found.origin).with_name("clip") / "vocab.txt" if found and found.origin else None
 
 
 @pytest.fixture(scope="session")

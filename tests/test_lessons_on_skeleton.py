@@ -1,16 +1,20 @@
 """Every lesson, top to bottom, against a tiny skeleton in the published layout: only the name of the model changes.
 
 Every cell runs twice in a row: to change a number and run the cell again is what a learner does first.
+The layouts besides the likeliest one, and the published words, take `make test-lessons-on-layouts`.
 """
 
+import os
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
+from conftest import published_words, write_skeletons
 from test_project import script
 
 ROOT = Path(__file__).resolve().parents[1]
+LAYOUTS = os.environ.get("PAIDIFF_LAYOUTS", "pndm").split(",")  # see write_skeletons
 SOURCES = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
 OWN_MODEL = {"11"}  # draws with the model that it has trained itself
 SAVED = {  # what a lesson leaves in its folder
@@ -41,21 +45,43 @@ finally:  # a lesson that fails half way leaves no server behind
 """
 
 
+@pytest.fixture(scope="module")
+def folders(skeletons, tmp_path_factory):
+    """folders(layout): a folder of skeletons of that layout."""
+    made = {"pndm": skeletons}
+
+    def find(layout):
+        if layout not in made:
+            made[layout] = write_skeletons(tmp_path_factory.mktemp("layout"), layout)
+        return made[layout]
+
+    return find
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_every_cell_of_a_lesson_runs_twice_on_a_skeleton(path, skeletons, tmp_path, warm):
+def test_every_cell_of_a_lesson_runs_twice_on_a_skeleton(path, layout, folders, tmp_path, warm):
     (tmp_path / "notebooks").mkdir()
     builder, book = script(ROOT / "tools/build_notebooks.py"), tmp_path / "lesson.ipynb"
     nbformat.write(builder.edition(builder.read(path), "zh"), book)
     for name in ("data", "docs", "scripts", "tools", "paidiff_lib", "paidiff_app", "paidiff_world", "paidiff_course"):
         (tmp_path / name).symlink_to(ROOT / name)
     done = warm(
-        "-c", RUN, book, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(skeletons / "artist"), PYTHONPATH=str(ROOT)
+        "-c", RUN, book, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(folders(layout) / "artist"), PYTHONPATH=str(ROOT)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     number, before = path.name[:2], done.stdout.split("tiny 64x64")
     assert "picture" in done.stdout
     assert number in OWN_MODEL or (len(before) > 1 and "128x128" not in before[0])
     assert [name for name in SAVED.get(number, []) if not (tmp_path / "out" / number / name).is_file()] == []
+
+
+@pytest.mark.skipif("PAIDIFF_LAYOUTS" not in os.environ, reason="make test-lessons-on-layouts installs them")
+def test_the_layouts_have_the_published_words(folders):
+    assert published_words()
+    for layout in LAYOUTS:
+        words = (folders(layout) / "artist/tokenizer/vocab.txt").read_text(encoding="utf-8").split("\n")
+        assert (len(words), words[4344]) == (21129, "猫")
 
 
 def test_what_a_failing_lesson_started_ends_with_it(tmp_path, warm):
