@@ -68,6 +68,10 @@ class DataFlags:
     pretrained_model_name_or_path: str = flag("mini", "模型名或文件夹 · a model's name or folder")
     resolution: int | None = flag(None, "边长,像素 · side in pixels; the model's own unless given")
     center_crop: bool = flag(False, "取正中的方块 · the middle square; else one of three squares by chance")
+    aspect_ratio_buckets: bool = flag(
+        False,
+        "不是方的图用最近的形状练,最长 2:3 · pictures that are no squares in the nearest shape, up to 2:3; no squares cut",
+    )
     random_flip: bool = flag(False, "随机左右翻转 · mirrored half of the time, unless the caption says 左 or 右")
     skip_faults: bool = flag(
         False, "跳过有问题的图,并说跳过了什么 · leave out what is at fault, and say what was left out"
@@ -163,7 +167,11 @@ class Flags(TrainingFlags, DataFlags):
     def data(self, captions=True):
         settings = self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
         data = CaptionFolder(
-            self.train_data_dir or self.dataset_name, *settings, self.image_column, self.caption_column
+            self.train_data_dir or self.dataset_name,
+            *settings,
+            self.image_column,
+            self.caption_column,
+            buckets=self.aspect_ratio_buckets,
         )
         if self.max_train_samples and self.max_train_samples < len(data):
             print(

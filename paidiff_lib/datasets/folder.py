@@ -12,7 +12,7 @@ from typing import Any
 
 from ..arguments import explicit, require_int
 from ..errors import DataError, Fault
-from .images import read_picture, square
+from .images import bucket, cut, read_picture
 from .layouts import entries, left_out
 from .manifests import Columns
 
@@ -36,7 +36,8 @@ class CaptionFolder:
     What is hidden, of the system, or not listed is not trained on: `left_out` names it.
     size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
     chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones;
-    captions="一只猫" is the caption of all of them. image_column, caption_column, conditioning_image_column: what these
+    captions="一只猫" is the caption of all of them. buckets: a picture that is no square is trained on in the nearest of
+    nine shapes, whose short side is `size` and whose long side is half as long again at most. image_column, caption_column, conditioning_image_column: what these
     are called in the manifest, where they have other names than the usual.
     Pictures are opened when they are asked for; paths and captions are checked now. The first fault raises a Fault, a
     PaidiffError; with skip_faults=True every picture is opened now, and what is at fault is left out and listed in
@@ -55,9 +56,10 @@ class CaptionFolder:
         image_column: str | None = None,
         caption_column: str | None = None,
         conditioning_image_column: str | None = None,
+        buckets: bool = False,
     ):
         self.size = None if size is None else require_int(size, 8, MOST_PIXELS, "边长", "the size")
-        self.folder, self.skipped = Path(folder).expanduser(), []
+        self.folder, self.skipped, self.buckets = Path(folder).expanduser(), [], buckets
         self.places = (0.5,) if center_crop else EVERYWHERE
         self.flips = (False, True) if random_flip else (False,)
         refuse = self.skipped.append if skip_faults else self._refuse
@@ -108,25 +110,36 @@ class CaptionFolder:
     def variants(self, index):
         """The (place, mirrored) pairs that picture `index` is trained in; never mirrored if its caption names a side."""
         flips = (False,) if set(SIDES) & set("".join(self.captions(index))) else self.flips
-        one = len(self.places) == 1 or index in self._squares  # of a square, all three crops would be the same
+        one = len(self.places) == 1 or self._is_whole(index)  # all three crops would be the same
         return [(place, flip) for place in ((0.5,) if one else self.places) for flip in flips]
 
+    def _is_whole(self, index):
+        (width, height), (across, down) = self._sizes[index], self._eighths(index)
+        return width * down == height * across
+
+    def _eighths(self, index):
+        return bucket(self._sizes[index]) if self.buckets else (8, 8)
+
     @cached_property
-    def _squares(self):
+    def _sizes(self):
         opened: list[Any] = [self._open(item, self._refuse) for item in self.items]
-        sizes = [image.size for image in opened]
-        return {index for index, (width, height) in enumerate(sizes) if width == height}
+        return [image.size for image in opened]
+
+    def shape(self, index, size):
+        """(width, height) that picture `index` is trained in: size x size, unless there are buckets."""
+        if not self.buckets:
+            return size, size
+        across, down = self._eighths(index)
+        return round(size * across / 64) * 8, round(size * down / 64) * 8
 
     def image(self, index, size, variant=(0.5, False)):
-        """Picture `index` as a PIL picture in RGB of size x size. variant: (place of the crop 0..1, mirrored)."""
-        place, flip = variant
-        return square(self._open(self.items[index], self._refuse), size, place, flip)
+        """Picture `index` as a PIL picture in RGB of its `shape`. variant: (place of the crop 0..1, mirrored)."""
+        return cut(self._open(self.items[index], self._refuse), self.shape(index, size), *variant)
 
     def condition(self, index, size, variant=(0.5, False)):
         """The picture that steers picture `index`, cut as that one is; None if the folder has none."""
-        place, flip = variant
         own = self.items[index].condition
-        return own and square(self._open(own, self._refuse), size, place, flip)
+        return own and cut(self._open(own, self._refuse), self.shape(index, size), *variant)
 
     def digest(self, index):
         """sha256 of the picture's bytes."""
@@ -141,6 +154,8 @@ class CaptionFolder:
         """One hash of every picture, caption and setting: a run can only be continued on the same data."""
         texts = [item.text if len(item.texts) == 1 else list(item.texts) for item in self.items]
         parts: list[Any] = [self._digests, texts, self.size, self.places, self.flips]
+        if self.buckets:
+            parts.append("buckets")
         if self.has_conditions:
             parts.append([hashlib.sha256(item.condition.read()).hexdigest() for item in self.items])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""One picture file -> an upright RGB picture; a square of it."""
+"""One picture file -> an upright RGB picture; a square of it, or another shape."""
 
 import io
 import math
@@ -71,14 +71,31 @@ def _to_8_bit(picture):
 
 def square(picture, size, place=0.5, flip=False):
     """The square of a picture that lies at `place` (0 left or top, 1 right or bottom), scaled to size x size."""
+    return cut(picture, (size, size), place, flip)
+
+
+def cut(picture, shape, place=0.5, flip=False):
+    """As much of a picture as a shape, (width, height), can show, at `place` as in `square`, scaled to it."""
     from PIL import Image, ImageOps
 
-    picture = picture.resize((size, size), Image.Resampling.LANCZOS, box=_box(picture.size, place))
+    picture = picture.resize(shape, Image.Resampling.LANCZOS, box=_box(picture.size, shape, place))
     return ImageOps.mirror(picture) if flip else picture
 
 
-def _box(size, place):
+def _box(size, shape, place):
     width, height = size
-    side = min(width, height)
-    left, top = round((width - side) * place), round((height - side) * place)
-    return left, top, left + side, top + side
+    wide = width * shape[1] > height * shape[0]  # wider than the shape
+    across, down = (
+        (round(height * shape[0] / shape[1]), height) if wide else (width, round(width * shape[1] / shape[0]))
+    )
+    left, top = round((width - across) * place), round((height - down) * place)
+    return left, top, left + across, top + down
+
+
+def bucket(size):
+    """(width, height) in eighths of the short side: of nine shapes from 8:12 to 12:8, the nearest to a picture's size.
+
+    Aspect-ratio buckets, as NovelAI trains with them (2022); here the short side stays, so the shape tells the area.
+    """
+    long = min(max(round(8 * max(size) / min(size)), 8), 12)
+    return (8, long) if size[1] > size[0] else (long, 8)

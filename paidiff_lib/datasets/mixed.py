@@ -43,6 +43,10 @@ class Mixed:
         data, place = self.places[index]
         return data.variants(place)
 
+    def shape(self, index, size):
+        data, place = self.places[index]
+        return data.shape(place, size)
+
     def image(self, index, size, variant=(0.5, False)):
         data, place = self.places[index]
         return data.image(place, size, variant)

@@ -25,6 +25,7 @@ class LatentCache:
         if self.size % scale:
             raise PaidiffError(f"边长要是 {scale} 的倍数", f"the size must be a multiple of {scale}", str(self.size))
         # not of the decoder: a better one leaves the latents as they are
+        self.shapes = [data.shape(index, self.size) for index in range(len(data))]
         self._vae = hash_of(*map(digest_of, filter(None, (pipe.vae.encoder, pipe.vae.quant_conv))))
         self._encoder = digest_of(pipe.text_encoder) if text else None
         for index in range(len(data)):
@@ -44,16 +45,21 @@ class LatentCache:
 
     def moments(self, index, variant):
         """Mean and std of the latent of a picture, (2, C, h, w) float32 on the CPU: a sample is mean + std * noise."""
-        key = hash_of("latent", self.data.digest(index), variant, self.size, self._vae)
+        key = hash_of("latent", self.data.digest(index), variant, self._side(index), self._vae)
         return self._once(key, lambda: encode_picture(self.pipe, self.data.image(index, self.size, variant)))
 
     def condition(self, index, variant):
         """What steers a picture, (3, H, W) uint8: the data's own, else what the method makes of the picture."""
         if self.data.has_conditions:
-            key = hash_of("own condition", self.data.fingerprint, index, variant, self.size)
+            key = hash_of("own condition", self.data.fingerprint, index, variant, self._side(index))
             return self._once(key, lambda: _to_bytes(self.data.condition(index, self.size, variant)))
-        key = hash_of("condition", self.data.digest(index), variant, self.size, self.make_condition.__name__)
+        key = hash_of("condition", self.data.digest(index), variant, self._side(index), self.make_condition.__name__)
         return self._once(key, lambda: _to_bytes(self.make_condition(self.data.image(index, self.size, variant))))
+
+    def _side(self, index):
+        """What a shape is called in a key: a square by its side, as it was before there were others."""
+        width, height = self.shapes[index]
+        return width if width == height else [width, height]
 
     def embedding(self, caption):
         """Hidden states of a caption, (tokens, width) float32 on the CPU."""

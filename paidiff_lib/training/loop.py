@@ -6,13 +6,14 @@ import time
 from typing import Any
 
 from ..errors import PaidiffError
+from ..models.encode import native_size
 from .accelerator import compute_dtype, computing_in, make_accelerator
 from .checkpoint import Store
 from .latents import LatentCache
 from .noise import draw_noise, loss_weights, noise_scheduler
-from .notices import list_faults, say_cut, say_how_to_go_on, say_left_out, say_without_effect
+from .notices import list_faults, say_cut, say_how_to_go_on, say_larger, say_left_out, say_without_effect
 from .optimizer import make_optimizer, plan_passes
-from .randomness import ResumableSampler, RngState
+from .randomness import RngState, make_sampler
 from .samples import sample_images, use_average
 from .signals import Signals
 from .state import leave, resume, save
@@ -31,6 +32,7 @@ class Trainer:
         data.skipped and self.is_main and list_faults(data.skipped)
         self.is_main and say_left_out(data, method.condition is not None)
         self.is_main and say_cut(data, self.pipe.tokenizer)
+        self.is_main and say_larger(data, native_size(self.pipe))
         self.is_main and say_without_effect(config)
         self.dtype = compute_dtype(self.accelerator)
         self.noise_scheduler = noise_scheduler(self.pipe, config.prediction_type)
@@ -45,9 +47,10 @@ class Trainer:
         plain, self.lr_scheduler, self.average = make_optimizer(config, self.trained, method.weight_decay)
         # The schedule drives the plain one, once an update: accelerate's wrapper would advance it once a process.
         self.optimizer: Any = self.accelerator.prepare_optimizer(plain)
-        cells = (self.latent_cache.size // self.pipe.vae_scale_factor) ** 2
+        cells = max(map(math.prod, self.latent_cache.shapes)) // self.pipe.vae_scale_factor**2
         self.pass_size, self.passes = plan_passes(config.batch_size, config.gradient_accumulation_steps, cells)
-        self.sampler = ResumableSampler(len(data), config.seed)
+        of_all = self.pass_size * self.accelerator.num_processes
+        self.sampler = make_sampler(self.latent_cache.shapes, of_all, config.seed)
         self.random, self.signals = RngState((config.seed + self.accelerator.process_index) % 2**32), Signals()
         self.index = self.bad = self.skipped = 0
         self.sample_every = config.sample_every if config.sample_prompts and self.is_main else 0

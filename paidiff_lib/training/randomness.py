@@ -1,7 +1,16 @@
 """Chance in a training run: the order of the pictures, and the state of every random number generator."""
 
+import itertools
+import math
 import random
+from collections import defaultdict
 from typing import Any
+
+
+def make_sampler(shapes, count, seed):
+    """The order of pictures of these shapes, of which `count` are taken at a time: all of one shape."""
+    several = len(set(shapes)) > 1
+    return BucketSampler(shapes, count, seed) if several else ResumableSampler(len(shapes), seed)
 
 
 class ResumableSampler:
@@ -20,9 +29,36 @@ class ResumableSampler:
         if self.position == len(self.permutation):
             self.epoch, self.position = self.epoch + 1, 0
             chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            self.permutation = torch.randperm(self.count, generator=chance).tolist()
+            self.permutation = self.shuffled(chance)
         self.position += 1
         return self.permutation[self.position - 1]
+
+    def shuffled(self, chance):
+        """What an epoch goes through. chance: torch's generator."""
+        import torch
+
+        return torch.randperm(self.count, generator=chance).tolist()
+
+
+class BucketSampler(ResumableSampler):
+    """As above, but every `size` pictures that follow each other have one shape: what a shape lacks, it repeats."""
+
+    def __init__(self, shapes, size, seed):
+        super().__init__(len(shapes), seed)
+        self.shapes, self.size = [list(shape) for shape in shapes], size
+
+    def shuffled(self, chance):
+        import torch
+
+        alike, batches = defaultdict(list), []
+        for index in super().shuffled(chance):
+            alike[tuple(self.shapes[index])].append(index)
+        for indices in alike.values():
+            count = math.ceil(len(indices) / self.size) * self.size
+            repeated = list(itertools.islice(itertools.cycle(indices), count))
+            batches += [repeated[start : start + self.size] for start in range(0, count, self.size)]
+        order = torch.randperm(len(batches), generator=chance).tolist()
+        return [index for batch in order for index in batches[batch]]
 
 
 class RngState:
