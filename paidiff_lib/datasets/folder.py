@@ -36,9 +36,9 @@ class CaptionFolder:
     What is hidden, of the system, or not listed is not trained on: `left_out` names it.
     size: pixels of a side; None takes the model's own. center_crop: the middle square, else one of three squares by
     chance. random_flip: mirrored half of the time. captions=False: pictures may do without, and have empty ones;
-    captions="一只猫" is the caption of all of them. buckets: a picture that is no square is trained on in the nearest of
-    nine shapes, whose short side is `size` and whose long side is half as long again at most. image_column, caption_column, conditioning_image_column: what these
-    are called in the manifest, where they have other names than the usual.
+    captions="一只猫" is the caption of all of them. image_column, caption_column, conditioning_image_column: what these
+    are called in the manifest, where they have other names than the usual. buckets: a picture that is no square is trained
+    on in the nearest of nine shapes, whose short side is `size` and whose long side is half as long again at most.
     Pictures are opened when they are asked for; paths and captions are checked now. The first fault raises a Fault, a
     PaidiffError; with skip_faults=True every picture is opened now, and what is at fault is left out and listed in
     `skipped`.

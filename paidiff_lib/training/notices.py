@@ -38,9 +38,9 @@ def say_larger(data, native):
     """Print what a size beyond the model's own costs: the articles' --resolution=512 is for models of that size."""
     if data.size and data.size > native:
         times = f"{(data.size / native) ** 2:.1f}".removesuffix(".0")
-        zh = f"训练用 {data.size}x{data.size},模型自己是 {native}x{native}:每步约 {times} 倍的时间,图也不会更好"
+        zh = f"训练用 {data.size}x{data.size},模型自己是 {native}x{native}:每步约 {times} 倍的时间"
         en = f"training at {data.size}x{data.size}, the model's own is {native}x{native}: {times} times the work a step"
-        print(f"{zh};不写大小(--resolution)就用模型自己的 · {en}, for no better a picture; leave the size out")
+        print(f"{zh};不写大小(--resolution)就用模型自己的 · {en}; leave the size out")
 
 
 def say_without_effect(config):
