@@ -94,6 +94,16 @@ def test_a_whole_model_that_reads_back_differently_is_not_saved(taiyi, tmp_path,
     assert not (tmp_path / "model/model_index.json").exists()
 
 
+def test_a_model_with_a_lora_beside_it_is_not_saved(tiny, tmp_path):
+    """It would be: with keys that no library opens."""
+    word = TextualInversion(tiny)
+    LoRA(tiny, rank=2)
+    refused(["旁边还有 LoRA", "merge(pipe)"], lambda: word.save_model(tmp_path / "model"))
+    paidiff_lib.merge(tiny)
+    word.save_model(tmp_path / "model")
+    assert same_text(paidiff_lib.load(tmp_path / "model"), tiny)
+
+
 SMALL = {
     "pytorch_lora_weights.safetensors": lambda pipe: LoRA(pipe, rank=2),
     "learned_embeds.safetensors": TextualInversion,

@@ -19,12 +19,16 @@ def save_pipeline(pipe, folder):
 
     Each part is opened again and compared before the folder counts. Raises PaidiffError.
     """
+    weighty = {part: getattr(pipe, part) for part in WEIGHTY if getattr(pipe, part, None) is not None}
+    if any(".base_layer." in name for module in weighty.values() for name in module.state_dict()):
+        zh, en = "模型旁边还有 LoRA,存成的模型打不开", "a LoRA stands beside its layers, what is saved would not open"
+        raise PaidiffError(zh, en, "merge(pipe), 或 or pipe.unload_lora_weights()")
     source = Path(pipe.tokenizer.name_or_path)
     with output_folder(folder) as staging:
         pipe.save_pretrained(staging)
         finish_text_encoder(pipe.text_encoder, staging / "text_encoder")
-        for part in (part for part in WEIGHTY if getattr(pipe, part, None) is not None):
-            require_opens_as(getattr(pipe, part), staging / part)
+        for part, module in weighty.items():
+            require_opens_as(module, staging / part)
         if (source / BESIDE).is_file():
             shutil.copy(source / BESIDE, staging / "tokenizer")
         for name in NOTES:
