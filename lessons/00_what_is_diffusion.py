@@ -86,7 +86,7 @@ show(
     columns=7,
     alt="21 pictures: 0 is coloured noise; a cat on grass comes out of it step by step",
 )
-assert len(frames) == profile.steps + 1
+assert len(frames) == len(pipe.scheduler.timesteps) + 1
 
 # %% [markdown] lang="zh"
 # 0 是起点，只有噪声；最后是一只草地上的猫。中间没有谁把猫“画”上去：每一步只做一件事，*猜一猜这里面有哪些是噪声，去掉一点*。大的色块先出来，细节后出来。
