@@ -76,7 +76,7 @@ def lines_of_paintings(answer, _):
     """Precision and recall of an oil painting's lines, against those of the same scene without brush strokes."""
     if np.shape(answer) != (2,):
         return {"pair": False}
-    low, high = answer
+    low, high = map(float, answer)
     found, wanted = zip(*(_edges(name, low, high) for name in PAINTED))
     precision = [near(w)[f].mean() if f.any() else 0 for f, w in zip(found, wanted)]
     recall = [near(f)[w].mean() for f, w in zip(found, wanted)]
@@ -322,7 +322,7 @@ EXERCISES = [
         also=((140, 290), [150, 320]),
         measure=lines_of_paintings,
         goals=(
-            Goal(lambda m: m["pair"], "要两个数，(低, 高)", "two numbers are wanted, (low, high)"),
+            Goal(lambda m: m["pair"], "要两个数：先低后高", "two numbers are wanted, (low, high)"),
             Goal(
                 lambda m: 0 <= m["low"] < m["high"],
                 "先低后高：{low:g} 不比 {high:g} 低",
@@ -345,7 +345,7 @@ EXERCISES = [
             Wrong((25, 50), "笔触也成了线", "brush strokes became lines"),
             Wrong((400, 800), "轮廓断了", "outlines are broken"),
             Wrong((200, 400), "轮廓断了：查全率只有 0.8", "outlines are broken: the recall is 0.8"),
-            Wrong(150, "要两个数", "two numbers are wanted"),
+            Wrong(150, "要两个数：", "two numbers are wanted"),
         ),
     ),
 ]
