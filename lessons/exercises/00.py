@@ -7,19 +7,19 @@ from paidiff_course.exercise import Exercise, Wrong
 # --- 0.1 the best guess -------------------------------------------------------------------------------------------
 
 
-def best_guess(x_t, a, greys, counts):
+def best_grey(x_t, a, greys, counts):
     misfit = (x_t - np.sqrt(a) * greys) ** 2 / (2 * (1 - a))
     weights = counts * np.exp(-misfit)
     return (weights * greys).sum() / weights.sum()
 
 
-def best_guess_of_all(x_t, a, greys, counts):
+def best_grey_of_all(x_t, a, greys, counts):
     data = np.repeat(greys, counts)
     weights = np.exp(-((x_t - a**0.5 * data) ** 2) / (1 - a) / 2)
     return np.average(data, weights=weights)
 
 
-def best_guess_in_a_loop(x_t, a, greys, counts):
+def best_grey_in_a_loop(x_t, a, greys, counts):
     total, above = 0, 0
     for grey, count in zip(greys, counts):
         weight = count * np.exp(-((x_t - np.sqrt(a) * grey) ** 2) / (2 * (1 - a)))
@@ -102,8 +102,8 @@ EXERCISES = [
                 "w = counts * np.exp(-(x_t - √a · greys)² / (2 (1 - a))); then the mean of greys, weighted by w.",
             ),
         ),
-        solution=best_guess,
-        also=(best_guess_of_all, best_guess_in_a_loop),
+        solution=best_grey,
+        also=(best_grey_of_all, best_grey_in_a_loop),
         inputs=a_grey_seen,
         wrong=(
             Wrong(

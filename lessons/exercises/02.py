@@ -9,7 +9,7 @@ from paidiff_course.exercise import Exercise, Wrong
 # --- 2.1 where it begins ------------------------------------------------------------------------------------------
 
 
-def begins(strength, times):
+def where_it_begins(strength, times):
     taken = int(strength * len(times))
     return taken, times[len(times) - taken]
 
@@ -82,7 +82,7 @@ EXERCISES = [
                 "len(times) - taken are skipped at the beginning, so the first is times[len(times) - taken].",
             ),
         ),
-        solution=begins,
+        solution=where_it_begins,
         also=(begins_at_the_skipped, begins_from_behind),
         inputs=a_strength,
         tolerance=0,

@@ -15,7 +15,7 @@ from paidiff_world.measures import choose
 # --- 4.1 cosines --------------------------------------------------------------------------------------------------
 
 
-def cosines(vectors, table):
+def cosine_table(vectors, table):
     lengths = np.linalg.norm(vectors, axis=1)[:, None] * np.linalg.norm(table, axis=1)
     return vectors @ table.T / lengths
 
@@ -129,7 +129,7 @@ EXERCISES = [
                 "Divide each row by np.linalg.norm(…, axis=1, keepdims=True), then a @ b.T.",
             ),
         ),
-        solution=cosines,
+        solution=cosine_table,
         also=(cosines_of_unit_rows, cosines_in_a_loop),
         inputs=some_rows,
         wrong=(
@@ -166,22 +166,22 @@ EXERCISES = [
                 "this is the length of the whole array: each row has its own (axis=1)",
             ),
             Wrong(
-                lambda vectors, table: cosines(table, vectors),
+                lambda vectors, table: cosine_table(table, vectors),
                 "转置了：新向量是行，旧词元是列，形状 (2, 9)",
                 "transposed: a row for each new vector, a column for each old token, shape (2, 9)",
             ),
             Wrong(
-                lambda vectors, table: np.abs(cosines(vectors, table)),
+                lambda vectors, table: np.abs(cosine_table(vectors, table)),
                 "不要取绝对值：方向相反是 -1，一点不像",
                 "no absolute value: opposite directions are -1, which is not alike",
             ),
             Wrong(
-                lambda vectors, table: 1 - cosines(vectors, table),
+                lambda vectors, table: 1 - cosine_table(vectors, table),
                 "这是余弦距离；余弦越大越像",
                 "this is the cosine distance; the larger the cosine, the more alike",
             ),
             Wrong(
-                lambda vectors, table: np.degrees(np.arccos(cosines(vectors, table))),
+                lambda vectors, table: np.degrees(np.arccos(cosine_table(vectors, table))),
                 "这是夹角，要的是它的余弦：不必再取反余弦",
                 "this is the angle; its cosine is wanted: leave out the arc cosine",
             ),
@@ -191,7 +191,7 @@ EXERCISES = [
                 "divide by the lengths of the *vectors*, not by that of a row of dot products",
             ),
             Wrong(
-                lambda vectors, table: cosines(vectors, table).argmax(1),
+                lambda vectors, table: cosine_table(vectors, table).argmax(1),
                 "这是最像的那一行的行号；要的是全部余弦",
                 "this is the row of the one most alike; all the cosines are wanted",
             ),
@@ -206,7 +206,7 @@ EXERCISES = [
                 "a length is the root of the sum of squares, not the sum of absolute values",
             ),
             Wrong(
-                lambda vectors, table: cosines(
+                lambda vectors, table: cosine_table(
                     vectors - vectors.mean(1, keepdims=True), table - table.mean(1, keepdims=True)
                 ),
                 "不要减平均：那是相关系数",

@@ -37,7 +37,7 @@ def a_block(rs):
 # --- 6.2 edge agreement -------------------------------------------------------------------------------------------
 
 
-def agreement(edges, lines, near_edges, near_lines):
+def edge_f1(edges, lines, near_edges, near_lines):
     P = near_lines[edges].mean()
     R = near_edges[lines].mean()
     return 2 * P * R / (P + R)
@@ -214,7 +214,7 @@ EXERCISES = [
                 "P = near_lines[edges].mean(), for R exchange the two; at the end 2PR / (P + R).",
             ),
         ),
-        solution=agreement,
+        solution=edge_f1,
         also=(agreement_by_counting, agreement_by_products),
         inputs=two_drawings,
         wrong=(
@@ -234,27 +234,27 @@ EXERCISES = [
                 "this is the recall R alone, which can be high for somebody who scribbles everywhere; precision is needed too",
             ),
             Wrong(
-                lambda edges, lines, near_edges, near_lines: agreement(edges, lines, edges, lines),
+                lambda edges, lines, near_edges, near_lines: edge_f1(edges, lines, edges, lines),
                 "没有让出两个像素：要用加宽的那两张",
                 "no two pixels were allowed: use the two that are widened",
             ),
             Wrong(
-                lambda edges, lines, near_edges, near_lines: agreement(near_edges, near_lines, edges, lines),
+                lambda edges, lines, near_edges, near_lines: edge_f1(near_edges, near_lines, edges, lines),
                 "加宽的放反了：分母数的是原来的线，不是加宽的",
                 "the widened ones are in the wrong place: what is counted below the line is what was not widened",
             ),
             Wrong(
-                lambda edges, lines, near_edges, near_lines: agreement(near_edges, near_lines, near_edges, near_lines),
+                lambda edges, lines, near_edges, near_lines: edge_f1(near_edges, near_lines, near_edges, near_lines),
                 "两边都加宽了：只加宽要去碰的那一边",
                 "both are widened: widen only the side that is to be met",
             ),
             Wrong(
-                lambda edges, lines, near_edges, near_lines: agreement(edges, lines, near_lines, near_edges),
+                lambda edges, lines, near_edges, near_lines: edge_f1(edges, lines, near_lines, near_edges),
                 "问了边缘附近有没有边缘：P 要看边缘附近有没有*线*",
                 "this asks for edges near edges: P asks for *lines* near edges",
             ),
             Wrong(
-                lambda edges, lines, near_edges, near_lines: agreement(edges, lines, near_edges, near_lines) / 2,
+                lambda edges, lines, near_edges, near_lines: edge_f1(edges, lines, near_edges, near_lines) / 2,
                 "少了 2：P 和 R 都是 1 时，F1 应是 1",
                 "the 2 is missing: where P and R are 1, F1 should be 1",
             ),
