@@ -763,12 +763,12 @@ copied = (distances(copies, cat) < 0.01).mean()
 assert np.median(distances(copies, cat)) < 0.001 and copied > 0.75
 
 # %% [markdown] lang="zh"
-# 中位数是 {{ f"{np.median(distances(copies, cat)):.4f}" }}，而真的新点是 {{ f"{np.median(distances(true, cat)):.4f}" }}。精确的猜测就是训练点的平均，噪声很小时权重全落在一个点上，于是只能走到那个点：它把数据*抄*了一遍。（有 {{ f"{1 - copied:.0%}" }} 停在两个挨得近的点之间：mini 的调度最后还剩 {{ f"{np.sqrt(1 - abar[0]):.3f}" }} 的噪声，比有些点之间的空隙小不了多少；练习 6 换一张表再量。）
+# 中位数是 {{ f"{np.median(distances(copies, cat)):.4f}" }}，而真的新点是 {{ f"{np.median(distances(true, cat)):.4f}" }}。精确的猜测就是训练点的平均，噪声很小时权重全落在一个点上，于是只能走到那个点：它把数据*抄*了一遍。（有 {{ f"{1 - copied:.0%}" }} 停在两个挨得近的点之间：mini 的调度最后还剩 {{ f"{np.sqrt(1 - abar[0]):.3f}" }} 的噪声，比有些点之间的空隙小不了多少；0.17 末尾的第 3 题换一张表再量。）
 #
 # 一个只会抄的画家没有用处。我们要的是像数据、又不在数据里的东西。
 
 # %% [markdown] lang="en"
-# The median is {{ f"{np.median(distances(copies, cat)):.4f}" }}; for truly new points it is {{ f"{np.median(distances(true, cat)):.4f}" }}. The exact guess is a mean of training points; under very little noise all the weight lies on one of them, and there the walk ends: it has *copied* the data. ({{ f"{1 - copied:.0%}" }} stopped between two close points: the last noise of mini's schedule, {{ f"{np.sqrt(1 - abar[0]):.3f}" }}, is not so much smaller than some of the gaps; exercise 6 measures it with another table.)
+# The median is {{ f"{np.median(distances(copies, cat)):.4f}" }}; for truly new points it is {{ f"{np.median(distances(true, cat)):.4f}" }}. The exact guess is a mean of training points; under very little noise all the weight lies on one of them, and there the walk ends: it has *copied* the data. ({{ f"{1 - copied:.0%}" }} stopped between two close points: the last noise of mini's schedule, {{ f"{np.sqrt(1 - abar[0]):.3f}" }}, is not so much smaller than some of the gaps; question 3 at the end of 0.17 measures it with another table.)
 #
 # A painter who can only copy is of no use. We want what is like the data and not among them.
 
@@ -1080,21 +1080,29 @@ if profile.judged:
 # | overfitting, generalisation | right on the training data only; right on new data too |
 
 # %% [markdown] lang="zh" tags=["exercise"]
-# ## 0.17 自己试试
+# ## 0.17 练习
 #
-# 1. 把 0.4 的硬币换成四次里一次黑、三次白：`coin = np.array([[-1.0], [1.0], [1.0], [1.0]])`。走一千次，黑的该有多少？一步到底得到的灰，该是哪个值？先写下来再运行。
-# 2. 在 0.5 的数据里补上（黑，白）。走九百次，四种各多少？把三张图换成你自己的四个点，$t=900$ 的箭头指向哪里？
-# 3. 写一个函数 `v_to_noise(v, x_t, t)` 和一个 `noise_to_v(noise, x_t, t)`，用 0.8 的三元组验证来回一趟不变。
-# 4. 在 `walk_back` 里犯一个错：不把噪声混回去，`add_noise(clean, s, noise)` 换成 `np.sqrt(abar[s]) * clean`。硬币最后走到哪里？猫呢？先写下来，再说出原因。
-# 5. 网络也会抄吗？把 `cat` 换成 `cat[:10]` 重新训练 0.13 的网络，再量到这十个点的距离。和新撒的真点比，它更像哪一边？
-# 6. 0.9 的三种调度里，把 cosine 的表放进 `abar`，重做 0.12。抄来的点到训练点的距离有什么变化？看看 `np.sqrt(1 - abar[0])`。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
 
 # %% [markdown] lang="en" tags=["exercise"]
-# ## 0.17 Try it yourself
+# ## 0.17 Exercises
 #
-# 1. Change the coin of 0.4 to black once in four: `coin = np.array([[-1.0], [1.0], [1.0], [1.0]])`. Of a thousand walks, how many should end black? Which grey should a single jump give? Write it down, then run.
-# 2. Add (black, white) to the data of 0.5. Of nine hundred walks, how many end at each of the four? Put four points of your own in place of the three: where do the arrows point at $t=900$?
-# 3. Write a function `v_to_noise(v, x_t, t)` and another, `noise_to_v(noise, x_t, t)`; check with the three of 0.8 that there and back changes nothing.
-# 4. Make a mistake in `walk_back`: do not mix the noise in again, put `np.sqrt(abar[s]) * clean` in place of `add_noise(clean, s, noise)`. Where does the coin end? And the cat? Write it down first, then say why.
-# 5. Can a network copy, too? Put `cat[:10]` in place of `cat`, train the network of 0.13 again, and measure the distance to these ten points. Beside freshly scattered true points, which side is it nearer to?
-# 6. Put the table of cosine from 0.9 into `abar` and do 0.12 again. What becomes of the distance between the copies and the training points? Look at `np.sqrt(1 - abar[0])`.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 在 `walk_back` 里犯一个错：不把噪声混回去，`add_noise(clean, s, noise)` 换成 `np.sqrt(abar[s]) * clean`。硬币最后走到哪里？猫呢？先写下来，再说出原因。
+# 2. 网络也会抄吗？把 0.13 里的 `data` 换成 `torch.tensor(cat[:10], dtype=torch.float32)`，重新训练，再量它画的点到这十个点的距离。和新撒的真点比，它更像哪一边？
+# 3. 0.9 的三种调度里，把 cosine 的表放进 `abar`（`abar = schedules["cosine"].alphas_cumprod.numpy().astype(float)`），再走一遍 `copies = walk_back(exact_guess(cat), starts, falling(200))[-1]`，重做 0.12。抄来的点到训练点的距离有什么变化？看看 `np.sqrt(1 - abar[0])`。
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. Make a mistake in `walk_back`: do not mix the noise in again, put `np.sqrt(abar[s]) * clean` in place of `add_noise(clean, s, noise)`. Where does the coin end? And the cat? Write it down first, then say why.
+# 2. Can a network copy, too? In 0.13 let `data` be `torch.tensor(cat[:10], dtype=torch.float32)`, train again, and measure how far what it draws is from these ten points. Beside freshly scattered true points, which side is it nearer to?
+# 3. Put the table of cosine from 0.9 into `abar` (`abar = schedules["cosine"].alphas_cumprod.numpy().astype(float)`), walk once more, `copies = walk_back(exact_guess(cat), starts, falling(200))[-1]`, and do 0.12 again. What becomes of the distance between the copies and the training points? Look at `np.sqrt(1 - abar[0])`.

@@ -497,26 +497,32 @@ if profile.judged:
 # The 7.5 here is the article's value. **Not verified on the real weights.**
 
 # %% [markdown] lang="zh" tags=["exercise"]
-# ## 2.9 自己试试
+# ## 2.9 练习
 #
-# 1. 画一张你自己的涂鸦（任何画图软件，存成 PNG），换掉 `penguins`，用 `square(Image.open("…").convert("RGB"), profile.size)`。
-# 2. 一共走 50 步、`strength=0.3`，走几步？先算，再用 `begins(0.3, steps=50)` 查。
-# 3. 在 2.4 的两条线里找一个 `strength`：背景听话的超过一半，离原图还不到 `blank` 的一半。有这样的值吗？
-# 4. 2.6 里不翻转，而是把汽车挪到右边（`PIL.ImageChops.offset(car, 24, 0)`）：它在哪个 `strength` 回到中间？
-# 5. 把蒙版反过来（`PIL.ImageOps.invert(mask)`），留住汽车，换掉背景。接缝呢？
-# 6. 在 2.7 里把蒙版缩小到只有汽车的一半：还认得出蘑菇吗？
-# 7. 给 `redraw` 加上 `negative_prompt`（每句一个），把第 01 课 1.6 的测量搬过来：别忘了对照词。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
 
 # %% [markdown] lang="en" tags=["exercise"]
-# ## 2.9 Try it yourself
+# ## 2.9 Exercises
 #
-# 1. Draw a doodle of your own (in any program, saved as PNG) and put it in the place of `penguins`: `square(Image.open("…").convert("RGB"), profile.size)`.
-# 2. Of 50 steps at `strength=0.3`, how many are taken? Work it out first, then check with `begins(0.3, steps=50)`.
-# 3. In the two lines of 2.4, look for a `strength` at which more than half of the places obey, and the distance is less than half of that of `blank`. Is there one?
-# 4. In 2.6, move the car to the right in place of turning it (`PIL.ImageChops.offset(car, 24, 0)`): at which `strength` is it back in the middle?
-# 5. Invert the mask (`PIL.ImageOps.invert(mask)`): keep the car and change the place. What about the seam?
-# 6. In 2.7, shrink the mask to half of the car. Can you still tell that it is a mushroom?
-# 7. Give `redraw` a `negative_prompt` (one for each prompt) and repeat the measurement of lesson 01, 1.6. Do not forget the control words.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 在 2.4 的两条线里找一个 `strength`：背景听话的超过一半，离原图还不到 `blank` 的一半。有这样的值吗？
+# 2. 2.6 里不翻转，而是把汽车挪到右边（`from PIL import ImageChops`，`ImageChops.offset(car, 24, 0)`）：它在哪个 `strength` 回到中间？
+# 3. 把蒙版反过来（`ImageOps.invert(mask)`），留住汽车，换掉背景。接缝呢？
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. In the two lines of 2.4, look for a `strength` at which more than half of the places obey, and the distance is less than half of that of `blank`. Is there one?
+# 2. In 2.6, move the car to the right in place of turning it (`from PIL import ImageChops`, `ImageChops.offset(car, 24, 0)`): at which `strength` is it back in the middle?
+# 3. Invert the mask (`ImageOps.invert(mask)`): keep the car and change the place. What about the seam?
 
 # %% [markdown] lang="zh"
 # ## 2.10 常见错误

@@ -281,14 +281,14 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # ## 3.4 复习：把泄漏减下来
 #
-# 缺什么补什么：混进一些*不是*青花瓷的旧图，配它们自己的说明文字。这叫**复习**（rehearsal）。`Mixed` 让四成的训练图来自旧的世界；步数、学习率、种子照旧，从零重新训练一个。（所以看到的青花瓷也只有原来的六成：少漏的，有一部分可能只是学得少，见练习 3。）
+# 缺什么补什么：混进一些*不是*青花瓷的旧图，配它们自己的说明文字。这叫**复习**（rehearsal）。`Mixed` 让四成的训练图来自旧的世界；步数、学习率、种子照旧，从零重新训练一个。（所以看到的青花瓷也只有原来的六成：少漏的，有一部分可能只是学得少，见“再试试”第 1 题。）
 #
 # **先猜**：青花瓷的图只看到原来的六成了。`asked` 会少多少？`others` 的泄漏会少多少？
 
 # %% [markdown] lang="en"
 # ## 3.4 Rehearsal: less of a leak
 #
-# Supply what is missing: mix in old pictures that are *not* porcelain, with captions of their own. This is **rehearsal**. `Mixed` takes four training pictures in ten from the old world; steps, learning rate and seed stay, and a new LoRA is trained from nothing. (So it sees only six tenths of the porcelain: part of what leaks less may just be less learnt, see exercise 3.)
+# Supply what is missing: mix in old pictures that are *not* porcelain, with captions of their own. This is **rehearsal**. `Mixed` takes four training pictures in ten from the old world; steps, learning rate and seed stay, and a new LoRA is trained from nothing. (So it sees only six tenths of the porcelain: part of what leaks less may just be less learnt, see question 1 of “Try further”.)
 #
 # **Predict**: it sees only six porcelain pictures where there were ten. How much will `asked` lose? How much of the leak in `others` will go?
 
@@ -337,14 +337,14 @@ if profile.judged:
     assert less.mean <= leak.mean / 2 and kept.mean > 0.4  # half the leak, or less
 
 # %% [markdown] lang="zh"
-# 泄漏从 {{ f"{leak:.0%}" }} 降到 {{ f"{less:.0%}" }}；没写的那些，地点大多回来了，画风回来了一部分。代价也看得见：写了青花瓷的，只有 {{ f"{kept:.0%}" }} 是青花瓷（原来 {{ f"{learnt.mean:.0%}" }}），蘑菇又红了，熊猫身后又有了沙滩。它看到的青花瓷图少了，学得就浅：两张表要一起看，只报泄漏减了多少，和只报学到多少一样不老实。学得浅可以多练几步，或者用的时候开大一点（3.5）；复习多少，练习 3 让你自己选。
+# 泄漏从 {{ f"{leak:.0%}" }} 降到 {{ f"{less:.0%}" }}；没写的那些，地点大多回来了，画风回来了一部分。代价也看得见：写了青花瓷的，只有 {{ f"{kept:.0%}" }} 是青花瓷（原来 {{ f"{learnt.mean:.0%}" }}），蘑菇又红了，熊猫身后又有了沙滩。它看到的青花瓷图少了，学得就浅：两张表要一起看，只报泄漏减了多少，和只报学到多少一样不老实。学得浅可以多练几步，或者用的时候开大一点（3.5）；复习多少，“再试试”第 1 题让你自己选。
 #
 # 复习图从哪里来？这里由图画世界画（`known`）。用真模型时没有这个世界，就用任何配了说明文字的普通图，或者让模型训练前自己画一批：[第 05 课](05_dreambooth.ipynb)的**先验保留**就是这个办法。
 #
 # 从这里往下用复习过的这个。
 
 # %% [markdown] lang="en"
-# The leak falls from {{ f"{leak:.0%}" }} to {{ f"{less:.0%}" }}; without the word most places are back, and some of the styles. The price shows as well: of what asks for porcelain only {{ f"{kept:.0%}" }} still is (before: {{ f"{learnt.mean:.0%}" }}); the mushroom is red again, the panda has its beach back. It saw fewer porcelain pictures, so it learnt less. Read both tables together: to report only how much less it leaks is no more honest than to report only how much it learnt. What was learnt less can be trained longer, or opened wider in use (3.5); how much to rehearse is yours to choose in exercise 3.
+# The leak falls from {{ f"{leak:.0%}" }} to {{ f"{less:.0%}" }}; without the word most places are back, and some of the styles. The price shows as well: of what asks for porcelain only {{ f"{kept:.0%}" }} still is (before: {{ f"{learnt.mean:.0%}" }}); the mushroom is red again, the panda has its beach back. It saw fewer porcelain pictures, so it learnt less. Read both tables together: to report only how much less it leaks is no more honest than to report only how much it learnt. What was learnt less can be trained longer, or opened wider in use (3.5); how much to rehearse is yours to choose in question 1 of “Try further”.
 #
 # Where do pictures for rehearsal come from? Here the picture world paints them (`known`). With a real model there is no such world: take any ordinary pictures with captions, or let the model draw some before training; that is the **prior preservation** of [lesson 05](05_dreambooth.ipynb).
 #
@@ -386,10 +386,10 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 标题里是强度和裁判认出青花瓷的概率（三张平均）。强度和效果*不成正比*：0.5 以前几乎看不出，0.75 开始褪色、出白框（猫先变，汽车到 1 还带着红），1 才大致变过去；复习过的这个学得浅，开到 1.5 更像青花瓷。裁判的概率在 0.75 和 1 之间一下子跳上去：分类器只回答是不是，不回答有多少。开大也会把泄漏放大，要一起量（练习 3）。
+# 标题里是强度和裁判认出青花瓷的概率（三张平均）。强度和效果*不成正比*：0.5 以前几乎看不出，0.75 开始褪色、出白框（猫先变，汽车到 1 还带着红），1 才大致变过去；复习过的这个学得浅，开到 1.5 更像青花瓷。裁判的概率在 0.75 和 1 之间一下子跳上去：分类器只回答是不是，不回答有多少。开大也会把泄漏放大，要一起量（“再试试”第 1 题）。
 
 # %% [markdown] lang="en"
-# The titles give the scale and the judge's probability of porcelain, the mean of three. The effect is *not proportional* to the scale: up to 0.5 there is hardly anything to see, at 0.75 colours fade and a white frame appears (the cat first; the car is still reddish at 1), at 1 most of it has turned; the rehearsed one has learnt less, and at 1.5 it is better porcelain. The judge's probability leaps between 0.75 and 1: a classifier says whether, not how much. A wider path leaks more as well; measure both (exercise 3).
+# The titles give the scale and the judge's probability of porcelain, the mean of three. The effect is *not proportional* to the scale: up to 0.5 there is hardly anything to see, at 0.75 colours fade and a white frame appears (the cat first; the car is still reddish at 1), at 1 most of it has turned; the rehearsed one has learnt less, and at 1.5 it is better porcelain. The judge's probability leaps between 0.75 and 1: a classifier says whether, not how much. A wider path leaks more as well; measure both (question 1 of “Try further”).
 
 # %% [markdown] lang="zh"
 # ## 3.6 存、取、不用我们的库
@@ -691,19 +691,27 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. **只有注意力**。第一个 LoRA 把 `layers=WIDE` 去掉（默认就是只有注意力），同样的步数再训练，用 `judged` 量 `asked` 和 `others`。学得慢了，漏得少了吗？用 3.2 里“卷积不看词”解释。
-# 2. **秩**。`rank` 取 2、8、32：文件多大（3.6 的 `sizes`）？`asked` 的青花瓷几成？先写下你的猜测。
-# 3. **复习多少**。`share` 取 0.2、0.5、0.8，记下 `kept` 和 `less`，画成一条线：横轴泄漏，纵轴学到。再把 `share=0.4` 的练 300 步，或用 1.25、1.5 的强度，各添一个点。你会选哪一点？
-# 4. **没有图画世界的时候**。训练前让模型自己画 60 张（提示词用 `known` 的说明文字），存成文件夹代替 `old`。泄漏减得一样多吗？
-# 5. **空提示词**。`caption_dropout` 取 0，再训练第一个。`draw(pipe, "", n=3)` 变了没有？泄漏呢？青花瓷的颜色呢？
-# 6. **你自己的画风**。一个文件夹，每张图旁边一个同名的 `.txt`，里面写上画风的名字。用一组 `others` 量它漏了多少。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. **Attention only**. Train the first LoRA again without `layers=WIDE` (the default is attention only), with as many steps, and measure `asked` and `others` with `judged`. It learns more slowly; does it leak less? Explain it with what 3.2 says of convolutions and words.
-# 2. **The rank**. For a `rank` of 2, 8 and 32: how large is the file (`sizes` in 3.6), and what share of `asked` is porcelain? Write down your guess first.
-# 3. **How much rehearsal**. Take a `share` of 0.2, 0.5 and 0.8, note `kept` and `less`, and plot them as one line, the leak across and the style learnt upwards. Add a point for `share=0.4` after 300 steps, and for scales of 1.25 and 1.5. Which point would you choose?
-# 4. **Without a picture world**. Before training let the model draw 60 pictures itself (for the captions of `known`), and save them as the folder `old`. Does the leak fall as much?
-# 5. **The empty prompt**. Train the first one with a `caption_dropout` of 0. Has `draw(pipe, "", n=3)` changed? The leak? The colour of the porcelain?
-# 6. **A style of your own**. A folder, with a `.txt` of the same name beside each picture that names the style. Measure the leak with a group of `others`.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。每次都先 `paidiff.set_scales(pipe, {})`，新的 LoRA 换个 `name`。
+#
+# 1. **复习多少**。`share` 取 0.2、0.5、0.8，记下 `kept` 和 `less`，画成一条线：横轴泄漏，纵轴学到。再把 `share=0.4` 的练 300 步（`{**recipe, "steps": 300}`），或用 1.25、1.5 的强度，各添一个点。你会选哪一点？
+# 2. **只有注意力**。第一个 LoRA 把 `layers=WIDE` 去掉（默认就是只有注意力），同样的步数再训练，用 `judged` 量 `asked` 和 `others`。学得慢了，漏得少了吗？用 3.2 里“卷积不看词”解释。
+# 3. **你自己的画风**。一个文件夹，每张图旁边一个同名的 `.txt`，里面写上画风的名字。用 3.3 那样的一组 `others` 量它漏了多少。
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see. Begin each with `paidiff.set_scales(pipe, {})`, and give a new LoRA another `name`.
+#
+# 1. **How much rehearsal**. Take a `share` of 0.2, 0.5 and 0.8, note `kept` and `less`, and plot them as one line, the leak across and the style learnt upwards. Add a point for `share=0.4` after 300 steps (`{**recipe, "steps": 300}`), and for scales of 1.25 and 1.5. Which point would you choose?
+# 2. **Attention only**. Train the first LoRA again without `layers=WIDE` (the default is attention only), with as many steps, and measure `asked` and `others` with `judged`. It learns more slowly; does it leak less? Explain it with what 3.2 says of convolutions and words.
+# 3. **A style of your own**. A folder, with a `.txt` of the same name beside each picture that names the style. Measure the leak with a group of `others` like that of 3.3.

@@ -289,14 +289,14 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # 颜色，两个词都找到了（表里 `colour` 一行）。狐狸就不一样（`subject` 一行）：从 `猫` 出发的只是一团蓝，从 `狐` 出发的有尖耳朵，裁判认出的多些（区间还叠着），但还不如用话说的。模型画得出蓝狐狸，一句话就叫得出来，从 `猫` 出发的搜索却到不了那里：梯度只看得见脚下，哪里损失马上变小就往哪里走。
 #
-# 所以 Textual Inversion 与其说是*教*，不如说是*找*，而且只在附近找。它要两样东西：模型**画得出**，出发点**够近**。小奶猫看来哪一样都没有：UNet 训练时没见过这张脸，离它近的词我们也没找到（只试了 `猫`，练习第 2 题试别的）。[第 03 课](03_lora.ipynb)的 LoRA 改的是 UNet 旁边的权重，那是另一回事（3.7 的图）。
+# 所以 Textual Inversion 与其说是*教*，不如说是*找*，而且只在附近找。它要两样东西：模型**画得出**，出发点**够近**。小奶猫看来哪一样都没有：UNet 训练时没见过这张脸，离它近的词我们也没找到（只试了 `猫`，末尾“再试试”第 1 题试别的）。[第 03 课](03_lora.ipynb)的 LoRA 改的是 UNet 旁边的权重，那是另一回事（3.7 的图）。
 #
 # 找到的词和别的词一样用，加画风、加数量（细节跟着它一起糊）：
 
 # %% [markdown] lang="en"
 # Both words have found the colour (the row `colour`). With the fox it is another matter (the row `subject`): what began at `猫` is no more than a blue lump, what began at `狐` has pointed ears, and the judge recognises more of it (the intervals still overlap), though less than of what is asked for in words. The model can draw a blue fox, two words are enough to ask for it, and yet the search that began at `猫` does not get there: a gradient sees only the ground under its feet, and goes where the loss falls at once.
 #
-# So Textual Inversion *finds* rather than teaches, and finds only what is near. It needs two things: the model **can draw it**, and the start is **near enough**. The kitten seems to have neither: the UNet never saw this face in its training, and we found no word close to it (only `猫` was tried; question 2 of the exercises tries others). The LoRA of [lesson 03](03_lora.ipynb) changes weights beside the UNet's own, which is another matter (the figure in 3.7).
+# So Textual Inversion *finds* rather than teaches, and finds only what is near. It needs two things: the model **can draw it**, and the start is **near enough**. The kitten seems to have neither: the UNet never saw this face in its training, and we found no word close to it (only `猫` was tried; question 1 of “Try further” tries others). The LoRA of [lesson 03](03_lora.ipynb) changes weights beside the UNet's own, which is another matter (the figure in 3.7).
 #
 # A word that was found is used like any other, with a style, with a number (its blur comes along):
 
@@ -475,7 +475,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="zh"
 # ## 4.10 说清楚
 #
-# * 小奶猫没有教会，从 `猫` 出发的 {{ profile.vectors }} 个向量不行。写这一课时还试过把五张图的文字隐状态（每句 32×192 个数）全部放开来学，也只学到颜色和轮廓，没有脸（练习 4 让你自己看）。别的初始词、长得多的训练没有都试：“画不出”说的是这些权重和这些做法。
+# * 小奶猫没有教会，从 `猫` 出发的 {{ profile.vectors }} 个向量不行。写这一课时还试过把五张图的文字隐状态（每句 32×192 个数）全部放开来学，也只学到颜色和轮廓，没有脸（“再试试”第 2 题让你自己看）。别的初始词、长得多的训练没有都试：“画不出”说的是这些权重和这些做法。
 # * 蓝狐狸用话也说得出来，新词并不比话更好；Textual Inversion 的用处在话说不清、模型又画得出的东西上，那要更大的模型。
 # * {{ len(where) }} 个地方很少，区间很宽；裁判和 CLIP 都在这个小世界里训练。
 #
@@ -489,7 +489,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="en"
 # ## 4.10 To be plain
 #
-# * The kitten was not learnt: {{ profile.vectors }} vectors that begin at `猫` are not enough. While this lesson was written, all hidden states of the text were set free too, 32×192 numbers for each of the five pictures; that gave colour and outline, and no face (exercise 4 lets you see for yourself). Other initializers and far longer trainings have not all been tried: “cannot draw” is said of these weights and these ways.
+# * The kitten was not learnt: {{ profile.vectors }} vectors that begin at `猫` are not enough. While this lesson was written, all hidden states of the text were set free too, 32×192 numbers for each of the five pictures; that gave colour and outline, and no face (question 2 of “Try further” lets you see for yourself). Other initializers and far longer trainings have not all been tried: “cannot draw” is said of these weights and these ways.
 # * The blue fox can be said in words too, and the new word does no better than they do. Textual Inversion is for what words cannot say but the model can draw, which takes a larger model.
 # * {{ len(where) }} places are few and the intervals wide; judge and CLIP were both trained in this small world.
 #
@@ -503,19 +503,27 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. **向量数**。`<小蓝>` 用 1 个、2 个、16 个向量各教一次，看 `rates`。最少要几个？先猜。
-# 2. **初始词**。小奶猫从 `狮`、`熊`、`狐` 出发，再做 4.3 的选择题。哪个初始词的图最常被选作小奶猫？有脸吗？
-# 3. **不写地点**。用 `CaptionFolder(paidiff.data("kitten"), captions=False)` 训练：说明文字从模板里来，不提地点。新词的图里多了什么？
-# 4. **全部放开**。说明文字只写 `{}`，`vectors=28`：整句话都是新词，5,376 个数。每张训练图单独教一次，损失能降到多少？有脸吗？这告诉你上限在哪里。
-# 5. **教一种画风**。`learnable="style"`，数据用 `paidiff.data("porcelain")`，用第 03 课的 `asked` 和 `others` 量。泄漏是多少？为什么可以不量就知道？
-# 6. **手算**。{{ whole }} 个数的模型和 {{ word.vectors.numel() }} 个数的新词，都存成 32 位浮点数，各多大？和 4.5 存下来的文件对一对。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. **Number of vectors**. Teach `<小蓝>` with 1, 2 and 16 vectors and look at `rates`. How few will do? Guess first.
-# 2. **Initializer**. Start the kitten at `狮` (lion), `熊` (bear) and `狐` (fox), and repeat the choice of 4.3. With which are the pictures most often taken for the kitten? Is there a face?
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。新词要换个名字，或者先重新 `pipe = paidiff.load()`。
+#
+# 1. **初始词**。小奶猫从 `狮`、`熊`、`狐` 出发，再做 4.3 的选择题。哪个初始词的图最常被选作小奶猫？有脸吗？
+# 2. **全部放开**。说明文字只写 `{}`，`vectors=28`：整句话都是新词，5,376 个数。每张训练图单独教一次，损失能降到多少？有脸吗？这告诉你上限在哪里。
+# 3. **不写地点**。用 `CaptionFolder(paidiff.data("kitten"), captions=False)` 训练：说明文字从模板里来，不提地点。新词的图里多了什么？
+
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see. Call the new word something else, or load anew: `pipe = paidiff.load()`.
+#
+# 1. **Initializer**. Start the kitten at `狮` (lion), `熊` (bear) and `狐` (fox), and repeat the choice of 4.3. With which are the pictures most often taken for the kitten? Is there a face?
+# 2. **Everything free**. Let the caption be `{}` alone and `vectors=28`: the whole prompt is the new word, 5,376 numbers. Teach each training picture on its own. How low does the loss get, and is there a face? That tells you where the limit is.
 # 3. **No places**. Train with `CaptionFolder(paidiff.data("kitten"), captions=False)`: the captions come from templates that name no place. What has the new word learnt besides?
-# 4. **Everything free**. Let the caption be `{}` alone and `vectors=28`: the whole prompt is the new word, 5,376 numbers. Teach each training picture on its own. How low does the loss get, and is there a face? That tells you where the limit is.
-# 5. **A style**. Use `learnable="style"` and `paidiff.data("porcelain")`, and measure with `asked` and `others` of lesson 03. How large is the leak? Why could you have known without measuring?
-# 6. **By hand**. A model of {{ whole }} numbers and a word of {{ word.vectors.numel() }}, both as 32-bit floats: how large are they? Compare with the files saved in 4.5.

@@ -140,11 +140,11 @@ print("P(红色):", *(f"{p:.2f}" for p in red))
 # %% [markdown] lang="zh"
 # 红熊离熊 {{ f"{away[1]:.2f}" }}，淼熊 {{ f"{away[2]:.2f}" }}，猫 {{ f"{away[3]:.2f}" }}：淼这个字*读进去了*，只是推得比红轻。红熊画出来是红的（裁判给红色的概率 {{ f"{red[1]:.2f}" }}），淼熊画出来却和熊几乎是一张图。距离只说句子变了*多少*，不说变成了*什么*：红是什么样，UNet 从图里学过；淼，没有人教过。所以看距离定不了一个字教不教得会，要练了再量。
 #
-# 文本编码器旁边也放 LoRA，是 diffusers 脚本里的 `--train_text_encoder`。在这里它值不值，是练习第 1 题。
+# 文本编码器旁边也放 LoRA，是 diffusers 脚本里的 `--train_text_encoder`。在这里它值不值，是末尾“再试试”第 1 题。
 # %% [markdown] lang="en"
 # 红熊 is {{ f"{away[1]:.2f}" }} away from 熊, 淼熊 {{ f"{away[2]:.2f}" }}, a cat {{ f"{away[3]:.2f}" }}. So 淼 *is read*, though it pushes less than 红 does. 红熊 comes out red (the judge's probability of red is {{ f"{red[1]:.2f}" }}), but 淼熊 is nearly the same picture as 熊. A distance tells by *how much* a sentence has changed, not into *what*: what red looks like the UNet has learnt from pictures; nobody has taught it 淼. So the distance does not decide whether a character can be taught; train, then measure.
 #
-# The LoRA beside the text encoder is what `--train_text_encoder` does in diffusers' script. Whether it pays here is question 1 of the exercises.
+# The LoRA beside the text encoder is what `--train_text_encoder` does in diffusers' script. Whether it pays here is question 1 of “Try further”.
 # %% [markdown] lang="zh"
 # ## 5.3 先验保留
 #
@@ -313,11 +313,11 @@ if profile.judged:
 # %% [markdown] lang="zh"
 # 没有先验保留，“一只熊”有 {{ f"{lost['the toy'].mean:.0%}" }} 成了玩具熊，裁判只在 {{ f"{lost['熊'].mean:.0%}" }} 里还看见熊；有先验保留，是 {{ f"{kept['the toy'].mean:.0%}" }} 和 {{ f"{kept['熊'].mean:.0%}" }}，原来的模型 {{ f"{base['the toy'].mean:.0%}" }} 和 {{ f"{base['熊'].mean:.0%}" }}。
 #
-# 先验保留只复习*熊*。别的动物没有人复习：原来 {{ f"{base['other animals'].mean:.0%}" }} 认得出，有先验保留的训练之后 {{ f"{kept['other animals'].mean:.0%}" }}，没有的 {{ f"{lost['other animals'].mean:.0%}" }}。复习熊，也护住了别的动物；没有复习的那组，它们也跟着变了。两个区间还有重叠，只算迹象（练习第 4 题）。看看它们，最下面一排的马和老虎已经散了：
+# 先验保留只复习*熊*。别的动物没有人复习：原来 {{ f"{base['other animals'].mean:.0%}" }} 认得出，有先验保留的训练之后 {{ f"{kept['other animals'].mean:.0%}" }}，没有的 {{ f"{lost['other animals'].mean:.0%}" }}。复习熊，也护住了别的动物；没有复习的那组，它们也跟着变了。两个区间还有重叠，只算迹象（“再试试”第 3 题）。看看它们，最下面一排的马和老虎已经散了：
 # %% [markdown] lang="en"
 # Without prior preservation {{ f"{lost['the toy'].mean:.0%}" }} of 一只熊 are the toy, and the judge sees a bear in no more than {{ f"{lost['熊'].mean:.0%}" }}; with it {{ f"{kept['the toy'].mean:.0%}" }} and {{ f"{kept['熊'].mean:.0%}" }}; in the base model {{ f"{base['the toy'].mean:.0%}" }} and {{ f"{base['熊'].mean:.0%}" }}.
 #
-# Prior preservation rehearses *bears*. Nobody rehearses other animals: {{ f"{base['other animals'].mean:.0%}" }} were recognised before, {{ f"{kept['other animals'].mean:.0%}" }} after the training with prior preservation, {{ f"{lost['other animals'].mean:.0%}" }} after the one without. Rehearsing bears protects other animals too; without it they change as well. The intervals still overlap, so this is no more than a sign (question 4 of the exercises). Look at them; the horse and the tiger in the lowest row are falling apart:
+# Prior preservation rehearses *bears*. Nobody rehearses other animals: {{ f"{base['other animals'].mean:.0%}" }} were recognised before, {{ f"{kept['other animals'].mean:.0%}" }} after the training with prior preservation, {{ f"{lost['other animals'].mean:.0%}" }} after the one without. Rehearsing bears protects other animals too; without it they change as well. The intervals still overlap, so this is no more than a sign (question 3 of “Try further”). Look at them; the horse and the tiger in the lowest row are falling apart:
 # %% tags=["nbval-ignore-output"]
 show(
     paidiff.compare(
@@ -504,16 +504,24 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. 不练文本编码器（去掉 `text_encoder=True`，换个 `name`），其余不变。用 5.4 和 5.5 的两张表比：像不像、漂不漂？
-# 2. 把说明里的名字换成“红熊”：`CaptionFolder(..., captions="一只红熊")`。学到的玩具熊是什么颜色？训练之后“一只红色的猫”还红吗？
-# 3. `share=0.8` 是 λ 等于几？先算，再练：像不像、漂不漂各怎么变？步数要改成多少，看淼熊的次数才一样？
-# 4. 5.5 里没有先验保留的那组，别的动物也散了一些。换一批动物和地方，画 36 张再量：差别还在吗？第二堆图里只有熊，为什么护得住猫？写下你的解释，再想一个能推翻它的实验。
-# 5. 用你自己的 5 张照片。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. Leave the text encoder alone (no `text_encoder=True`, another `name`), and everything else as it is. Compare by the two tables of 5.4 and 5.5: likeness? drift?
-# 2. Call the toy 红熊 (red bear) in the captions: `CaptionFolder(..., captions="一只红熊")`. Of what colour is the toy that is learnt? After training, is 一只红色的猫 (a red cat) still red?
-# 3. What is λ for `share=0.8`? Work it out, then train: what becomes of likeness and of drift? With how many steps is 淼熊 seen equally often?
-# 4. In 5.5, without prior preservation, other animals fell apart somewhat. Take other animals and places, draw 36 pictures and measure again: is the difference still there? The second pile holds bears only; why does it protect a cat? Write down your explanation, and an experiment that could refute it.
-# 5. Take 5 photographs of your own.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。每次都先 `paidiff.set_scales(pipe, {})`，新的 LoRA 换个 `name`。
+#
+# 1. 不练文本编码器（去掉 `text_encoder=True`），其余不变。用 5.4 和 5.5 的两张表比：像不像、漂不漂？
+# 2. 把说明里的名字换成“红熊”：`CaptionFolder(paidiff.data("bear"), captions="一只红熊")`。学到的玩具熊是什么颜色？训练之后“一只红色的猫”还红吗？
+# 3. 5.5 里没有先验保留的那组，别的动物也散了一些。换一批动物和地方，画 36 张再量：差别还在吗？第二堆图里只有熊，为什么护得住猫？写下你的解释，再想一个能推翻它的实验。
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see. Begin each with `paidiff.set_scales(pipe, {})`, and give a new LoRA another `name`.
+#
+# 1. Leave the text encoder alone (no `text_encoder=True`), and everything else as it is. Compare by the two tables of 5.4 and 5.5: likeness? drift?
+# 2. Call the toy 红熊 (red bear) in the captions: `CaptionFolder(paidiff.data("bear"), captions="一只红熊")`. Of what colour is the toy that is learnt? After training, is 一只红色的猫 (a red cat) still red?
+# 3. In 5.5, without prior preservation, other animals fell apart somewhat. Take other animals and places, draw 36 pictures and measure again: is the difference still there? The second pile holds bears only; why does it protect a cat? Write down your explanation, and an experiment that could refute it.

@@ -561,16 +561,24 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 1. 用你自己的照片：`canny(square(Image.open("photo.jpg"), 128))`。
-# 2. 猫的线稿，提示词写 `狗,草地`：谁赢？`scale` 取 0.25、0.5、1，让裁判看（`measure.seen(pictures, "狗")`）。
-# 3. 训练时把一半的说明换成空的：`paidiff.fit(control, data, caption_dropout=0.5, ...)`。练完画提示词 `""`，它照线稿画出什么？平常的比例是多少？
-# 4. 换一种条件：`ControlNet(pipe, condition=...)`，任何“图变图”的函数都行，比如模糊后的颜色。练 140 步，怎么量它听不听？
-# 5. 把 6.3 里 `fresh` 的一个零卷积改成不是零（`torch.nn.init.normal_(..., std=0.1)`）：没训练就画，画出来什么？现在副本有梯度了吗？
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# 1. Take a photograph of your own: `canny(square(Image.open("photo.jpg"), 128))`.
-# 2. The lines of a cat, with the prompt `狗,草地` (a dog on grass): who wins? Try scales of 0.25, 0.5 and 1, and ask the judge (`measure.seen(pictures, "狗")`).
-# 3. Leave out half of the captions in training: `paidiff.fit(control, data, caption_dropout=0.5, ...)`. Afterwards draw the prompt `""`: what does it make of the lines? What is the usual share?
-# 4. Another condition: `ControlNet(pipe, condition=...)` takes any function from picture to picture, such as blurred colours. Train 140 steps. How would you measure whether it obeys?
-# 5. In 6.3 make one of the zero convolutions of `fresh` other than zero (`torch.nn.init.normal_(..., std=0.1)`): what is drawn without any training? Has the copy a gradient now?
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+# %% [markdown] lang="zh"
+# ### 再试试
+#
+# 这些没有标准答案，写下你看到的。
+#
+# 1. 猫的线稿，提示词写 `狗,草地`：谁赢？`scale` 取 0.25、0.5、1，让裁判看（`measure.seen(pictures, "狗")`）。
+# 2. 换一种条件：`ControlNet(paidiff.load(), condition=...)`，任何“图变图”的函数都行，比如模糊后的颜色。练 140 步，怎么量它听不听？
+# 3. 把 6.3 里 `fresh` 的一个零卷积改成不是零（`torch.nn.init.normal_(fresh.net.controlnet_mid_block.weight, std=0.1)`）：没训练就画，画出来什么？现在副本有梯度了吗？
+# %% [markdown] lang="en"
+# ### Try further
+#
+# There is no one answer to these; write down what you see.
+#
+# 1. The lines of a cat, with the prompt `狗,草地` (a dog on grass): who wins? Try scales of 0.25, 0.5 and 1, and ask the judge (`measure.seen(pictures, "狗")`).
+# 2. Another condition: `ControlNet(paidiff.load(), condition=...)` takes any function from picture to picture, such as blurred colours. Train 140 steps. How would you measure whether it obeys?
+# 3. In 6.3 make one of the zero convolutions of `fresh` other than zero (`torch.nn.init.normal_(fresh.net.controlnet_mid_block.weight, std=0.1)`): what is drawn without any training? Has the copy a gradient now?
