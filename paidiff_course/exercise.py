@@ -182,5 +182,6 @@ def unlike(given, wanted, tolerance, shown=True):
     if not shown:
         return ("太大了", "too large") if x > y else ("太小了", "too small")
     place = np.unravel_index(np.abs(x - y).argmax(), x.shape)
-    at, got, right = list(map(int, place)) or "", f"{x[place]:.4g}", f"{y[place]:.4g}"
-    return f"算得不对:{at} 得到 {got},应为 {right}", f"a wrong value: {at} got {got}, wanted {right}"
+    at = f"{list(map(int, place))} " if place else ""
+    got, right = f"{x[place]:.4g}", f"{y[place]:.4g}"
+    return f"算得不对:{at}得到 {got},应为 {right}", f"a wrong value: {at}got {got}, wanted {right}"

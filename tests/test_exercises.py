@@ -4,6 +4,7 @@ Pictures that a goal draws are stored in lessons/exercises/pictures/, for the so
 `python tools/draw_exercises.py` draws them anew.
 """
 
+import ast
 import json
 import re
 from itertools import islice
@@ -68,6 +69,14 @@ def test_the_stub_is_not_written_yet(each, capsys):
     check(each.number, scope[name])
     assert capsys.readouterr().out == f"… {each.number} 还没写 · not written yet\n"
     assert not progress.PROGRESS.exists()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_stub_takes_no_name_that_its_lesson_uses(file):
+    """Else a learner who goes back and runs a cell again meets the exercise's function in its place."""
+    (lesson,) = (ROOT / "lessons").glob(f"{file.stem}_*.py")
+    used = {node.id for node in ast.walk(ast.parse(lesson.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
+    assert not used & {each.stub()[0] for each in progress.exercises(file) if each.kind == "function"}
 
 
 @pytest.mark.parametrize("each", FUNCTIONS, **names)
