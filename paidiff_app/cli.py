@@ -156,6 +156,27 @@ def curate(
 
 
 @app.command()
+def words(model: Model = None):
+    """模型认得哪些词 · the words that a model has learnt"""
+    from paidiff_lib.known_words import words as known_words
+
+    from .labels import KINDS
+
+    known = known_words(model)
+    if not known:
+        typer.echo(f"{model_name(model)} 没有词表,想写什么写什么 · has no list of words: write what you like")
+    for kind in filter(known.get, KINDS):
+        names = known[kind]
+        typer.echo(f"{KINDS[kind]} ({len(names)}): {' '.join(map(_with_others, names, names.values()))}")
+
+
+def _with_others(name, also):
+    """猫(小猫,猫咪): a word, and what else it may be called."""
+    others = ",".join(word for word in dict.fromkeys(also) if word != name)
+    return f"{name}({others})" if others else name
+
+
+@app.command()
 def doctor():
     """检查安装 · check this installation"""
     findings = examine()

@@ -27,8 +27,8 @@ LESSONS_ABOUT_THE_APP = ("09", "10")
 # The library from the bottom up; a module may import its own layer and those before it.
 LAYERS = [
     ("ground", ["errors", "arguments", "environment", "files"]),
-    ("models, prompts, data", ["models", "prompts", "datasets", "memory", "schedulers"]),
-    ("generate", ["generate", "inpainting", "metrics", "display", "comparison"]),
+    ("models, prompts, data", ["models", "known_words", "prompts", "datasets", "memory", "schedulers"]),
+    ("generate", ["generate", "hires", "inpainting", "metrics", "display", "comparison"]),
     ("training, methods", ["training", "methods"]),  # one of the other: `folders` sees that they make no circle
     ("on top", ["acceleration", "cleaning"]),
     ("the names", ["__init__"]),
