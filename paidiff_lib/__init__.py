@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from .models.load import load as load
     from .prompts import check_prompt as check_prompt, drawable as drawable, tokens as tokens
     from .training.api import fit as fit, train as train
+    from .upscaling import hires as hires
 
 _NAMES = {  # module: its public names
     "cleaning.audit": "audit",
@@ -65,6 +66,7 @@ _NAMES = {  # module: its public names
     "models.load": "load",
     "prompts": "check_prompt drawable tokens",
     "training.api": "fit train",
+    "upscaling": "hires",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

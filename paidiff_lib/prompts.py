@@ -1,5 +1,6 @@
 """What a Chinese prompt becomes: tokens, limits, and the words a model knows."""
 
+import random
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ SCENE = ("subjects", "backgrounds", "styles")  # of which a picture of the small
 MOST_PARTS = 10  # a prompt is cut into no more of them: every one costs time in every step
 EMPHASIS = 1.1  # of a pair of round brackets; square ones divide by it
 TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*)>", re.I)
+WILDCARD = re.compile(r"\{([^{}|]*(?:\|[^{}|]*)+)\}")
 # What the WebUI or its extensions take for editing, alternation and wildcards, and weights with a Chinese keyboard's signs.
 NOT_UNDERSTOOD = re.compile(r"(?<!\\)\[[^\[\]()\\]*[:|][^\[\]()\\]*\]|\{[^{}]*\|[^{}]*\}|（[^（）]*[:：]\s*[\d.]+\s*）")
 
@@ -168,6 +170,14 @@ def _starts(pipe, text):
 def spelled(pipe, text):
     """A text as the tokenizer gets it: in a pipeline, a learnt word may be several tokens."""
     return pipe.maybe_convert_prompt(text, pipe.tokenizer) if hasattr(pipe, "maybe_convert_prompt") else text
+
+
+def expand_wildcards(prompt: str, seed: int = 0) -> str:
+    """{猫|狗} -> 猫 or 狗, as a seed decides; an inner pair of braces first. Braces without a | are left as they are."""
+    dice = random.Random(seed)
+    while (found := WILDCARD.search(prompt)) is not None:
+        prompt = prompt[: found.start()] + dice.choice(found[1].split("|")) + prompt[found.end() :]
+    return prompt
 
 
 def take_tags(prompt):

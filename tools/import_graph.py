@@ -28,7 +28,7 @@ LESSONS_ABOUT_THE_APP = ("09", "10")
 LAYERS = [
     ("ground", ["errors", "arguments", "environment", "files"]),
     ("models, prompts, data", ["models", "known_words", "prompts", "datasets", "memory", "schedulers"]),
-    ("generate", ["generate", "hires", "inpainting", "metrics", "display", "comparison"]),
+    ("generate", ["generate", "upscaling", "inpainting", "metrics", "display", "comparison"]),
     ("training, methods", ["training", "methods"]),  # one of the other: `folders` sees that they make no circle
     ("on top", ["acceleration", "cleaning"]),
     ("the names", ["__init__"]),
