@@ -26,6 +26,7 @@ GUIDANCE_HELP = "引导强度 · guidance scale; 2 for mini, 5 for the published
 LORA_HELP = "LoRA 的文件夹、文件或名字,可加强度,可写几个 · a LoRA folder, file or name, with a scale or not; several"
 OUTPUT_HELP = "写到哪个 PNG 文件;画很多张时是文件夹 · the PNG file to write; of many, the folder"
 LORAS_HELP = "放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings"
+STARTING = "在装载库和模型,忙的机器上要等一会儿 · loading libraries and the model; a busy machine takes a while"
 Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
 Loras = Annotated[list[str] | None, typer.Option("--lora", metavar="LORA[:SCALE]", help=LORA_HELP)]
 Negative = Annotated[str, typer.Option(help="反向提示词 · what not to draw")]
@@ -220,6 +221,7 @@ def serve(
     loras: Annotated[Path | None, typer.Option(metavar="DIR", help=LORAS_HELP)] = None,
 ):
     """HTTP 接口:WebUI 和 PAI-EAS 的写法 · an HTTP API in the WebUI's and PAI-EAS' shape"""
+    typer.echo(STARTING, err=True)
     with _extra("serve"):
         from .server.run import run
     run(host, port, model, lora, token, queue, typer.echo, loras)
@@ -234,6 +236,7 @@ def web(
     token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
 ):
     """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
+    typer.echo(STARTING, err=True)
     with _extra("web"):
         from .web.app import run
     run(host, port, model, loras, token, say=typer.echo)
