@@ -45,10 +45,11 @@ def _requests(request, lines, raising):
             if isinstance(prompt, PaidiffError):
                 raise prompt
             refuse_tags(prompt, request.negative_prompt)
+            check(replace(request, prompt=prompt))
             seeds = range(request.seed, request.seed + request.n)
             ones = [replace(request, prompt=expand_wildcards(prompt, seed), seed=seed, n=1) for seed in seeds]
             for one in ones:
-                check(one)
+                check(one)  # a wildcard may leave nothing
             found += ones
         except PaidiffError as error:
             if raising:

@@ -9,7 +9,7 @@ from paidiff_lib.errors import PaidiffError
 from paidiff_lib.generate import batch_size, guidance_of, sample
 
 from . import open_model
-from .infotext import infotext, lora_tag
+from .infotext import SUFFIX, infotext, last_part, lora_tag
 from .request import GenerationRequest
 
 
@@ -78,6 +78,5 @@ def settings_text(request: GenerationRequest, loras=(), embeddings=()):
     from .engine import extra_settings
 
     prompt = request.prompt + "".join(f" {lora_tag(source, scale)}" for source, scale in loras)
-    return infotext(
-        replace(request, prompt=prompt), request.seed, extra_settings(replace(request, embeddings=embeddings))
-    )
+    words = tuple(SUFFIX.sub("", last_part(source)) for source in embeddings)
+    return infotext(replace(request, prompt=prompt), request.seed, extra_settings(replace(request, embeddings=words)))
