@@ -178,6 +178,28 @@ def curate(
 
 
 @app.command()
+def caption(
+    folder: Folder,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="清单叫什么 · its name; captions.jsonl")] = None,
+    words: Annotated[Path | None, typer.Option(metavar="FILE", help="自己的词表,JSON · a list of words")] = None,
+    clip: Annotated[str | None, typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
+    model: Model = None,
+):
+    """给图片提议说明和标签,写成新清单 · propose captions and tags for pictures: a new manifest"""
+    from paidiff_lib.cleaning import captions
+    from paidiff_lib.cleaning.scorers import Embedded, RealClip
+    from paidiff_lib.known_words import words as known_words
+
+    captions.require_free(folder, output)  # before the work
+    known = captions.read_list(words) if words else known_words(model)
+    captioner = captions.Captioner(known, RealClip(clip) if clip else Embedded())
+    found = [*captions.caption_folder(folder, captioner, lambda fault: typer.echo(f"✗ {fault}", err=True))]
+    for name, proposal in found:
+        typer.echo(f"{name}: {proposal.caption}")
+    typer.echo(f"{len(found)} 张图 pictures · 写到 written to {captions.write(folder, found, output)}")
+
+
+@app.command()
 def words(model: Model = None):
     """模型认得哪些词 · the words that a model has learnt"""
     from paidiff_lib.known_words import words as known_words
