@@ -12,12 +12,9 @@ import typer
 
 from paidiff_lib.environment import set_defaults
 from paidiff_lib.errors import NotFound, PaidiffError
-from paidiff_lib.generate import STEPS
-from paidiff_lib.models.load import model_name
+from paidiff_lib.schedulers import STEPS
 
-from .install import install_command
-from .output import check_writable, write_png
-from .request import GenerationRequest
+# Nothing else at the top: what a command needs is imported when it runs, so that --help and a typing error are quick.
 
 HELP = "中文文生图 · Chinese text-to-image diffusion"
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -64,11 +61,12 @@ def draw(
 ):
     """画图,一张或很多 · draw a picture, or many"""
     from .draw_command import run
+    from .request import GenerationRequest
 
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("PROMPT 或 or --prompts FILE")
     request = GenerationRequest(
-        prompt or "", negative, model=model_name(model), sampler=sampler, seed=seed, steps=steps, guidance=guidance, n=n
+        prompt or "", negative, model=model, sampler=sampler, seed=seed, steps=steps, guidance=guidance, n=n
     )
     request = replace(request, size=_parse_size(size), strength=strength, hires=hires)
     if run(request, prompts, output, lora or (), embedding or (), init, mask, control, typer.echo):
@@ -90,14 +88,16 @@ def sweep(
     lora: Loras = None,
 ):
     """一格一种设置,画成一张带名字的表(XYZ 图)· one picture for every setting, in a table with names (XYZ plot)"""
-    check_writable(output)
-    settings = {"seed": _listed(seed, int), "steps": _listed(steps, int), "negative_prompt": negative or None}
-    settings |= {"guidance": _listed(guidance, float), "size": _listed(size, _parse_size)}
-
     from paidiff_lib.comparison import sweep as draw_sweep
+    from paidiff_lib.models.load import model_name
 
     from .drawing import open_with
+    from .output import check_writable, write_png
     from .prompt_list import name_and_scale
+
+    check_writable(output)
+    settings = {"guidance": _listed(guidance, _number), "seed": _listed(seed, int), "steps": _listed(steps, int)}
+    settings |= {"size": _listed(size, _parse_size), "negative_prompt": negative or None}
 
     pipe = open_with(model_name(model), [name_and_scale(one) for one in lora or ()])
     write_png(draw_sweep(pipe, prompts[0] if len(prompts) == 1 else prompts, **settings), output)
@@ -143,6 +143,8 @@ def audit(
     model: Annotated[str | None, typer.Option(help="谁来读说明文字 · the model that is to read the captions")] = None,
 ):
     """检查训练图片,什么都不改 · look for faults in training pictures; changes nothing"""
+    from .output import check_writable, write_png
+
     if sheet:
         check_writable(sheet)
 
@@ -203,6 +205,7 @@ def caption(
 def words(model: Model = None):
     """模型认得哪些词 · the words that a model has learnt"""
     from paidiff_lib.known_words import words as known_words
+    from paidiff_lib.models.load import model_name
 
     from .labels import KINDS
 
@@ -291,6 +294,8 @@ def _extra(name):
     try:
         yield
     except ModuleNotFoundError as error:
+        from .install import install_command
+
         raise NotFound(f"缺 {error.name},装上它", "install it", install_command(name)) from error
 
 
@@ -301,6 +306,11 @@ def _listed(text, kind):
     except ValueError:
         raise PaidiffError("要写成 1,3,7", "write such a list as 1,3,7", text) from None
     return values[0] if len(values) == 1 else values
+
+
+def _number(text):
+    """ "3" -> 3, "7.5" -> 7.5: the names in a table are as they were written."""
+    return int(text) if text.isdigit() else float(text)
 
 
 def _parse_size(size):

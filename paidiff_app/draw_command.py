@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from paidiff_lib.errors import NotFound, PaidiffError
-from paidiff_lib.models.load import is_export
+from paidiff_lib.models.load import is_export, model_name
 from paidiff_lib.models.registry import short_name
 from paidiff_lib.prompts import check_prompt, expand_wildcards, refuse_tags
 
@@ -22,7 +22,7 @@ NUMBERED = re.compile(r"(\d+)-\d+\.png")  # 0007-42.png: the seventh picture of 
 def run(request, prompts_file, output, loras, embeddings, init, mask, control, say):
     """Draw what a request asks for, or each line of a file; returns how many lines could not be drawn. Raises PaidiffError."""
     started, many = time.perf_counter(), prompts_file is not None or request.n > 1
-    request = _with_pictures(request, init, mask, control)
+    request = _with_pictures(replace(request, model=model_name(request.model)), init, mask, control)
     lines = read_prompts(prompts_file) if prompts_file else [(0, request.prompt)]
     requests, faults = _requests(request, lines, raising=prompts_file is None)
     loras = [name_and_scale(text) for text in loras]

@@ -23,7 +23,7 @@ class Reader:
     def text_vectors(self, texts):
         self.read += texts
         found = np.array([np.bincount([ord(c) % 4099 for c in text], minlength=4099) for text in texts], float)
-        return found / np.linalg.norm(found, axis=1, keepdims=True)
+        return found / (np.linalg.norm(found, axis=1, keepdims=True) + 1e-9)
 
     def picture_vectors(self, pictures):
         return self.text_vectors([picture.info["caption"] for picture in pictures])

@@ -164,7 +164,7 @@ def test_doctor_notices_a_missing_font(monkeypatch, tmp_path):
 
 LIGHT = """
 import sys, paidiff_lib, paidiff_app.cli
-print([m for m in ("torch", "diffusers", "transformers", "matplotlib", "IPython", "numpy") if m in sys.modules])
+print([m for m in ("torch", "diffusers", "transformers", "matplotlib", "IPython", "numpy", "PIL") if m in sys.modules])
 """
 
 

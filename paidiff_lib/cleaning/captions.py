@@ -5,7 +5,7 @@
     proposal.caption, proposal.tags          # "两只企鹅,雪地,油画", ["两只企鹅", "雪地", "油画"]
 
 CLIP says which of several texts suits a picture best (Radford et al. 2021), so a caption is put together part by part: first
-place and style, then the subject in them, its number, its colour, and each of these once more beside the others.
+place and style, then the subject in them, its number, its colour, and the likeliest of these once more beside the others.
 """
 
 import json
@@ -20,7 +20,8 @@ from ..errors import DataError, Fault, PaidiffError, first_line
 from ..files import atomic_file, output_folder, require_ours
 from ..known_words import PARTS, compose
 
-ROUNDS = (("background", "style"), ("subject",), ("count",), ("colour",), ("subject",), ("background",), ("style",))
+ROUNDS = (("background", "style"), ("subject",), ("count",), ("colour",), ("subject",), ("background", "style"))
+SHORTLIST = 8  # of a round's options, for when it comes again
 BATCH = 256  # texts at once
 AT_ONCE = 64  # pictures
 CAPTIONS = "captions.jsonl"
@@ -54,11 +55,15 @@ class Captioner:
     def __call__(self, pictures):
         """A Proposal for each PIL picture."""
         seen, found = self.scorer.picture_vectors(pictures), [dict.fromkeys(PARTS) for _ in pictures]
+        likely = [{} for _ in pictures]  # {round: its best options, each {part: name}}
         for names in ROUNDS:
-            options = [[parts | dict(zip(names, values)) for values in self.choices(names)] for parts in found]
+            every = [dict(zip(names, values)) for values in self.choices(names)]
+            options = [[parts | one for one in known.get(names, every)] for parts, known in zip(found, likely)]
             self.learn(option for several in options for option in several)
             for i, several in enumerate(options):
-                found[i] = max(several, key=lambda parts, i=i: self.cosine(parts, seen[i]))
+                ranked = sorted(several, key=lambda parts, i=i: -self.cosine(parts, seen[i]))
+                found[i] = ranked[0]
+                likely[i][names] = [{name: parts[name] for name in names} for parts in ranked[:SHORTLIST]]
         return [Proposal(parts, self.text(parts), self.cosine(parts, one)) for parts, one in zip(found, seen)]
 
     def cosine(self, parts, seen):

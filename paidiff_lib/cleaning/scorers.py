@@ -40,7 +40,7 @@ class Embedded:
 
     def text_vectors(self, texts):
         """Captions -> unit vectors (N, 192), numpy."""
-        return self.text(texts).numpy()
+        return self.text(texts, padding=True).numpy()
 
 
 class RealClip:
