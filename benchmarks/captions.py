@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from paidiff_lib.cleaning.captions import Captioner
-from paidiff_lib.cleaning.scorers import Embedded
+from paidiff_lib.cleaning.scorers import EmbeddedClip
 from paidiff_lib.known_words import words
 from paidiff_lib.metrics import wilson
 from paidiff_world.heldout import held_out
@@ -34,13 +34,13 @@ def named(proposals, head):
 def main(count):
     specs = [spec for spec, _ in held_out(count, seed=5)]
     pictures = [render(spec, np.random.RandomState(i)) for i, spec in enumerate(specs)]
-    seen, proposals, results = hits(pictures, specs), Captioner(words("mini"), Embedded())(pictures), {}
+    seen, proposals, results = hits(pictures, specs), Captioner(words("mini"), EmbeddedClip())(pictures), {}
     for head in HEADS:
         asked = ~np.isnan(seen[head])
         right = np.array([one == truth(spec)[head] for one, spec in zip(named(proposals, head), specs)])[asked]
         rate, judged = wilson(right.sum(), len(right)), float(seen[head][asked].mean())
         results[head] = {"captions": [round(float(v), 3) for v in rate], "judge": round(judged, 3)}
-        results[head] |= {"share": round(rate[0] / judged, 3), "pictures": int(asked.sum())}
+        results[head] |= {"share": round(float(rate[0]) / judged, 3), "pictures": int(asked.sum())}
         print(head, results[head], flush=True)
     note = {"pictures": count, "captions": "rate, low, high (Wilson, 95 %)", "results": results}
     RESULTS.write_text(json.dumps(note, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
