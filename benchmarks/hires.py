@@ -1,6 +1,6 @@
 """Larger pictures than the model was taught, drawn at once and by `hires`: does one subject stay one subject?
 
-    python benchmarks/hires.py [prompts]      # 40 of them; writes benchmarks/hires.json and hires.png
+    python benchmarks/hires.py [prompts [size ...]]      # 40 of them, 256 and 192; writes benchmarks/hires.json and hires.png
 
 Prompts: held-out scenes of one subject, another subject, place and style in each, a seed each. The judge sees 128 pixels,
 so a picture is judged as a whole, made smaller. That it then tells one subject from four is measured first, on true
@@ -63,15 +63,17 @@ def drawn(pipe, prompts, seeds, small, size):
     yield "at once", sample(pipe, prompts, size=(size, size), **settings)
 
 
-def main(count):
+def main(count, sizes):
     chosen = [(spec, text) for spec, text in held_out(3 * count, seed=11) if spec.count == 1][:count]
     specs, prompts = map(list, zip(*chosen))
     pipe, seeds = paidiff.load("mini"), list(range(100, 100 + count))
     small = sample(pipe, prompts, seeds, steps=STEPS)
-    rows, note = {"128": small}, {"prompts": count, "steps": STEPS, "columns": "rate, low, high (Wilson, 95 %)"}
-    note["results"] = results = {"128": measure(small, specs)}
-    for size in SIZES:
-        for name, pictures in chain(true_pictures(specs, size).items(), drawn(pipe, prompts, seeds, small, size)):
+    note = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    rows, note = {"128": small}, {"prompts": count, "steps": STEPS, "columns": "rate, low, high (Wilson, 95 %)"} | note
+    results = note.setdefault("results", {})
+    results["128"] = measure(small, specs)
+    for size in sizes:
+        for name, pictures in chain(drawn(pipe, prompts, seeds, small, size), true_pictures(specs, size).items()):
             name = f"{size}, {name}"
             results[name], rows[name] = measure(pictures, specs), pictures
             print(f"{name}: {results[name]}", flush=True)
@@ -81,4 +83,5 @@ def main(count):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 40)
+    given = [*map(int, sys.argv[1:])]
+    main(given[0] if given else 40, given[1:] or SIZES)

@@ -4,6 +4,7 @@ pipe = load("mini")
 hires(pipe, "雪地里的一只熊猫", size=(256, 256))       # draw(pipe, ..., size=(256, 256)) shows four of them
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 from .arguments import explicit
 from .errors import PaidiffError, Refused
 from .generate import STEPS, check_settings, print_hints, sample
+from .memory import is_small
 from .models.encode import native_size
 
 STRENGTH = 0.3  # how much is drawn again: more, and the small model draws its own idea of a detail
@@ -52,10 +54,17 @@ def sample_hires(pipe, prompts, seed, steps, guidance, negative_prompt, size, st
 
 
 def redraw(pipe, prompts, images, size, strength=STRENGTH, **settings):
-    """Enlarge a PIL image for each prompt and draw it again at that size. settings: those of generate.sample."""
-    enlarged = [image.resize(size, Image.Resampling.LANCZOS) for image in images]
-    with dilated(pipe.unet, max(1, round(max(size) / native_size(pipe)))):
-        return sample(_img2img(pipe), prompts, images=enlarged, strength=strength, **settings)
+    """Enlarge a PIL image for each prompt and draw it again. settings: those of generate.sample.
+
+    A small model draws again at a whole multiple of its own size, with convolutions as far apart (`dilated`), and the picture
+    is then made as small as `size`. A large one has seen many scales and draws at `size`, as in the WebUI.
+    """
+    factor = math.ceil(max(size) / native_size(pipe)) if is_small(pipe) else 1
+    worked = tuple(factor * side for side in first_size(pipe, size)) if factor > 1 else size
+    enlarged = [image.resize(worked, Image.Resampling.LANCZOS) for image in images]
+    with dilated(pipe.unet, factor):
+        drawn = sample(_img2img(pipe), prompts, images=enlarged, strength=strength, **settings)
+    return drawn if worked == size else [image.resize(size, Image.Resampling.LANCZOS) for image in drawn]
 
 
 def check_hires(pipe, steps, strength):

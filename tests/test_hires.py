@@ -33,6 +33,20 @@ def test_its_shape_is_the_one_asked_for(tiny):
     assert sizes == [(64, 32), (16, 64), (64, 64), (64, 8)]
 
 
+def test_between_two_multiples_a_small_model_draws_the_larger(tiny, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        upscaling,
+        "sample",
+        lambda pipe, prompts, images=None, **_: sizes.append(images and images[0].size) or [Image.new("RGB", (64, 64))],
+    )
+    (picture,) = upscaling.sample_hires(tiny, ["猫"], 0, 4, None, None, (96, 72))
+    assert sizes == [None, (128, 96)] and picture.size == (96, 72)
+    monkeypatch.setattr(upscaling, "is_small", lambda pipe: False)
+    upscaling.sample_hires(tiny, ["猫"], 0, 4, None, None, (96, 72))
+    assert sizes[2:] == [None, (96, 72)]  # as in the WebUI
+
+
 def test_one_subject_stays_one():
     """The small model at twice its size: drawn at once, the judge sees several; by hires it counts one."""
     from paidiff_world.judge import hits
