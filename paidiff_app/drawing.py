@@ -51,11 +51,11 @@ def _draw_batch(pipe, scheduler, request, batch, after_step):
 
     passes = 2 if request.hires else 1
 
-    def told(pipe, index, timestep, state):
+    def report_step(pipe, index, timestep, state):
         after_step(len(state["latents"]) / pipe.num_timesteps / passes)
         return state
 
-    return sample_requests(pipe, scheduler, request, batch, told)
+    return sample_requests(pipe, scheduler, request, batch, report_step)
 
 
 @contextmanager

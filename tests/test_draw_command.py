@@ -165,9 +165,9 @@ def test_every_step_is_told_as_a_share_of_an_image(tiny):
     from paidiff_app.request import GenerationRequest
 
     for extra in ({}, {"hires": True, "size": (128, 128)}):
-        told, request = [], GenerationRequest("猫", steps=4, **extra)
-        drawn = [*drawing.draw_all(tiny, request, [request] * 2, told.append)]
-        assert len(drawn) == 2 and sum(told) == pytest.approx(2) and len(told) == (5 if extra else 4)
+        shares, request = [], GenerationRequest("猫", steps=4, **extra)
+        drawn = [*drawing.draw_all(tiny, request, [request] * 2, shares.append)]
+        assert len(drawn) == 2 and sum(shares) == pytest.approx(2) and len(shares) == (5 if extra else 4)
 
 
 def test_a_sweep_is_one_picture_with_names(warm_paidiff, tiny_folder, tmp_path):
