@@ -90,7 +90,9 @@ def dilated(unet, factor):
     """
     import torch
 
-    layers = [layer for layer in unet.modules() if isinstance(layer, torch.nn.Conv2d) and layer.kernel_size == (3, 3)]
+    blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)  # the first and the last layer see single cells
+    layers = [layer for block in blocks for layer in block.modules() if isinstance(layer, torch.nn.Conv2d)]
+    layers = [layer for layer in layers if layer.kernel_size == (3, 3)]
     before = [(layer.dilation, layer.padding) for layer in layers]
     try:
         for layer in layers:

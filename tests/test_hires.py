@@ -62,7 +62,8 @@ def test_one_subject_stays_one():
 def test_the_network_is_as_it_was(tiny):
     before = [(layer.dilation, layer.padding) for layer in _convolutions(tiny)]
     with pytest.raises(RuntimeError), dilated(tiny.unet, 2):
-        assert {layer.dilation for layer in _convolutions(tiny) if layer.kernel_size == (3, 3)} == {(2, 2)}
+        assert {layer.dilation for layer in _convolutions(tiny) if layer.kernel_size == (3, 3)} == {(1, 1), (2, 2)}
+        assert tiny.unet.conv_in.dilation == tiny.unet.conv_out.dilation == (1, 1)
         raise RuntimeError
     assert [(layer.dilation, layer.padding) for layer in _convolutions(tiny)] == before
 
