@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from paidiff_lib.cleaning.captions import Captioner
-from paidiff_lib.cleaning.scorers import EmbeddedClip
+from paidiff_lib.cleaning.scorers import Embedded
 from paidiff_lib.known_words import words
 from paidiff_lib.metrics import wilson
 from paidiff_world.heldout import held_out
@@ -34,7 +34,7 @@ def named(proposals, head):
 def main(count):
     specs = [spec for spec, _ in held_out(count, seed=5)]
     pictures = [render(spec, np.random.RandomState(i)) for i, spec in enumerate(specs)]
-    seen, proposals, results = hits(pictures, specs), Captioner(words("mini"), EmbeddedClip())(pictures), {}
+    seen, proposals, results = hits(pictures, specs), Captioner(words("mini"), Embedded())(pictures), {}
     for head in HEADS:
         asked = ~np.isnan(seen[head])
         right = np.array([one == truth(spec)[head] for one, spec in zip(named(proposals, head), specs)])[asked]

@@ -189,12 +189,12 @@ def caption(
 ):
     """给图片提议说明和标签,写成新清单 · propose captions and tags for pictures: a new manifest"""
     from paidiff_lib.cleaning import captions
-    from paidiff_lib.cleaning.scorers import EmbeddedClip, RealClip
+    from paidiff_lib.cleaning.scorers import Embedded, RealClip
     from paidiff_lib.known_words import words as known_words
 
     captions.require_free(folder, output)  # before the work
     known = captions.read_list(words) if words else known_words(model)
-    captioner = captions.Captioner(known, RealClip(clip) if clip else EmbeddedClip())
+    captioner = captions.Captioner(known, RealClip(clip) if clip else Embedded())
     found = [*captions.caption_folder(folder, captioner, lambda fault: typer.echo(f"✗ {fault}", err=True))]
     for name, proposal in found:
         typer.echo(f"{name}: {proposal.caption}")

@@ -1,6 +1,6 @@
 """Captions and tags for pictures that have none, proposed with a Chinese CLIP over a list of words. Nobody has to take them.
 
-    caption = Captioner(words("mini"), EmbeddedClip())
+    caption = Captioner(words("mini"), Embedded())
     proposal, = caption([picture])
     proposal.caption, proposal.tags          # "两只企鹅,雪地,油画", ["两只企鹅", "雪地", "油画"]
 

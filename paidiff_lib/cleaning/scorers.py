@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from ..datasets.images import square
-from ..files import data_folder
 from ..models.download import online
 from ..models.encode import digest_of
 from ..models.load import device
@@ -26,26 +25,18 @@ class Embedded:
     @torch.no_grad()
     def __call__(self, pictures, captions):
         """PIL pictures of any size and their captions -> {name: (N,)}."""
-        seen, embedded = self.model(_pixels(pictures))
+        seen, embedded = self._see(pictures)
         scores = dict(zip(DETECTORS, seen.sigmoid().T.numpy()))
         return {"clip": (embedded * self.text(captions)).sum(1).numpy(), **scores}
 
-
-class EmbeddedClip:
-    """The small model's own Chinese CLIP, paidiff-clip-zh, with both of its towers."""
-
-    def __init__(self):
-        from transformers import CLIPVisionModelWithProjection
-
-        self.text = TextTower()
-        folder = data_folder() / TEXT
-        with opening("图塔读不出来", "cannot read the picture tower", folder):
-            self.model = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).float().eval()
+    def _see(self, pictures):
+        x = np.stack([np.asarray(square(picture, SIZE), np.float32) for picture in pictures])
+        return self.model(torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1)
 
     @torch.no_grad()
     def picture_vectors(self, pictures):
         """PIL pictures -> unit vectors (N, 192), numpy."""
-        return _unit(self.model(pixel_values=_pixels(pictures)).image_embeds)
+        return self._see(pictures)[1].numpy()
 
     def text_vectors(self, texts):
         """Captions -> unit vectors (N, 192), numpy."""
@@ -103,12 +94,6 @@ class SafetyChecker:
         over = lambda kind: self.cosine(seen, getattr(self.model, kind)) - getattr(self.model, f"{kind}_weights")
         special = 0.01 * (over("special_care_embeds") > 0).any(1, keepdim=True)  # then the checker is stricter
         return {"nsfw": (over("concept_embeds") + special).amax(1).float().cpu().numpy()}
-
-
-def _pixels(pictures):
-    """PIL pictures of any size -> (N, 3, SIZE, SIZE) in -1..1."""
-    x = np.stack([np.asarray(square(picture, SIZE), np.float32) for picture in pictures])
-    return torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def _unit(features):
