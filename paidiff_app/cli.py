@@ -1,12 +1,10 @@
 """The command `paidiff`. Exit codes: 0 fine, 1 a fault or refused input (one line, no traceback), 2 wrong usage."""
 
 import json
-import os
 import re
 import sys
-import tempfile
-import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,24 +12,21 @@ import typer
 
 from paidiff_lib.environment import set_defaults
 from paidiff_lib.errors import NotFound, PaidiffError
-from paidiff_lib.files import atomic_file
-from paidiff_lib.generate import STEPS, check_settings
-from paidiff_lib.models.load import is_export, model_name
-from paidiff_lib.models.registry import short_name
-from paidiff_lib.prompts import refuse_tags
+from paidiff_lib.schedulers import STEPS
 
-from . import open_model
-from .doctor import examine
-from .infotext import infotext, png
-from .install import install_command
-from .request import GenerationRequest
+# Nothing else at the top: what a command needs is imported when it runs, so that --help and a typing error are quick.
 
 HELP = "中文文生图 · Chinese text-to-image diffusion"
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 MODEL_HELP = "模型名或文件夹 · model name or folder"
 GUIDANCE_HELP = "引导强度 · guidance scale; 2 for mini, 5 for the published"
+LORA_HELP = "LoRA 的文件夹、文件或名字,可加强度,可写几个 · a LoRA folder, file or name, with a scale or not; several"
+OUTPUT_HELP = "写到哪个 PNG 文件;画很多张时是文件夹 · the PNG file to write; of many, the folder"
 LORAS_HELP = "放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings"
+STARTING = "在装载库和模型,忙的机器上要等一会儿 · loading libraries and the model; a busy machine takes a while"
 Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
+Loras = Annotated[list[str] | None, typer.Option("--lora", metavar="LORA[:SCALE]", help=LORA_HELP)]
+Negative = Annotated[str, typer.Option(help="反向提示词 · what not to draw")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="训练图片的文件夹 · a folder of training pictures")]
 Manifest = Annotated[
     str | None,
@@ -43,43 +38,70 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="端口,0 任选 · 0:
 
 @app.command()
 def draw(
-    prompt: Annotated[str, typer.Argument(help="提示词 · the prompt")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="写到哪个 PNG 文件 · the PNG file to write")],
-    negative: Annotated[str, typer.Option(help="反向提示词 · what not to draw")] = "",
+    output: Annotated[Path, typer.Option("-o", "--output", help=OUTPUT_HELP)],
+    prompt: Annotated[str | None, typer.Argument(help="提示词,{猫|狗} 任选 · the prompt; {a|b} is either")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="一行一句提示词 · a prompt a line")] = None,
+    n: Annotated[int, typer.Option("-n", help="每句画几张 · pictures of each prompt")] = 1,
+    negative: Negative = "",
     seed: Annotated[int, typer.Option(help="种子 · same seed, same picture")] = 0,
     steps: Annotated[int, typer.Option(help="采样步数 · sampling steps")] = STEPS,
     guidance: Annotated[float | None, typer.Option(help=GUIDANCE_HELP)] = None,
+    sampler: Annotated[str | None, typer.Option(help="采样器 · sampler, such as Euler")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="宽x高 · width x height in pixels")] = None,
+    hires: Annotated[bool, typer.Option("--hires", help="先画小的,放大了再画 · small first, then enlarged")] = False,
     model: Model = None,
-    lora: Annotated[Path | None, typer.Option(help="LoRA 的文件夹、文件或名字 · a LoRA folder, file or name")] = None,
+    lora: Loras = None,
+    embedding: Annotated[list[Path] | None, typer.Option(help="学来的词 · a Textual Inversion; several")] = None,
+    init: Annotated[Path | None, typer.Option(metavar="PICTURE", help="从这张图画起 · begin with this one")] = None,
+    strength: Annotated[float | None, typer.Option(help="改动多少,0 到 1 · how much of it changes")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="--init 的白处重画 · where white, redraw")
+    ] = None,
+    control: Annotated[Path | None, typer.Option(metavar="PICTURE", help="沿它的轮廓 · along its edges")] = None,
 ):
-    """画一张图 · draw a picture"""
-    started = time.perf_counter()
-    shape = _parse_size(size)
-    _check_before_loading(prompt, negative, output, lora, dict(seed=seed, steps=steps, guidance=guidance, size=shape))
+    """画图,一张或很多 · draw a picture, or many"""
+    from .draw_command import run
+    from .request import GenerationRequest
 
-    from paidiff_lib.generate import guidance_of, sample
-    from paidiff_lib.methods.lora_files import load_lora
-    from paidiff_lib.prompts import check_prompt
-
-    name = model_name(model)
-    if lora and is_export(name):
-        raise PaidiffError("导出的模型装不了 LoRA,导出时加上", "give --lora to paidiff export, not here", name)
-    pipe = open_model(name)
-    guidance = guidance_of(pipe) if guidance is None else guidance
-    if lora:
-        load_lora(pipe, lora)
-    for hint in dict.fromkeys(check_prompt(pipe, prompt) + (check_prompt(pipe, negative) if negative else [])):
-        typer.echo(hint, err=True)
-    before = time.perf_counter()
-    image = sample(pipe, [prompt], seed, steps, guidance, negative or None, shape)[0]
-    seconds = time.perf_counter() - before
-    settings = {"seed": seed, "steps": steps, "guidance": guidance, "size": image.size, "lora": lora and str(lora)}
-    _write_png(image, output, infotext(GenerationRequest(prompt, negative, model=name, **settings), seed))
-    took = f"采样 sampling {seconds:.1f} s · 全程 altogether {time.perf_counter() - started:.1f} s"
-    typer.echo(
-        f"{output} · {image.width}x{image.height} · seed {seed} · {steps} steps · guidance {guidance:g} · {took}"
+    if (prompt is None) == (prompts is None):
+        raise typer.BadParameter("PROMPT 或 or --prompts FILE")
+    request = GenerationRequest(
+        prompt or "", negative, model=model, sampler=sampler, seed=seed, steps=steps, guidance=guidance, n=n
     )
+    request = replace(request, size=_parse_size(size), strength=strength, hires=hires)
+    if run(request, prompts, output, lora or (), embedding or (), init, mask, control, typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    prompts: Annotated[
+        list[str], typer.Argument(metavar="PROMPT...", help="提示词,一句或几句 · one prompt or several")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="写到哪个 PNG 文件 · the PNG file to write")],
+    guidance: Annotated[str | None, typer.Option(metavar="X,X,...", help=GUIDANCE_HELP)] = None,
+    seed: Annotated[str, typer.Option(metavar="N,N,...", help="种子 · seeds")] = "0",
+    steps: Annotated[str, typer.Option(metavar="N,N,...", help="采样步数 · sampling steps")] = str(STEPS),
+    size: Annotated[str | None, typer.Option(metavar="WxH,...", help="宽x高 · width x height in pixels")] = None,
+    negative: Negative = "",
+    model: Model = None,
+    lora: Loras = None,
+):
+    """一格一种设置,画成一张带名字的表(XYZ 图)· one picture for every setting, in a table with names (XYZ plot)"""
+    from paidiff_lib.comparison import sweep as draw_sweep
+    from paidiff_lib.models.load import model_name
+
+    from .drawing import open_with
+    from .output import check_writable, write_png
+    from .prompt_list import name_and_scale
+
+    check_writable(output)
+    settings = {"guidance": _listed(guidance, _number), "seed": _listed(seed, int), "steps": _listed(steps, int)}
+    settings |= {"size": _listed(size, _parse_size), "negative_prompt": negative or None}
+
+    pipe = open_with(model_name(model), [name_and_scale(one) for one in lora or ()])
+    write_png(draw_sweep(pipe, prompts[0] if len(prompts) == 1 else prompts, **settings), output)
+    typer.echo(output)
 
 
 @app.command()
@@ -121,8 +143,10 @@ def audit(
     model: Annotated[str | None, typer.Option(help="谁来读说明文字 · the model that is to read the captions")] = None,
 ):
     """检查训练图片,什么都不改 · look for faults in training pictures; changes nothing"""
+    from .output import check_writable, write_png
+
     if sheet:
-        _check_writable(sheet)
+        check_writable(sheet)
 
     from paidiff_lib.cleaning.audit import audit as examine_folder
 
@@ -133,7 +157,7 @@ def audit(
         _print(report)
         typer.echo(report.summary())
     if sheet and report.findings:
-        _write_png(report.sheet(), sheet)
+        write_png(report.sheet(), sheet)
     if report.faults:
         raise typer.Exit(1)
 
@@ -156,8 +180,54 @@ def curate(
 
 
 @app.command()
+def caption(
+    folder: Folder,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="清单叫什么 · its name; captions.jsonl")] = None,
+    words: Annotated[Path | None, typer.Option(metavar="FILE", help="自己的词表,JSON · a list of words")] = None,
+    clip: Annotated[str | None, typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
+    model: Model = None,
+):
+    """给图片提议说明和标签,写成新清单 · propose captions and tags for pictures: a new manifest"""
+    from paidiff_lib.cleaning import captions
+    from paidiff_lib.cleaning.scorers import Embedded, RealClip
+    from paidiff_lib.known_words import words as known_words
+
+    captions.require_free(folder, output)  # before the work
+    known = captions.read_list(words) if words else known_words(model)
+    captioner = captions.Captioner(known, RealClip(clip) if clip else Embedded())
+    found = [*captions.caption_folder(folder, captioner, lambda fault: typer.echo(f"✗ {fault}", err=True))]
+    for name, proposal in found:
+        typer.echo(f"{name}: {proposal.caption}")
+    typer.echo(f"{len(found)} 张图 pictures · 写到 written to {captions.write(folder, found, output)}")
+
+
+@app.command()
+def words(model: Model = None):
+    """模型认得哪些词 · the words that a model has learnt"""
+    from paidiff_lib.known_words import words as known_words
+    from paidiff_lib.models.load import model_name
+
+    from .labels import KINDS
+
+    known = known_words(model)
+    if not known:
+        typer.echo(f"{model_name(model)} 没有词表,想写什么写什么 · has no list of words: write what you like")
+    for kind in filter(known.get, KINDS):
+        names = known[kind]
+        typer.echo(f"{KINDS[kind]} ({len(names)}): {' '.join(map(_with_others, names, names.values()))}")
+
+
+def _with_others(name, also):
+    """猫(小猫,猫咪): a word, and what else it may be called."""
+    others = ",".join(word for word in dict.fromkeys(also) if word != name)
+    return f"{name}({others})" if others else name
+
+
+@app.command()
 def doctor():
     """检查安装 · check this installation"""
+    from .doctor import examine
+
     findings = examine()
     for finding in findings:
         typer.echo(finding.line())
@@ -176,6 +246,7 @@ def serve(
     loras: Annotated[Path | None, typer.Option(metavar="DIR", help=LORAS_HELP)] = None,
 ):
     """HTTP 接口:WebUI 和 PAI-EAS 的写法 · an HTTP API in the WebUI's and PAI-EAS' shape"""
+    typer.echo(STARTING, err=True)
     with _extra("serve"):
         from .server.run import run
     run(host, port, model, lora, token, queue, typer.echo, loras)
@@ -190,6 +261,7 @@ def web(
     token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
 ):
     """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
+    typer.echo(STARTING, err=True)
     with _extra("web"):
         from .web.app import run
     run(host, port, model, loras, token, say=typer.echo)
@@ -222,50 +294,33 @@ def _extra(name):
     try:
         yield
     except ModuleNotFoundError as error:
+        from .install import install_command
+
         raise NotFound(f"缺 {error.name},装上它", "install it", install_command(name)) from error
 
 
+def _listed(text, kind):
+    """ "1,3,7" -> [1, 3, 7]; "1" -> 1; None -> None."""
+    try:
+        values = [kind(one.strip()) for one in text.split(",")] if text is not None else [None]
+    except ValueError:
+        raise PaidiffError("要写成 1,3,7", "write such a list as 1,3,7", text) from None
+    return values[0] if len(values) == 1 else values
+
+
+def _number(text):
+    """ "3" -> 3, "7.5" -> 7.5: the names in a table are as they were written."""
+    return int(text) if text.isdigit() else float(text)
+
+
 def _parse_size(size):
-    """ "768x512" -> (768, 512); None -> None."""
+    """ "768x512" -> (768, 512); "256" -> (256, 256); None -> None."""
     if size is None:
         return None
-    match = re.fullmatch(r"(\d{1,6})[x×*](\d{1,6})", size.strip().lower())
+    match = re.fullmatch(r"(\d{1,6})([x×*](\d{1,6}))?", size.strip().lower())
     if not match:
         raise PaidiffError("尺寸要写成 宽x高,例如 128x128", "the size is written WxH, such as 128x128", size)
-    return int(match[1]), int(match[2])
-
-
-def _check_before_loading(prompt, negative, output, lora, settings):
-    """Everything that can be refused without a model: nobody waits ten seconds for a typing error."""
-    if not prompt.strip():
-        raise PaidiffError("提示词是空的", "the prompt is empty")
-    refuse_tags(prompt, negative)
-    check_settings(**settings)
-    _check_writable(output)
-    if lora is not None and not lora.exists() and not short_name(str(lora)):
-        raise NotFound("没有这个 LoRA", "no such LoRA", str(lora))
-
-
-def _check_writable(path):
-    if path.suffix.lower() != ".png":
-        raise PaidiffError("输出文件名要以 .png 结尾", "the output must end in .png", str(path))
-    if not path.parent.is_dir():
-        raise NotFound("没有这个文件夹", "no such folder", str(path.parent))
-    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
-        raise PaidiffError("不能写这个文件", "cannot write this file", str(path))
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()  # the only sure test: permissions do not tell the whole truth
-    except OSError as error:
-        raise PaidiffError(f"不能写到 {path.parent}", "cannot write there", error.strerror) from error
-
-
-def _write_png(image, path, text=None):
-    """Write the whole picture or nothing. text: its settings."""
-    try:
-        with atomic_file(path) as staging:
-            staging.write_bytes(png(image, text))
-    except OSError as error:
-        raise PaidiffError(f"写不了 {path}", "cannot write it", error.strerror) from error
+    return int(match[1]), int(match[3] or match[1])
 
 
 if __name__ == "__main__":

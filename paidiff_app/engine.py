@@ -27,6 +27,7 @@ from paidiff_lib.metrics import canny
 from paidiff_lib.models.load import TASKS
 from paidiff_lib.prompts import check_prompt
 from paidiff_lib.schedulers import SAMPLERS, sampler
+from paidiff_lib.upscaling import sample_hires
 
 from .infotext import infotext
 from .models import Models
@@ -236,7 +237,9 @@ class Engine:
                 job.hints = tuple(dict.fromkeys(hint for text in texts for hint in check_prompt(pipe, text)))
             if first.on_frame:
                 return self._draw_watched(pipe, scheduler, request, first)
-            for (job, index), image in zip(batch, _sample(pipe, scheduler, request, batch, self._after_step)):
+            requests = [_one(job.request, index) for job, index in batch]
+            images = sample_requests(pipe, scheduler, request, requests, self._after_step)
+            for (job, index), image in zip(batch, images):
                 job.images[index] = image
 
     def _after_step(self, pipe, index, timestep, state):
@@ -251,9 +254,10 @@ class Engine:
         for index in range(request.n):
             if job.over():
                 return
-            watch, extra = Watch(job, index, request, self._after_step), _extra(request)
+            watch, extra = Watch(job, index, request, self._after_step), extra_settings(request)
             try:
-                image, step = _sample(pipe, scheduler, request, [(job, index)], watch.after_step)[0], request.steps
+                one = _one(request, index)
+                image, step = sample_requests(pipe, scheduler, request, [one], watch.after_step)[0], request.steps
             except Stopped:
                 image, step, extra = watch.preview, watch.step, extra | {"Stopped at": watch.step}
             text = infotext(request, watch.frame.seed, extra)
@@ -303,17 +307,32 @@ def check(request):
         raise unknown("采样器", "sampler", request.sampler, SAMPLERS)
     if request.task not in TASKS:
         raise unknown("任务", "task", request.task, TASKS)
-    if request.task == "text2img":
-        return
+    if request.hires and (request.task != "text2img" or request.size is None):
+        raise PaidiffError("放大重画只用于文生图,要给出尺寸", "hires is of text to image, and needs a size")
+    if request.task != "text2img":
+        _check_pictures(request)
+    if request.hires or request.task in ("img2img", "inpaint"):
+        _check_strength(request)
+
+
+def _check_pictures(request):
     if request.image is None:
         raise PaidiffError("先放一张图", "a picture is needed first")
     if request.task == "inpaint" and (request.mask is None or not request.mask.convert("L").getbbox()):
         raise PaidiffError("先在图上涂出要重画的地方", "paint over the part that is to be redrawn first")
-    strength = None if request.task == "controlnet" else request.strength
+
+
+def _check_strength(request):
+    strength = request.strength
     if strength is not None and not 0 < strength <= 1:
         raise PaidiffError("强度要大于 0、不超过 1", "the strength must be above 0, at most 1", str(strength))
     if strength is not None and int(request.steps * strength) < 1:
         raise PaidiffError("步数 x 强度至少要是 1", "steps x strength must be 1 or more")
+
+
+def _one(request, index):
+    """The request of one image of it."""
+    return replace(request, seed=request.seed + index, n=1)
 
 
 def open_image(raw, max_pixels=MAX_PIXELS):
@@ -333,12 +352,13 @@ def fit_image(image, size):
     return ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS)
 
 
-def _sample(pipe, scheduler, request, batch, after_step):
-    """PIL images, drawn at once, with the prompt, the seed and the beginning of each. batch: [(job, index)]."""
+def sample_requests(pipe, scheduler, request, requests, after_step):
+    """PIL images, drawn at once: of each of `requests` its prompts, seed and beginning; all else is that of `request`."""
     pipe.scheduler = sampler(scheduler, request.sampler)
-    requests, seeds = [job.request for job, _ in batch], [job.request.seed + index for job, index in batch]
+    prompts, negatives = [one.words() for one in requests], [one.negative_prompt for one in requests]
+    seeds = [one.seed for one in requests]
     if request.task == "inpaint":
-        return [_inpaint(pipe, request, seed, after_step) for seed in seeds]
+        return [_inpaint(pipe, request, *one, after_step) for one in zip(prompts, negatives, seeds)]
     kwargs = {"callback_on_step_end": after_step}
     if request.task == "img2img":
         kwargs |= {"images": [fit_image(one.image, request.size) for one in requests], "strength": request.strength}
@@ -347,16 +367,19 @@ def _sample(pipe, scheduler, request, batch, after_step):
         kwargs |= {"images": edges, "controlnet_conditioning_scale": float(request.control_scale)}
     else:
         kwargs |= {"size": request.size}
-    prompts, negatives = [one.words() for one in requests], [one.negative_prompt for one in requests]
+    if request.hires:
+        return sample_hires(
+            pipe, prompts, seeds, request.steps, request.guidance, negatives, strength=request.strength, **kwargs
+        )
     return sample(pipe, prompts, seeds, request.steps, request.guidance, negatives, **kwargs)
 
 
-def _inpaint(pipe, request, seed, after_step):
+def _inpaint(pipe, request, prompt, negative_prompt, seed, after_step):
     from paidiff_lib.inpainting import inpaint
 
     settings = {"steps": request.steps, "guidance": request.guidance}
-    settings |= {"negative_prompt": request.negative_prompt or None, "watch": after_step}
-    return inpaint(pipe, request.words(), request.image, request.mask, seed, request.strength, **settings)
+    settings |= {"negative_prompt": negative_prompt or None, "watch": after_step}
+    return inpaint(pipe, prompt, request.image, request.mask, seed, request.strength, **settings)
 
 
 def _preview(pipe, latents, request):
@@ -375,8 +398,9 @@ def _preview(pipe, latents, request):
     return Image.composite(drawn, square(outside, drawn.width), square(mask, drawn.width))
 
 
-def _extra(request):
+def extra_settings(request):
     """What is written into an image beside the settings that every image has."""
     extra = {} if request.task == "text2img" else {"Task": request.task}
     extra |= {"Control scale": f"{request.control_scale:g}"} if request.task == "controlnet" else {}
+    extra |= {"Hires resize": "x".join(map(str, request.size))} if request.hires else {}
     return extra | ({"TI": " | ".join(request.embeddings)} if request.embeddings else {})

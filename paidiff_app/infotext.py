@@ -20,14 +20,18 @@ OF_THE_COMMAND |= {"guidance": "CFG scale", "size": "Size", "model": "Model"}
 def infotext(request, seed, extra=None):
     """The settings of one image of a GenerationRequest, with nothing left to the model. extra: further {key: value}."""
     width, height = request.size
-    lora = SUFFIX.sub("", last_part(request.lora or ""))
-    prompt = request.prompt + (f" <lora:{lora}:{request.lora_scale:g}>" if lora else "")
+    prompt = request.prompt + (f" {lora_tag(request.lora, request.lora_scale)}" if request.lora else "")
     lines = [prompt] + ([NEGATIVE + request.negative_prompt] if request.negative_prompt else [])
     listed = {"Steps": request.steps, "Sampler": request.sampler, "CFG scale": f"{request.guidance:g}", "Seed": seed}
     listed |= {"Size": f"{width}x{height}", "Model": last_part(request.model or "")}
     listed |= {} if request.strength is None else {"Denoising strength": f"{request.strength:g}"}
     pairs = [(key, value) for key, value in (listed | (extra or {})).items() if value or value == 0]
     return "\n".join([*lines, ", ".join(f"{key}: {_quoted(value)}" for key, value in pairs)])
+
+
+def lora_tag(source, scale):
+    """<lora:name:scale>, as the WebUI calls a LoRA; source: its name, file or folder."""
+    return f"<lora:{SUFFIX.sub('', last_part(source))}:{scale:g}>"
 
 
 def parse(text):

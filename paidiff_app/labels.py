@@ -35,6 +35,15 @@ TASKS = {  # task: (the page's tab, in the playground)
     "inpaint": ("局部重绘", ""),
     "controlnet": ("ControlNet", "沿轮廓 · ControlNet"),
 }
+KINDS = {  # of words that a model knows
+    "subjects": "主体 · subjects",
+    "backgrounds": "背景 · backgrounds",
+    "styles": "画风 · styles",
+    "colours": "颜色 · colours",
+    "counts": "数量 · counts",
+    "flaws": "毛病,写进反向提示词 · flaws, for the negative prompt",
+    "others": "别的 · others",
+}
 
 
 def embedding_choices(engine):

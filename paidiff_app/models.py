@@ -16,10 +16,11 @@ from paidiff_lib.methods.textual_inversion import load_embedding, read_embedding
 from paidiff_lib.models.encode import native_size
 from paidiff_lib.models.load import TASKS, at_hand, check_controls, find, load, load_control, model_name
 from paidiff_lib.models.registry import names
+from paidiff_lib.upscaling import STRENGTH as HIRES
 
 from .infotext import last_part
 
-STRENGTH = {"img2img": 0.75, "inpaint": 1.0}  # unless the request says otherwise
+STRENGTH = {"img2img": 0.75, "inpaint": 1.0, "hires": HIRES}  # unless the request says otherwise
 EMBEDDINGS = ("learned_embeds.safetensors", "learned_embeds.bin")
 ADAPTER = "engine-"  # how the LoRAs of the folder are called in the pipeline; a file that was trained anew is read anew
 PIPELINES = TASKS | {"inpaint": TASKS["img2img"]}  # see inpainting.py
@@ -83,7 +84,7 @@ class Models:
     def _filled(self, request):
         """The request with everything that was left to the model. Inpainting cuts to the model's own square."""
         side, guidance = self.suits[self._name]
-        strength = STRENGTH.get(request.task)
+        strength = STRENGTH.get("hires" if request.hires else request.task)
         size = (side, side) if request.task == "inpaint" else request.size or (side, side)
         guidance = guidance if request.guidance is None else request.guidance
         strength = strength if None in (strength, request.strength) else request.strength

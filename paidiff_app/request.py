@@ -13,7 +13,8 @@ class GenerationRequest:
 
     prompt: with weights, and with <lora:name:scale> beside `lora`. task: "text2img", "img2img", "inpaint" or "controlnet".
     lora, embeddings: names in the engine's folder. size: (width, height). n: images, with seeds seed, seed + 1, ...
-    strength: of img2img and inpaint. control_scale: how strongly the edges steer. image, mask: PIL images that a task
+    strength: of img2img, inpaint and hires. hires: text2img draws at the model's own size first, see paidiff_lib.hires.
+    control_scale: how strongly the edges steer. image, mask: PIL images that a task
     begins with, cut to the size drawn.
     """
 
@@ -29,6 +30,7 @@ class GenerationRequest:
     steps: int = STEPS
     guidance: float | None = None
     size: tuple | None = None
+    hires: bool = False
     n: int = 1
     strength: float | None = None
     control_scale: float = 1.0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from .files import data as data, data_folder as data_folder
     from .generate import draw as draw
     from .inpainting import inpaint as inpaint
+    from .known_words import words as words
     from .methods.adapters import merge as merge, set_scales as set_scales
     from .methods.controlnet import ControlNet as ControlNet, draw_along as draw_along
     from .methods.dreambooth import with_prior as with_prior
@@ -38,8 +39,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run __getattr__
     from .methods.textual_inversion import TextualInversion as TextualInversion, load_embedding as load_embedding
     from .metrics import canny as canny, edge_agreement as edge_agreement, interval as interval, wilson as wilson
     from .models.load import load as load
-    from .prompts import check_prompt as check_prompt, tokens as tokens
+    from .prompts import check_prompt as check_prompt, drawable as drawable, tokens as tokens
     from .training.api import fit as fit, train as train
+    from .upscaling import hires as hires
 
 _NAMES = {  # module: its public names
     "cleaning.audit": "audit",
@@ -52,6 +54,7 @@ _NAMES = {  # module: its public names
     "files": "data data_folder",
     "generate": "draw",
     "inpainting": "inpaint",
+    "known_words": "words",
     "methods.adapters": "merge set_scales",
     "methods.controlnet": "ControlNet draw_along",
     "methods.dreambooth": "with_prior",
@@ -61,8 +64,9 @@ _NAMES = {  # module: its public names
     "methods.textual_inversion": "TextualInversion load_embedding",
     "metrics": "canny edge_agreement interval wilson",
     "models.load": "load",
-    "prompts": "check_prompt tokens",
+    "prompts": "check_prompt drawable tokens",
     "training.api": "fit train",
+    "upscaling": "hires",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

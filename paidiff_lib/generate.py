@@ -13,8 +13,8 @@ from .errors import PaidiffError
 from .memory import is_small, pictures_at_once
 from .models.encode import encode_captions, native_size
 from .prompts import check_prompt, parts_of, refuse_tags, spelled, text_of, token_weights, weighted
+from .schedulers import STEPS
 
-STEPS = 20
 GUIDANCE = 2.0  # where the small model's pictures are nearest to real ones, and it follows prompts no worse than at 3
 PUBLISHED = 5.0  # in the WebUI of the published models
 BATCH = 8  # pictures sampled at once, or fewer where the memory is short: enough to keep a CPU busy

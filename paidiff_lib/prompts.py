@@ -1,12 +1,12 @@
 """What a Chinese prompt becomes: tokens, limits, and the words a model knows."""
 
-import json
+import random
 import re
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from .errors import PaidiffError, one_line
+from .known_words import every_word, nearest, read_words, split
 
 # Words that carry no picture of their own: particles, places, numbers and measure words.
 FUNCTION_CHARS = set(
@@ -21,9 +21,11 @@ VERBS = "骑坐站躺飞追吃喝看拿戴穿"  # at the end of what is left of 
 BRACKET = re.compile(
     r"\\(?P<escaped>[()\[\]\\]?)|(?P<open>[(\[])|(?P<shut>:\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[)\]])|[^\\()\[\]:]+|:"
 )
+SCENE = ("subjects", "backgrounds", "styles")  # of which a picture of the small model shows one each
 MOST_PARTS = 10  # a prompt is cut into no more of them: every one costs time in every step
 EMPHASIS = 1.1  # of a pair of round brackets; square ones divide by it
 TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*)>", re.I)
+WILDCARD = re.compile(r"\{([^{}|]*(?:\|[^{}|]*)+)\}")
 # What the WebUI or its extensions take for editing, alternation and wildcards, and weights with a Chinese keyboard's signs.
 NOT_UNDERSTOOD = re.compile(r"(?<!\\)\[[^\[\]()\\]*[:|][^\[\]()\\]*\]|\{[^{}]*\|[^{}]*\}|（[^（）]*[:：]\s*[\d.]+\s*）")
 
@@ -45,6 +47,24 @@ def check_prompt(pipe_or_tokenizer: Any, prompt: str) -> list[str]:
         (_english_words, _too_many) if _has_lora(pipe_or_tokenizer) else (_english_words, _never_learnt, _too_many)
     )
     return hints + [hint for finder in finders for hint in finder(tokenizer, prompt)]
+
+
+def drawable(pipe_or_tokenizer: Any, prompts: Sequence[str]) -> list[bool]:
+    """Which prompts a model can be expected to draw: check_prompt has nothing to say, and it has learnt so much at once.
+
+    A model with a list of words (see `words`) draws one subject or none, in one place, in one style. Without such a
+    list only what check_prompt says counts.
+    """
+    known = read_words(getattr(pipe_or_tokenizer, "tokenizer", pipe_or_tokenizer).name_or_path)
+    return [not check_prompt(pipe_or_tokenizer, prompt) and _one_scene(prompt, known) for prompt in prompts]
+
+
+def _one_scene(prompt, known):
+    """Whether a prompt names one subject or place at least, and one at most of each kind."""
+    names = {kind: {w: name for name, also in known[kind].items() for w in (name, *also)} for kind in SCENE if known}
+    found = split(plain(prompt), every_word(known))
+    named = [{of[word] for word in found if word in of} for of in names.values()]
+    return not known or (max(map(len, named)) == 1 and bool(named[0] | named[1]))
 
 
 def weighted(prompt: str) -> list[tuple[str, float]]:
@@ -152,6 +172,14 @@ def spelled(pipe, text):
     return pipe.maybe_convert_prompt(text, pipe.tokenizer) if hasattr(pipe, "maybe_convert_prompt") else text
 
 
+def expand_wildcards(prompt: str, seed: int = 0) -> str:
+    """{猫|狗} -> 猫 or 狗, as a seed decides; an inner pair of braces first. Braces without a | are left as they are."""
+    dice = random.Random(seed)
+    while (found := WILDCARD.search(prompt)) is not None:
+        prompt = prompt[: found.start()] + dice.choice(found[1].split("|")) + prompt[found.end() :]
+    return prompt
+
+
 def take_tags(prompt):
     """<lora:name:scale> -> (the prompt without such tags, ((name, scale), ...)). The scale is 1 where none is written.
 
@@ -250,40 +278,29 @@ def _english_words(tokenizer, prompt):
 
 
 def _never_learnt(tokenizer, prompt):
-    words = _known_words(tokenizer.name_or_path)
+    words = every_word(read_words(tokenizer.name_or_path))
     if not words:
-        return ()
+        return
     # longest first, so that 小狗 goes as one word and leaves nothing of itself behind
     known = "|".join(map(re.escape, sorted((word for word in words if len(word) > 1), key=len, reverse=True)))
     rest = re.sub(known, " ", prompt) if known else prompt
     rest = "".join(c if "\u4e00" <= c <= "\u9fff" and c not in FUNCTION_CHARS else " " for c in rest)
     # a known character in an unknown word (龙 in 龙虾) does not cut it in two: what is named stands so in the prompt
     runs = [run.rstrip(VERBS) for run in rest.split()]
-    unknown = [run for run in runs if sum(c not in words for c in run) > 1]
-    return _named("这个小模型没学过", "this small model never learnt", unknown, "、")
+    unknown = dict.fromkeys(run for run in runs if sum(c not in words for c in run) > 1)
+    yield from _named("这个小模型没学过", "this small model never learnt", unknown, "、")
+    meant = [f"{run} → {'、'.join(near)}" for run in unknown if (near := nearest(run, words))]
+    if meant:
+        yield f"是不是 did you mean: {_short('; '.join(meant), 60)}"
 
 
 def _too_many(tokenizer, prompt):
     """The world's scenes hold one, two (两) or three (三) of a thing, written in hanzi."""
-    if not _known_words(tokenizer.name_or_path):
+    if not read_words(tokenizer.name_or_path):
         return ()
     counts = re.findall(r"(?:[四五六七八九十百千万]+|\d+)[只匹头条朵个棵辆艘架把位片颗座杯]", prompt)
     en = "this small model draws one, two (两) or three (三) only"
     return _named("这个小模型只会画一、两、三个", en, counts, "、")
-
-
-@lru_cache
-def _known_words(tokenizer_folder):
-    """Every synonym in the words.json of the model that this tokenizer belongs to; none if it has no such file.
-
-    The file: {"subjects": {"猫": ["猫", "小猫"], ...}, "backgrounds": ..., "styles": ..., ...}.
-    """
-    for folder in (Path(tokenizer_folder), Path(tokenizer_folder).parent):
-        path = folder / "words.json"
-        if path.is_file():
-            kinds = json.loads(path.read_text(encoding="utf-8"))
-            return frozenset(w for kind in kinds.values() for name, also in kind.items() for w in (name, *also) if w)
-    return frozenset()
 
 
 def _named(zh, en, words, between=" "):

@@ -2,6 +2,7 @@
 
 from .errors import unknown
 
+STEPS = 20  # of sampling, unless told otherwise
 # The samplers of the models' own WebUI, under the names its clients send -> diffusers' classes.
 SAMPLERS = {
     "DPM++ 2M": "DPMSolverMultistepScheduler",

@@ -17,6 +17,7 @@ import numpy as np
 
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.generate import sample
+from paidiff_lib.known_words import split
 from paidiff_lib.metrics import Estimate, wilson
 
 from .captions import STYLES
@@ -37,7 +38,7 @@ def parse(prompt):
     PaidiffError where two of a kind are named, or a thing that the judge was never taught.
     """
     kinds, found = _words(), {}
-    for word in _split(prompt, kinds):
+    for word in split(prompt, kinds):
         kind, name = kinds[word]
         if found.setdefault(kind, name) != name:
             raise PaidiffError(
@@ -47,15 +48,6 @@ def parse(prompt):
         raise PaidiffError("裁判没学过这个", "the judge was never taught this", found["subject"])
     asked = {"subject": None, "background": None, "count": 1 if "subject" in found else 0} | found
     return Spec(**asked, size=(7 if asked["count"] > 1 else 12) / CELLS, grid=True)
-
-
-def _split(text, words):
-    """The words of a text that cover most of it, the fewest of them: 蓝天鹅 is blue and a swan, no sky."""
-    best = [[]] * (len(text) + 1)  # of the text from each place on
-    for i in reversed(range(len(text))):
-        options = [[word, *best[i + len(word)]] for word in words if text.startswith(word, i)]
-        best[i] = max([best[i + 1], *options], key=lambda found: (len("".join(found)), -len(found)))
-    return best[0]
 
 
 @lru_cache(1)

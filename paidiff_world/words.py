@@ -213,6 +213,10 @@ def vocabulary():
         "backgrounds": places,
         "styles": {k: list(v) for k, v in STYLES.items()},
         "colours": {k: list(v[0]) for k, v in COLOURS.items()},
+        "counts": {number: [number] for number in NUMBERS.values()},
+        "measures": {
+            one: [k for k in SUBJECTS if MEASURE[k] == one] for one in dict.fromkeys(map(MEASURE.get, SUBJECTS))
+        },
         "flaws": {k: list(v) for k, v in FLAWS.items()},
         "others": {"高清": list(QUALITY), "左边": list(PLACES.values()), "特写": ["特写", "远处"]},
     }

@@ -38,7 +38,10 @@ def requirements():
 
 def test_environment_yml_is_in_step_and_explains_every_line():
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    lines = re.findall(r"^ +- (?!pip:|-)(\S+)(.*)$", text, re.M)
+    head, _, listed = text.partition("dependencies:")
+    assert re.findall(r"^ +- (\S+)$", head, re.M) == ["conda-forge", "nodefaults"]
+    lines = re.findall(r"^ +- (?!pip:|-)(\S+)(.*)$", listed.replace("pytorch-cpu", "torch"), re.M)
+    assert "pytorch-cpu" in listed.partition("pip:")[0]  # pip's own torch brings gigabytes for a GPU
     assert [name for name, comment in lines if not re.search(r"# .*(lesson|installs)", comment)] == []
     assert sorted(name for name, _ in lines) == sorted([*requirements(), "pip", "python" + PROJECT["requires-python"]])
 

@@ -27,16 +27,16 @@ LESSONS_ABOUT_THE_APP = ("09", "10")
 # The library from the bottom up; a module may import its own layer and those before it.
 LAYERS = [
     ("ground", ["errors", "arguments", "environment", "files"]),
-    ("models, prompts, data", ["models", "prompts", "datasets", "memory", "schedulers"]),
-    ("generate", ["generate", "inpainting", "metrics", "display", "comparison"]),
+    ("models, prompts, data", ["models", "known_words", "prompts", "datasets", "memory", "schedulers"]),
+    ("generate", ["generate", "upscaling", "inpainting", "metrics", "display", "comparison"]),
     ("training, methods", ["training", "methods"]),  # one of the other: `folders` sees that they make no circle
     ("on top", ["acceleration", "cleaning"]),
     ("the names", ["__init__"]),
 ]
 CAPS = {  # lines of Python. The plan said 3,700, 700 and 3,000: explicit parameters and typed errors cost lines
-    "paidiff_lib without cleaning": 6245,
-    "paidiff_lib/cleaning": 770,
-    "paidiff_app": 4450,
+    "paidiff_lib without cleaning": 6480,
+    "paidiff_lib/cleaning": 960,
+    "paidiff_app": 4830,
     "paidiff_world": 3200,  # 2,600 before the measures of pictures, a world in steps and measuring in three lines
     "paidiff_course": 440,  # 160 before the exercises that check themselves
 }

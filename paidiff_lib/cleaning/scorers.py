@@ -25,10 +25,22 @@ class Embedded:
     @torch.no_grad()
     def __call__(self, pictures, captions):
         """PIL pictures of any size and their captions -> {name: (N,)}."""
-        x = np.stack([np.asarray(square(picture, SIZE), np.float32) for picture in pictures])
-        seen, embedded = self.model(torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1)
+        seen, embedded = self._see(pictures)
         scores = dict(zip(DETECTORS, seen.sigmoid().T.numpy()))
         return {"clip": (embedded * self.text(captions)).sum(1).numpy(), **scores}
+
+    def _see(self, pictures):
+        x = np.stack([np.asarray(square(picture, SIZE), np.float32) for picture in pictures])
+        return self.model(torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1)
+
+    @torch.no_grad()
+    def picture_vectors(self, pictures):
+        """PIL pictures -> unit vectors (N, 192), numpy."""
+        return self._see(pictures)[1].numpy()
+
+    def text_vectors(self, texts):
+        """Captions -> unit vectors (N, 192), numpy."""
+        return self.text(texts, padding=True).numpy()
 
 
 class RealClip:
@@ -42,11 +54,27 @@ class RealClip:
 
     @torch.no_grad()
     def __call__(self, pictures, captions):
-        limit = min(self.processor.tokenizer.model_max_length, 64)
-        text = self.processor.tokenizer(captions, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-        pixels = self.processor.image_processor(pictures, return_tensors="pt").pixel_values
-        out = self.model(**text.to(self.model.device), pixel_values=pixels.to(self.model.device, self.model.dtype))
+        out = self.model(**self._read(captions), **self._look(pictures))
         return {"clip": (out.image_embeds * out.text_embeds).sum(1).float().cpu().numpy()}
+
+    def _read(self, captions):
+        limit = min(self.processor.tokenizer.model_max_length, 64)
+        cut = {"padding": True, "truncation": True, "max_length": limit}
+        return self.processor.tokenizer(captions, return_tensors="pt", **cut).to(self.model.device)
+
+    def _look(self, pictures):
+        pixels = self.processor.image_processor(pictures, return_tensors="pt").pixel_values
+        return {"pixel_values": pixels.to(self.model.device, self.model.dtype)}
+
+    @torch.no_grad()
+    def picture_vectors(self, pictures):
+        """PIL pictures -> unit vectors (N, width), numpy."""
+        return _unit(self.model.get_image_features(**self._look(pictures)))
+
+    @torch.no_grad()
+    def text_vectors(self, texts):
+        """Captions -> unit vectors (N, width), numpy."""
+        return _unit(self.model.get_text_features(**self._read(texts)))
 
 
 class SafetyChecker:
@@ -66,6 +94,11 @@ class SafetyChecker:
         over = lambda kind: self.cosine(seen, getattr(self.model, kind)) - getattr(self.model, f"{kind}_weights")
         special = 0.01 * (over("special_care_embeds") > 0).any(1, keepdim=True)  # then the checker is stricter
         return {"nsfw": (over("concept_embeds") + special).amax(1).float().cpu().numpy()}
+
+
+def _unit(features):
+    features = getattr(features, "pooler_output", features)  # transformers 5 returns the whole output
+    return torch.nn.functional.normalize(features.float(), dim=1).cpu().numpy()
 
 
 def _load(kind, name) -> Any:
