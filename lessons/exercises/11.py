@@ -9,7 +9,7 @@ from paidiff_course.exercise import Exercise, Wrong
 # --- 11.1 one step of the rectified flow ----------------------------------------------------------------------------
 
 
-def flow_step(x_t, empty, prompt, g, tau, tau_s):
+def euler_step(x_t, empty, prompt, g, tau, tau_s):
     guess = empty + g * (prompt - empty)
     return x_t + (tau_s - tau) * guess
 
@@ -40,7 +40,7 @@ def one_step(rs):
 # --- 11.2 the contrastive loss --------------------------------------------------------------------------------------
 
 
-def contrastive(u, v, s):
+def symmetric_loss(u, v, s):
     table = np.exp(s * u @ v.T)
     true = np.diag(table)
     rows = -np.log(true / table.sum(1)).mean()
@@ -128,7 +128,7 @@ EXERCISES = [
                 "The combined guess is `empty + g * (prompt - empty)`; times `tau_s - tau` (which is negative), added to `x_t`.",
             ),
         ),
-        solution=flow_step,
+        solution=euler_step,
         also=(flow_step_by_mixing, flow_step_general),
         inputs=one_step,
         wrong=(
@@ -231,7 +231,7 @@ EXERCISES = [
                 "Take `-np.log(...)` of both sets of chances, the mean of each, and half of their sum.",
             ),
         ),
-        solution=contrastive,
+        solution=symmetric_loss,
         also=(contrastive_by_loop, contrastive_by_logs),
         inputs=couples,
         wrong=(
@@ -246,32 +246,32 @@ EXERCISES = [
                 "only one half: besides each sentence picking its picture, each picture has to pick its sentence",
             ),
             Wrong(
-                lambda u, v, s: contrastive(u, v, 1),
+                lambda u, v, s: symmetric_loss(u, v, 1),
                 "忘了放大倍数 s：点积最多是 1，不放大就分不开",
                 "the scale s is forgotten: dot products are 1 at most and are hardly told apart without it",
             ),
             Wrong(
-                lambda u, v, s: contrastive(u, v, np.exp(s)),
+                lambda u, v, s: symmetric_loss(u, v, np.exp(s)),
                 "s 已经是放大倍数：课里的 `scale.exp()` 就是它，不要再取指数",
                 "s is the scale already: it is the lesson's `scale.exp()`, so no exponential again",
             ),
             Wrong(
-                lambda u, v, s: -contrastive(u, v, s),
+                lambda u, v, s: -symmetric_loss(u, v, s),
                 "符号反了：概率的对数是负的，损失要取相反数",
                 "the sign is wrong: logarithms of chances are negative, the loss is their opposite",
             ),
             Wrong(
-                lambda u, v, s: 2 * contrastive(u, v, s),
+                lambda u, v, s: 2 * symmetric_loss(u, v, s),
                 "忘了前面的二分之一：两半加起来以后要取一半",
                 "the factor of one half is forgotten: the two halves are added, then halved",
             ),
             Wrong(
-                lambda u, v, s: len(u) * contrastive(u, v, s),
+                lambda u, v, s: len(u) * symmetric_loss(u, v, s),
                 "加起来了，没有除以 B：公式里是平均",
                 "summed, and not divided by B: the formula has a mean",
             ),
             Wrong(
-                lambda u, v, s: contrastive(u, v, s) / np.log(10),
+                lambda u, v, s: symmetric_loss(u, v, s) / np.log(10),
                 "用了 `log10`：公式里是自然对数，`np.log`",
                 "this is `log10`: the formula has the natural logarithm, `np.log`",
             ),
