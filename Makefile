@@ -12,7 +12,7 @@ QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons no
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle test-wheels test-gpu diagrams $(BOOKS)
+.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle test-wheels test-gpu test-layouts diagrams $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -56,6 +56,11 @@ test-gpu: $(READY)
 	@test -n "$(PAIDIFF_MODEL)" || { echo "PAIDIFF_MODEL=artist-large make test-gpu"; exit 2; }
 	@fail=0; for book in notebooks/*.ipynb; do \
 	  PAIDIFF_MODEL=$(PAIDIFF_MODEL) $(BIN)/python -m pytest --nbval-lax $(NBVAL) --nbval-cell-timeout=1800 $$book || fail=1; done; exit $$fail
+
+# Every method's results opened by older libraries: diffusers 0.31 with transformers 4.46, and what can be by 0.21 with 4.34. Their
+# environments are made below build/layouts: the only target after the install that needs a network, once.
+test-layouts: $(READY)
+	$(OFFLINE) $(BIN)/python tools/test_layouts.py
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
