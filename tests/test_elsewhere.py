@@ -1,6 +1,8 @@
 """What paidiff writes, as other programs and older libraries want it: `make test-layouts` opens all of it with those."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,9 +11,12 @@ from diffusers import StableDiffusionPipeline
 from torch.nn.init import normal_
 
 import paidiff_lib
-from paidiff_lib.methods.lora import WIDE
-from paidiff_lib.methods.lora_files import deltas
+from paidiff_app import skeleton
+from paidiff_lib.methods.lora import TEXT, WIDE
+from paidiff_lib.methods.lora_files import _kohya_key, deltas
 from paidiff_lib.models.save import save_pipeline
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def made(pipe, **settings):
@@ -75,6 +80,58 @@ def test_the_layout_of_2023_is_refused_to_what_it_would_lose(tiny, tmp_path, set
     lora = made(tiny, rank=2, **settings)
     refused(["旧的 .bin", "attention only"], lambda: lora.export(tmp_path / "x.bin"))
     assert not list(tmp_path.iterdir())
+
+
+PEERS = json.loads(Path(__file__).with_name("peer_keys.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def published_shape():
+    """{our key for a WebUI: the module's classes above it} of every layer that a LoRA takes, in a published model; and its text encoder."""
+    with torch.device("meta"):
+        unet, text = skeleton._unet(skeleton.FULL, 512), skeleton._text_encoder(skeleton.FULL, 512)
+    keys = {}
+    for part, module, endings in (("unet", unet, WIDE), ("text_encoder", text, TEXT)):
+        modules = dict(module.named_modules())
+        for name in modules:
+            if f".{name}".endswith(tuple(f".{end}" for end in endings)):
+                above = [".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)]
+                keys[_kohya_key(f"{part}.{name}")] = {type(modules[place]).__name__ for place in above}
+    return keys, text
+
+
+def test_every_key_for_a_webui_is_a_layer_of_its_model(published_shape):
+    keys = published_shape[0]
+    unknown = keys.keys() - PEERS["keys"].keys()
+    assert not unknown, sorted(unknown)[:3]
+    for program in (0, 1):  # ComfyUI, A1111: no two layers in one place
+        assert len({PEERS["keys"][key][program] for key in keys}) == len(keys)
+    assert all(key.startswith(("lora_unet_", "lora_te_text_model_encoder_layers_")) for key in keys)
+    for key, above in keys.items():  # where kohya's own trainer puts a LoRA
+        assert above & set(PEERS["kohya"]["unet" if key.startswith("lora_unet_") else "text_encoder"]), key
+
+
+@pytest.mark.parametrize("page", ["elsewhere.md", "elsewhere.zh-CN.md"])
+def test_the_page_says_what_was_compared(published_shape, page):
+    keys, text = published_shape
+    said = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert len(re.findall(rf"{len(keys)} (?:of|/) {len(keys)}", said)) == 3
+    theirs, ours = PEERS["text_encoder"], text.config
+    for name in ("vocab_size", "max_position_embeddings"):
+        assert theirs[name] != getattr(ours, name)  # why no stock WebUI opens such a model
+        assert re.search(rf"\b{theirs[name]}\b", said) and re.search(rf"\b{getattr(ours, name)}\b", said)
+    opener = (ROOT / "tools/test_layouts.py").read_text(encoding="utf-8")
+    pins = [re.search(rf"{library}=={version}", opener) for library, version in VERSIONS]
+    assert all(pins) and all(version in said for _, version in VERSIONS)
+
+
+VERSIONS = [("diffusers", "0.31.0"), ("transformers", "4.46.3"), ("diffusers", "0.21.4"), ("transformers", "4.34.1")]
+
+
+def test_an_export_for_a_webui_says_who_reads_it(tiny, tmp_path, capsys):
+    made(tiny, rank=2).export(tmp_path / "x.safetensors")
+    said = capsys.readouterr().out
+    assert "没有 WebUI" in said and "no stock WebUI opens" in said and "docs/elsewhere.md" in said
 
 
 def test_somebody_elses_file_stays(tiny, tmp_path):

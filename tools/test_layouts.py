@@ -29,7 +29,7 @@ ENVIRONMENTS = [
     (OF_2023, "diffusers==0.21.4 transformers==4.34.1 huggingface_hub==0.17.3 accelerate==0.23.0 numpy<2 pillow"),
     (OLDEST, "diffusers==0.31.0 transformers==4.46.3 peft==0.13.2 accelerate==1.1.1 pillow"),
 ]
-VISIBLE = 20  # grey levels that a result changes a picture by, at least
+VISIBLE = 30  # grey levels that a result changes a picture by, at least
 PROMPT, WORD = "猫,草地", "<小奶猫>"
 OPEN = 'pipe = StableDiffusionPipeline.from_pretrained(folder / "{}"{})'
 CONTROL = """control = ControlNetModel.from_pretrained(folder / "{}")
@@ -60,12 +60,15 @@ def write(base, era):
         np.save(folder / f"{base}-{name}.npy", picture)
         return {"name": f"{base}-{name}", "code": code, "prompt": prompt, "era": era}
 
-    shapes = {"attention": {"alpha": 2.5}, "wide": {"layers": WIDE}, "text": {"text_encoder": True}}
+    shapes = {"attention": {"alpha": 2.5}, "plain": {}, "wide": {"layers": WIDE}, "text": {"text_encoder": True}}
     for shape, settings in shapes.items():
-        lora = shaken(paidiff.LoRA(paidiff.load(folder / base), rank=4, **settings), 0.5)
+        lora = shaken(paidiff.LoRA(paidiff.load(folder / base), rank=4, **settings), 0.2 if shape == "wide" else 0.5)
         lora.save(folder / f"{base}-{shape}")
         lora.export(folder / f"{base}-{shape}-kohya/lora.safetensors")
-        for name, file in ((shape, "pytorch_lora_weights"), (f"{shape}-kohya", "lora")):
+        files = {shape: "pytorch_lora_weights", f"{shape}-kohya": "lora"}
+        if "alpha" in settings:  # 0.31 does not read an alpha other than the rank from the metadata of the first
+            del files[shape]
+        for name, file in files.items():
             code = f'pipe.load_lora_weights(folder / "{base}-{name}", weight_name="{file}.safetensors")'
             yield case(name, lora.pipe, f"{plain}\n{code}", era=OLDEST)
         if shape == "attention":

@@ -165,7 +165,7 @@ def _trace(graph, module, inputs, free, path):
     names = {"input_names": list(inputs), "output_names": ["output"], "dynamic_axes": free}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer names every size that it does follow
-        torch.onnx.export(graph.eval(), tuple(inputs.values()), path, **names, opset_version=17, dynamo=False)
+        torch.onnx.export(graph.eval(), tuple(inputs.values()), str(path), **names, opset_version=17, dynamo=False)
     _gather_weights(path)
 
 

@@ -24,6 +24,10 @@ from .adapters import (
 )
 from .lora_keys import PARTS, ROLES, kohya_name, plain_place, read_layers, with_prefix
 
+FOR_WHOM = (
+    "键名是 WebUI 的;没有 WebUI 能打开中文的文本编码器,谁读什么见 docs/elsewhere.md · the keys are the WebUI's; "
+    "no stock WebUI opens a Chinese text encoder: docs/elsewhere.md says who reads what"
+)
 ROUNDING = 1e-5  # of alpha / rank, which the layout of 2023 has no place for but in a matrix
 
 
@@ -95,6 +99,7 @@ def export_kohya(pipe, path, name="lora"):
         save_file(state, staging / path.name, metadata=_notes(pipe, path, name))
         _require_equal(imported_deltas(staging / path.name), deltas(pipe, name))
     note_saved(pipe, name)
+    print(FOR_WHOM)
 
 
 def export_processors(pipe, path, name="lora"):
