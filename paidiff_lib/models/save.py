@@ -10,9 +10,8 @@ from .registry import MARK
 
 BESIDE = "vocab.txt"  # transformers 5 leaves it out, transformers 4 reads it
 NOTES = ("words.json", MARK)  # what the small model has learnt, for check_prompt; that weights are random
-PUBLISHED = {
-    "CLIPImageProcessorPil": "CLIPImageProcessor"
-}  # transformers 5 without torchvision -> what every version knows
+# What transformers 5 without torchvision says -> what every version knows.
+PUBLISHED = {"CLIPImageProcessorPil": "CLIPImageProcessor"}
 MODELSCOPE = {  # what `modelscope.pipelines.pipeline(task, folder)` looks for
     "framework": "pytorch",
     "task": "text-to-image-synthesis",
