@@ -12,7 +12,7 @@ QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons no
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle test-wheels test-gpu diagrams $(BOOKS)
+.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle test-wheels test-gpu test-layouts test-lessons-on-layouts diagrams $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -63,8 +63,11 @@ test-lessons-on-layouts: $(READY)
 	$(BIN)/python -m pip install -q --no-deps cn-clip==1.6.0
 	PAIDIFF_LAYOUTS="pndm,ddim,77 tokens,taiyi" $(OFFLINE) $(BIN)/python -m pytest tests/test_lessons_on_skeleton.py -n 2
 
-.PHONY: test-layouts test-lessons-on-layouts
-test-layouts: test-lessons-on-layouts
+
+# Every method's results opened by older libraries: diffusers 0.31 with transformers 4.46, and what can be by 0.21 with 4.34. Their
+# environments are made below build/layouts: the only target after the install that needs a network, once.
+test-layouts: $(READY) test-lessons-on-layouts
+	$(OFFLINE) $(BIN)/python tools/test_layouts.py
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

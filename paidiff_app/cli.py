@@ -168,7 +168,10 @@ def curate(
     keep: Annotated[str | None, typer.Option(help="留下什么,一个式子 · what to keep, one expression")] = None,
     output: Manifest = None,
     clip: Annotated[str | None, typer.Option(help="真的中文 CLIP,名字或文件夹 · a real Chinese CLIP")] = None,
-    nsfw: Annotated[str | None, typer.Option(help="真的安全检查器,名字或文件夹 · the real safety checker")] = None,
+    nsfw: Annotated[
+        str | None,
+        typer.Option(help="真的安全检查器:模型名或文件夹 · the real safety checker: a published model or a folder"),
+    ] = None,
 ):
     """给图片打分,留下合格的;只写新清单,不动图片 · score pictures, keep the good ones: a new manifest, no file is moved"""
     from paidiff_lib.cleaning.filter import curate as keep_best, require_output

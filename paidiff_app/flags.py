@@ -17,7 +17,7 @@ NO_EFFECT = {
     "offload_ema": "只是显存 · a matter of memory",
     "prior_generation_precision": "同类图用模型自己的精度画 · class pictures are drawn in the model's own precision",
     "sample_batch_size": "同类图一次画几张由显存定 · memory says how many class pictures are drawn at once",
-    "no_safe_serialization": "总是写 safetensors · always safetensors",
+    "no_safe_serialization": "总是写 safetensors,加 --also_bin 另写 .bin · always safetensors; --also_bin writes .bin files beside",
     "save_as_full_pipeline": "总是写整个模型和词向量 · always the whole model, and the embedding",
     "skip_save_text_encoder": "总是写整个模型 · always the whole model",
     "save_steps": "词向量在每个检查点里,用 --checkpointing_steps · in every checkpoint: --checkpointing_steps",

@@ -17,14 +17,17 @@ from paidiff_lib.methods.textual_inversion import TextualInversion
 from paidiff_lib.models.load import load_control
 
 from . import train_cli
-from .train_cli import Flags, flag
+from .train_cli import Flags, flag, literal
+
+EXTENSION = "pai-webui"  # below the output: a LoRA as the models' own WebUI extension opens it
+OLD_BIN = "--also_bin 只放得下 UNet 注意力层的 LoRA", "the old .bin takes a LoRA of the UNet's attention only"
 
 
 @dataclass(kw_only=True)
 class LoraFlags(Flags):
     """LoRA 微调 · LoRA fine-tuning on captioned pictures"""
 
-    results = ("pytorch_lora_weights.safetensors",)
+    results, bins = ("pytorch_lora_weights.safetensors",), ("pytorch_model.bin",)
     rank: int = flag(4, "LoRA 的秩 · rank")
     alpha: float | None = flag(None, "LoRA 的 alpha,默认等于秩 · alpha; the rank unless given")
     wide: bool = flag(False, "卷积层也加,小模型要这样 · beside the convolutions too, which a small model needs")
@@ -34,11 +37,35 @@ class LoraFlags(Flags):
         super().check()
         if self.alpha is not None and not 0 < self.alpha <= 1e6:
             raise PaidiffError("--alpha 要大于 0,最多 1e6", "must be above 0, at most 1e6", str(self.alpha))
+        if self.also_bin and (self.wide or self.train_text_encoder):
+            raise PaidiffError(*OLD_BIN, "--also_bin, --wide, --train_text_encoder")
+
+    def opening(self):
+        return open_lora(self)
 
 
 def make_lora(pipe, flags):
     layers = WIDE if flags.wide else ATTENTION
-    return LoRA(pipe, flags.rank, flags.alpha, layers=layers, text_encoder=flags.train_text_encoder, seed=flags.seed)
+    text, seed = flags.train_text_encoder, flags.seed
+    lora = LoRA(pipe, flags.rank, flags.alpha, layers=layers, text_encoder=text, seed=seed)
+    lora.also_bin = flags.also_bin
+    return lora
+
+
+def save_lora(lora, folder, also_bin):
+    lora.save(folder)
+    if also_bin:
+        lora.export(folder / EXTENSION / "pytorch_lora_weights.bin")
+        zh, en = "PAI 的 WebUI 插件用的,放进 Chinese_Lora", "for PAI's WebUI extension, goes into Chinese_Lora"
+        print(f"{folder / EXTENSION}: {zh} · {en}")
+
+
+def open_lora(flags):
+    model, folder = literal(flags.pretrained_model_name_or_path), literal(flags.output_dir)
+    return (
+        f"import paidiff_lib; pipe = paidiff_lib.load({model})",
+        f'pipe.load_lora_weights({folder}, weight_name="pytorch_lora_weights.safetensors")',
+    )
 
 
 @dataclass(kw_only=True)
@@ -93,6 +120,12 @@ class DreamBoothFlags(Flags):
             zh, en = "--lora_dropout 要从 0 到不足 1", "must be from 0 to below 1"
             raise PaidiffError(zh, en, str(self.lora_dropout))
 
+        if self.also_bin and self.rank:
+            raise PaidiffError(*OLD_BIN, "--also_bin, --rank")
+
+    def opening(self):
+        return open_lora(self) if self.rank else super().opening()
+
     def needs(self):
         yield from super().needs()
         of_class = "class_prompt", "class_data_dir", "num_class_images", "prior_loss_weight"
@@ -122,8 +155,8 @@ def make_dreambooth(pipe, flags):
     return FullTuning(pipe, flags.train_text_encoder)
 
 
-def save_dreambooth(method, folder):
-    method.save_model(folder) if isinstance(method, FullTuning) else method.save(folder)
+def save_dreambooth(method, folder, also_bin):
+    method.save_model(folder, also_bin) if isinstance(method, FullTuning) else method.save(folder)
 
 
 @dataclass(kw_only=True)
@@ -134,7 +167,11 @@ class ControlFlags(Flags):
     conditioning_image_column: str | None = flag(
         None, "清单里条件图那一列,没有就用边缘 · the column of conditions; edges where there are none"
     )
-    results = ("config.json", "diffusion_pytorch_model.safetensors")
+    results, bins = ("config.json", "diffusion_pytorch_model.safetensors"), ("diffusion_pytorch_model.bin",)
+
+    def opening(self):
+        model, folder = literal(self.pretrained_model_name_or_path), literal(self.output_dir)
+        return "import paidiff_lib", f'pipe = paidiff_lib.load({model}, task="controlnet", control={folder})'
 
 
 def make_controlnet(pipe, flags):
@@ -158,7 +195,7 @@ def make_full(pipe, flags):
 
 
 COMMANDS = {  # name: flags, the method, how it is saved, whether pictures need captions
-    "text_to_image_lora": (LoraFlags, make_lora, LoRA.save, True),
+    "text_to_image_lora": (LoraFlags, make_lora, save_lora, True),
     "textual_inversion": (InversionFlags, make_inversion, TextualInversion.save_model, False),
     "dreambooth": (DreamBoothFlags, make_dreambooth, save_dreambooth, True),
     "controlnet": (ControlFlags, make_controlnet, ControlNet.save, True),

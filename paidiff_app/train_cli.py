@@ -5,6 +5,7 @@ The flags have the names that diffusers' own example scripts and the PAI-Diffusi
 
 import gc
 import itertools
+import json
 import math
 import os
 import random
@@ -65,6 +66,10 @@ class DataFlags:
     caption_column: str | None = flag(None, "清单里说明那一列 · the column of captions; text, caption, prompt")
     max_train_samples: int | None = flag(None, "只用几张图,随机选 · so many of the pictures, by chance")
     output_dir: str = required("结果和检查点写到哪里 · where the result and the checkpoints go")
+    also_bin: bool = flag(
+        False,
+        "另写 .bin,给旧程序和 ModelScope · .bin files beside, for older programs and ModelScope: docs/elsewhere.md",
+    )
     pretrained_model_name_or_path: str = flag("mini", "模型名或文件夹 · a model's name or folder")
     resolution: int | None = flag(None, "边长,像素 · side in pixels; the model's own unless given")
     center_crop: bool = flag(False, "取正中的方块 · the middle square; else one of three squares by chance")
@@ -96,7 +101,7 @@ TrainingFlags = make_dataclass("TrainingFlags", map(_flag_of, SETTINGS), kw_only
 class Flags(TrainingFlags, DataFlags):
     """The flags of every training script."""
 
-    results = ()  # files that the result has in output_dir, at its top
+    results, bins = (), ()  # files that the result has in output_dir, at its top; those that it has with --also_bin
 
     def settings(self):
         """These flags as keywords of `train`."""
@@ -197,9 +202,22 @@ class Flags(TrainingFlags, DataFlags):
         """`data`, with what the model itself adds to it."""
         return data
 
+    def opening(self):
+        """Two lines of Python that open the result as `pipe`."""
+        folder = literal(self.output_dir)
+        return (
+            "from diffusers import StableDiffusionPipeline",
+            f"pipe = StableDiffusionPipeline.from_pretrained({folder})",
+        )
+
+
+def literal(path):
+    """A path or name as Python and a Windows user can paste it: in double quotes, without backslashes."""
+    return json.dumps(Path(path).as_posix(), ensure_ascii=False)
+
 
 def main(flags_class, make, save, captions=True, arguments=None):
-    """Read the flags, train `make(pipe, flags)`, `save(method, folder)`; ends the program.
+    """Read the flags, train `make(pipe, flags)`, `save(method, folder, also_bin)`; ends the program.
 
     arguments: of the command line; None takes the program's own.
     Exit codes: 0 done, 1 refused (one line, no traceback), 2 wrong usage, 130 or 143 interrupted, after saving.
@@ -234,7 +252,7 @@ def run(flags, make, save, captions):
     data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
     flags.plan(data)
     Store(flags.output_dir).check(flags.config())
-    require_ours(flags.output_dir, flags.results)
+    require_ours(flags.output_dir, flags.results + (flags.bins if flags.also_bin else ()))
     _train(flags, data, make, save)
 
 
@@ -254,9 +272,10 @@ def _train(flags, data, make, save):
         for step in steps:
             report(step)
     if PartialState().is_main_process:
-        save(method, Path(flags.output_dir))
+        save(method, Path(flags.output_dir), flags.also_bin)
         _draw_last(method, data, flags)
-        print(f"完成,写到 {flags.output_dir} · done, written to {flags.output_dir}")
+        print(f"完成,写到 {flags.output_dir} · done, written to {flags.output_dir}; 这样打开 to open it:")
+        print(*flags.opening(), sep="\n")
     PartialState().destroy_process_group()  # a process that ends with its threads still running may abort
 
 

@@ -262,6 +262,37 @@ def test_the_real_safety_checker(tmp_path, pictures):
         assert ((scores > 0) == np.array(unsafe))[clear].all()
 
 
+@pytest.mark.parametrize("part", ["", "safety_checker"])
+def test_the_safety_checker_of_a_published_model(skeletons, pictures, part):
+    """Its image processor stands beside it, in feature_extractor/."""
+    found = SafetyChecker(skeletons / "artist" / part)(pictures, None)["nsfw"]
+    assert found.shape == (len(pictures),) and np.isfinite(found).all() and np.ptp(found) > 0
+
+
+def test_scorers_are_opened_through_the_same_checks(skeletons, tmp_path):
+    artist = tmp_path / "artist"
+    shutil.copytree(skeletons / "artist", artist)
+    config = artist / "safety_checker/config.json"
+    config.write_text(config.read_text().replace("{", '{"auto_map": {"AutoModel": "evil.py"},', 1))
+    refused(["wants code of its own", "auto_map"], lambda: SafetyChecker(artist))
+    weights = skeletons / "artist/safety_checker/pytorch_model.bin"
+    shutil.copy(skeletons / "artist/safety_checker/config.json", config)
+    torch.save(
+        {"visual_projection.weight": torch.load(weights)["visual_projection.weight"]},
+        config.with_name("pytorch_model.bin"),
+    )
+    refused(["does not fit the model"], lambda: SafetyChecker(artist))
+    config.with_name("pytorch_model.bin").write_bytes(weights.read_bytes()[:1000])
+    refused(["cut short or damaged"], lambda: SafetyChecker(artist))
+    config.with_name("pytorch_model.bin").unlink()
+    refused(["not whole"], lambda: SafetyChecker(artist))
+    processor = tmp_path / "artist/feature_extractor/preprocessor_config.json"
+    shutil.copy(weights, config.with_name("pytorch_model.bin"))
+    processor.write_text(processor.read_text().replace("{", '{"auto_map": {"AutoImageProcessor": "evil.py"},', 1))
+    refused(["auto_map"], lambda: SafetyChecker(artist))
+    refused(["cannot load"], lambda: RealClip("nobody/no-such-clip"))
+
+
 # --- how good the shipped one is, and making it anew ----------------------------------------------------------------
 
 

@@ -300,6 +300,7 @@ def test_a_loras_name_can_be_taken_again(tiny, tmp_path, capsys):
 def test_a_lora_that_is_in_a_file_is_replaced_without_a_word(tiny, tmp_path, capsys, how):
     method = made(tiny)
     method.export(tmp_path / "x.safetensors") if how == "export" else method.save(tmp_path)
+    capsys.readouterr()
     if how == "load":
         tiny.unload_lora_weights()
         load_lora(tiny, tmp_path)

@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 import paidiff_lib
 from paidiff_app import train_cli
+from paidiff_app.train import save_lora
 from paidiff_lib.methods.controlnet import draw_along
 from paidiff_lib.methods.lora import LoRA
 from paidiff_lib.methods.textual_inversion import load_embedding
@@ -69,6 +70,13 @@ def picture(pipe, prompt):
     return paidiff_lib.draw(pipe, prompt, steps=2).tobytes()
 
 
+def opened(done):
+    """The pipeline that the last two lines of a finished script open: what its user pastes."""
+    names: dict = {}
+    exec("\n".join(done.stdout.strip().splitlines()[-2:]), names)
+    return names["pipe"]
+
+
 @pytest.fixture
 def places(tiny_folder, tmp_path):
     """The flags that name the model, the pictures and the output."""
@@ -85,7 +93,14 @@ def places(tiny_folder, tmp_path):
 
 def test_lora_as_in_the_article(script, places, tiny_folder):
     out, flags = places
-    extra = ["--rank=2", "--checkpointing_steps=2", "--validation_prompt=猫", "--validation_steps=3", "--seed=1"]
+    extra = [
+        "--rank=2",
+        "--checkpointing_steps=2",
+        "--validation_prompt=猫",
+        "--validation_steps=3",
+        "--seed=1",
+        "--also_bin",
+    ]
     done = script("train_text_to_image_lora", *flags, *LORA, *extra, launcher=LAUNCH)
     assert done.returncode == 0, done.stderr
     assert f"written to {out}" in done.stdout and "4/4" in done.stderr
@@ -95,8 +110,17 @@ def test_lora_as_in_the_article(script, places, tiny_folder):
         pipe = paidiff_lib.load(tiny_folder)
         pipe.load_lora_weights(str(folder))
         drawn[folder.name] = picture(pipe, "一只猫")
-    assert len({before, *drawn.values()}) == 3 and drawn["out"] == drawn["checkpoint-4"]
-    again = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=6", *extra[:1], *extra[-1:])
+    assert len({before, *drawn.values()}) == 3 and drawn["out"] == drawn["checkpoint-4"] == picture(
+        opened(done), "一只猫"
+    )
+    for file in (
+        out / "checkpoint-4/pytorch_model.bin",
+        out / "pai-webui/pytorch_lora_weights.bin",
+    ):  # the article's own
+        assert all(".processor.to_" in key for key in torch.load(file, weights_only=True))
+        paidiff_lib.load_lora(pipe := paidiff_lib.load(tiny_folder), file)
+        assert picture(pipe, "一只猫") == drawn["out"]
+    again = script("train_text_to_image_lora", *flags, *LORA, "--max_train_steps=6", *extra[:1], *extra[-2:])
     assert again.returncode == 0 and (out / "checkpoint-6").is_dir(), again.stderr  # it went on from step 4
 
 
@@ -110,11 +134,23 @@ def test_a_wide_lora_stands_beside_the_convolutions(script, places):
             assert any("conv1" in key for key in file.keys()) == bool(wide)
 
 
+def test_what_the_old_layout_cannot_hold_is_refused_before_training(script, places):
+    _, flags = places
+    instances = ["--instance_data_dir" if flag == "--train_data_dir" else flag for flag in flags]
+    for name, given in (
+        ("train_text_to_image_lora", [*flags, "--wide"]),
+        ("train_text_to_image_lora", [*flags, "--train_text_encoder"]),
+        ("train_dreambooth", [*instances, "--rank=2"]),
+    ):
+        refused = script(name, *given, "--also_bin")
+        assert refused.returncode == 1 and "takes a LoRA of the UNet's attention only" in refused.stderr
+
+
 def test_textual_inversion_as_in_the_article(script, places, tiny_folder):
     out, flags = places
     done = script("textual_inversion", *flags, *WORD)
     assert done.returncode == 0, done.stderr
-    pipe, plain = paidiff_lib.load(out), paidiff_lib.load(tiny_folder)
+    pipe, plain = opened(done), paidiff_lib.load(tiny_folder)
     for place in ("草地", "沙发"):
         assert picture(pipe, f"一只<小奶猫>在{place}上") != picture(plain, f"一只猫在{place}上")
         assert picture(pipe, f"一只猫在{place}上") == picture(plain, f"一只猫在{place}上")
@@ -130,7 +166,7 @@ def test_full_fine_tuning_as_in_the_tutorial(script, places, tiny_folder):
     done = script("train_text_to_image", *flags, *FULL)
     assert done.returncode == 0, done.stderr
     before = picture(paidiff_lib.load(tiny_folder), "一只猫")
-    assert picture(paidiff_lib.load(out), "一只猫") != before
+    assert picture(opened(done), "一只猫") != before
     if not torch.cuda.is_available():
         half = script("train_text_to_image", *flags[:-1], out / "half", *FULL, "--mixed_precision=fp16")
         assert half.returncode == 0 and "single precision in its place" in half.stdout, half.stderr
@@ -152,9 +188,7 @@ def test_dreambooth(script, places, tiny_folder, rank, tmp_path):
     done = script("train_dreambooth", *flags, "--class_data_dir", tmp_path / "class")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "class").glob("*.png"))) == 2
-    pipe = paidiff_lib.load(tiny_folder if rank else out)
-    rank and pipe.load_lora_weights(str(out))
-    assert picture(pipe, "一只红猫") != picture(paidiff_lib.load(tiny_folder), "一只红猫")
+    assert picture(opened(done), "一只红猫") != picture(paidiff_lib.load(tiny_folder), "一只红猫")
 
 
 def test_controlnet(script, places, tiny_folder, tmp_path):
@@ -164,7 +198,7 @@ def test_controlnet(script, places, tiny_folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (out / "validation/step-2.png").is_file()
     edges = Image.new("RGB", (64, 64), "white")
-    pipe = paidiff_lib.load(tiny_folder, task="controlnet", control=out)
+    pipe = opened(done)
     drawn = [draw_along(pipe, "一只猫", edges, steps=2, scale=scale).tobytes() for scale in (0.0, 1.0)]
     assert drawn[0] != drawn[1]
     again = [*flags[:-1], tmp_path / "again", "--controlnet_model_name_or_path", out]
@@ -252,7 +286,7 @@ def test_garbage_is_collected_while_training_but_not_while_importing(places, mon
     monkeypatch.setattr(sys, "argv", ["script", *map(str, flags), *LORA])
     before = signal.getsignal(signal.SIGTERM)
     try:
-        train_cli.main(train_cli.Flags, lambda pipe, flags: (seen.append(gc.isenabled()), LoRA(pipe, 2))[1], LoRA.save)
+        train_cli.main(train_cli.Flags, lambda pipe, flags: (seen.append(gc.isenabled()), LoRA(pipe, 2))[1], save_lora)
     finally:
         signal.signal(signal.SIGTERM, before)
         gc.unfreeze()

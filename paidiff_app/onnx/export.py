@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,19 @@ from paidiff_lib.files import list_all, new_folder, replace_folder, require_only
 from paidiff_lib.generate import BATCH, guidance_of, sample
 from paidiff_lib.memory import is_small
 from paidiff_lib.methods.lora_files import load_lora
+from paidiff_lib.models.encode import native_size
 from paidiff_lib.models.load import EXPORT_MARK, is_export
+from paidiff_lib.schedulers import SAMPLERS, sampler
 
 from .runtime import FORMAT, OnnxPipeline, runtime
 
 TOLERANCE = 2  # grey levels of 255 that a pixel may differ by: rounding alone makes 1
 PROMPT, STEPS = "雪地里的两只企鹅", 4  # what is drawn to compare
+STEPS_LARGE = 2  # of one picture, with a model that takes minutes for it
 READ = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing")
 READ += ("steps_offset",)
-SOLVER = "DPMSolverMultistepScheduler"
+SAMPLER = "DPM++ 2M"  # the one that `runtime` has; a few steps are enough for it
+SOLVER = SAMPLERS[SAMPLER]
 OFF = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas")
 OFF += ("rescale_betas_zero_snr", "thresholding", "trained_betas", "euler_at_final")
 KNOWN = {
@@ -46,20 +51,18 @@ def export(pipe, folder, source="", lora=None):
     """Write `pipe` into `folder`: new, empty, or an older export that holds nothing else. Returns the largest difference found, in grey levels.
 
     source: what to note as its origin. lora: one to merge into it first; those that are loaded and on are in it anyway.
-    A text-to-image pipeline with DPM-Solver++, as every model here has, on a CPU, in single precision. Raises PaidiffError,
-    also if the exported model draws another picture; nothing is written then.
+    A text-to-image pipeline. It is exported with DPM-Solver++ in place of another sampler, from a CPU in single precision;
+    both are said, and undone at the end. A large model is compared over two steps of one picture. Raises PaidiffError, also
+    if the exported model draws another picture; nothing is written then.
     """
     check_target(folder)
     if lora:
         load_lora(pipe, lora, "exported")
-    _check_scheduler(pipe.scheduler)
-    if pipe.unet.dtype.itemsize != 4 or pipe.device.type != "cpu":
-        zh, en = "导出要在 CPU 上用单精度", "export on a CPU, in single precision"
-        raise PaidiffError(zh, en, "pipe.to('cpu', torch.float32)")
-    parts = pipe.unet, pipe.text_encoder, pipe.vae.decoder
     folder = Path(folder).absolute()
     aside = folder.with_name(f".{folder.name}-new-{os.getpid()}")  # an older export stays until the new one is whole
-    with new_folder(aside, sum(4 * p.numel() for part in parts for p in part.parameters())) as staging:
+    parts = pipe.unet, pipe.text_encoder, pipe.vae.decoder
+    size = sum(4 * p.numel() for part in parts for p in part.parameters())
+    with _exportable(pipe), new_folder(aside, size) as staging:
         _write_graphs(pipe, staging)
         _write_words(pipe, staging)
         note = _note(pipe, source)
@@ -72,11 +75,38 @@ def export(pipe, folder, source="", lora=None):
     return found
 
 
+@contextmanager
+def _exportable(pipe):
+    """The pipeline as it is exported: with that sampler, on a CPU, in single precision; afterwards as it was.
+
+    Raises PaidiffError where the sampler has settings that the runtime does not know.
+    """
+    import torch
+
+    scheduler, parts = pipe.scheduler, (pipe.unet, pipe.text_encoder, pipe.vae)
+    places = [(part, part.device, part.dtype) for part in parts]
+    kind = type(scheduler).__name__
+    if kind != SOLVER:
+        pipe.scheduler = sampler(scheduler, SAMPLER)
+        print(f"采样器换成 {SAMPLER} · exported with the sampler {SAMPLER} in place of {kind}", flush=True)
+    try:
+        _check_scheduler(pipe.scheduler)
+        if any(device.type != "cpu" or dtype != torch.float32 for _, device, dtype in places):
+            print("搬到 CPU 上,用单精度 · moved to the CPU, in single precision", flush=True)
+            pipe.to("cpu", torch.float32)
+        yield
+    finally:
+        pipe.scheduler = scheduler
+        for part, device, dtype in places:
+            if (part.device, part.dtype) != (device, dtype):  # diffusers logs a line about every cast
+                part.to(device, dtype)
+
+
 def _note(pipe, source):
     """What the exported model must know of the pipeline."""
     return {
         **{"format": FORMAT, "paidiff": __version__, "source": str(source), "guidance": guidance_of(pipe)},
-        **{"size": pipe.unet.config.sample_size * pipe.vae_scale_factor, "scale": pipe.vae_scale_factor},
+        **{"size": native_size(pipe), "scale": pipe.vae_scale_factor},
         **{"channels": pipe.unet.config.in_channels, "tokens": pipe.tokenizer.model_max_length},
         "at_once": BATCH if is_small(pipe) else 1,
         "scheduler": {name: pipe.scheduler.config[name] for name in READ},
@@ -94,10 +124,10 @@ def check_target(folder):
 
 
 def _check_scheduler(scheduler):
-    kind, config = type(scheduler).__name__, scheduler.config
+    config = scheduler.config
     odd = [f"{name} {config[name]}" for name, values in KNOWN.items() if name in config and config[name] not in values]
-    if kind != SOLVER or odd:
-        raise PaidiffError(f"只会导出 {SOLVER}", f"can export this sampler only, not {kind} {', '.join(odd)}")
+    if odd:
+        raise PaidiffError(f"只会导出普通的 {SAMPLER}", f"can export plain {SAMPLER} only, not", ", ".join(odd))
 
 
 def _write_graphs(pipe, folder):
@@ -135,7 +165,23 @@ def _trace(graph, module, inputs, free, path):
     names = {"input_names": list(inputs), "output_names": ["output"], "dynamic_axes": free}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer names every size that it does follow
-        torch.onnx.export(graph.eval(), tuple(inputs.values()), path, **names, opset_version=17, dynamo=False)
+        torch.onnx.export(graph.eval(), tuple(inputs.values()), str(path), **names, opset_version=17, dynamo=False)
+    _gather_weights(path)
+
+
+def _gather_weights(path):
+    """A graph over 2 GB has a file for each of its tensors: put them into one, <path>.data."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False)
+    scattered = {
+        entry.value for one in graph.graph.initializer for entry in one.external_data if entry.key == "location"
+    }
+    if scattered:
+        onnx.load_external_data_for_model(graph, str(path.parent))
+        for name in scattered:
+            (path.parent / name).unlink()
+        onnx.save(graph, path, save_as_external_data=True, location=f"{path.name}.data")
 
 
 def _write_words(pipe, folder):
@@ -147,12 +193,18 @@ def _write_words(pipe, folder):
 
 
 def _compare(pipe, exported):
-    """The largest difference of a pixel, in grey levels, over two pictures at once and one of another shape."""
+    """The largest difference of a pixel, in grey levels, over two pictures at once and one of another shape.
+
+    Of a large model, over one picture.
+    """
     side, largest = exported.note["size"], 0
-    for prompts, size in (([PROMPT, ""], None), ([PROMPT], (side + 8, side - 8))):
+    tried, steps = [([PROMPT, ""], None), ([PROMPT], (side + 8, side - 8))], STEPS
+    if not is_small(pipe):
+        tried, steps = [([PROMPT], None)], STEPS_LARGE
+    for prompts, size in tried:
         seeds, guidance = list(range(len(prompts))), guidance_of(pipe)
-        ours = exported.run_batch(prompts, [""] * len(prompts), seeds, STEPS, guidance, size)
-        theirs = sample(pipe, prompts, seeds, STEPS, guidance, size=size)
+        ours = exported.run_batch(prompts, [""] * len(prompts), seeds, steps, guidance, size)
+        theirs = sample(pipe, prompts, seeds, steps, guidance, size=size)
         difference = max(np.abs(np.asarray(a, int) - np.asarray(b, int)).max() for a, b in zip(ours, theirs))
         largest = max(largest, int(difference))
     if largest > TOLERANCE:

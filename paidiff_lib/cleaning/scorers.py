@@ -7,10 +7,13 @@ import numpy as np
 import torch
 
 from ..datasets.images import square
+from ..errors import Refused
 from ..models.download import online
 from ..models.encode import digest_of
-from ..models.load import device
+from ..models.load import device, find
 from ..models.opening import opening
+from ..models.registry import short_name
+from ..models.verify import CHECKER, check, has_mark, require_no_code
 from .quality_model import DETECTORS, SIZE, TextTower, curator
 
 
@@ -49,7 +52,8 @@ class RealClip:
     def __init__(self, name):
         from transformers import AutoModel, AutoProcessor
 
-        self.model, self.processor = _load(AutoModel, name), _load(AutoProcessor, name)
+        folder = _folder(name)
+        self.model, self.processor = _model(AutoModel, folder), _processor(AutoProcessor, folder)
         self.identity = f"clip {name}"
 
     @torch.no_grad()
@@ -78,13 +82,20 @@ class RealClip:
 
 
 class SafetyChecker:
-    """The safety checker of Stable Diffusion: nsfw is how far the nearest concept is over its limit, above 0 is unsafe."""
+    """The safety checker of Stable Diffusion: nsfw is how far the nearest concept is over its limit, above 0 is unsafe.
+
+    name: a published model or its folder, of which it is a part; its safety_checker folder; or a repository of its own.
+    """
 
     def __init__(self, name):
         from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker, cosine_distance
         from transformers import CLIPImageProcessor
 
-        self.model, self.processor = _load(StableDiffusionSafetyChecker, name), _load(CLIPImageProcessor, name)
+        folder = _folder(name)
+        folder = folder / CHECKER if has_mark(folder, "base") else folder
+        own = (folder / "preprocessor_config.json").is_file()  # in a model it stands beside
+        self.model = _model(StableDiffusionSafetyChecker, folder)
+        self.processor = _processor(CLIPImageProcessor, folder if own else folder.with_name("feature_extractor"))
         self.identity, self.cosine = f"nsfw {name}", cosine_distance
 
     @torch.no_grad()
@@ -101,11 +112,32 @@ def _unit(features):
     return torch.nn.functional.normalize(features.float(), dim=1).cpu().numpy()
 
 
-def _load(kind, name) -> Any:
+def _folder(name):
+    """The folder of a model of the hub, or of a published one by its short name; a folder is its own. Raises PaidiffError."""
     from huggingface_hub import snapshot_download
 
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if short_name(str(name)):
+        return find(str(name), safety_checker=True)
     with opening("没有找到", "cannot load", name):
-        if not online() and not Path(name).is_dir():  # for some files transformers asks the hub, whatever it is told
-            name = snapshot_download(str(name), local_files_only=True)
-        part = kind.from_pretrained(name)
-    return part.to(device()).eval() if isinstance(part, torch.nn.Module) else part
+        return Path(snapshot_download(str(name), local_files_only=not online()))
+
+
+def _model(kind, folder) -> Any:
+    """A network, checked as every model here is before it is opened. Raises Refused, also where a weight is missing."""
+    safe_only = check(folder, "controlnet")  # as a ControlNet's: one config, one file of weights
+    with opening("没有找到", "cannot load", folder):
+        settings = {"local_files_only": True, "use_safetensors": True if safe_only else None}
+        network, found = kind.from_pretrained(folder, output_loading_info=True, **settings)
+    if missing := sorted(map(str, found["missing_keys"])):
+        zh, en = "权重文件与模型对不上", "the file of weights does not fit the model"
+        raise Refused(zh, en, f"{folder}: {len(missing)}, {missing[0]}")
+    return network.to(device()).eval()
+
+
+def _processor(kind, folder) -> Any:
+    require_no_code(folder)
+    with opening("没有找到", "cannot load", folder):
+        return kind.from_pretrained(folder, local_files_only=True)

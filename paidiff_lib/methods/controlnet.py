@@ -17,7 +17,7 @@ from ..files import output_folder
 from ..generate import STEPS, check_settings, sample
 from ..metrics import canny
 from ..models.encode import native_size
-from ..models.save import require_finite, require_opens_as
+from ..models.save import add_bins, require_finite, require_opens_as
 from .base import Method
 
 if TYPE_CHECKING:
@@ -74,11 +74,16 @@ class ControlNet(Method):
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
-    def save(self, folder):
-        """Write the ControlNet into `folder`, as ControlNetModel.from_pretrained opens it. Raises PaidiffError."""
+    def save(self, folder, also_bin=False):
+        """Write the ControlNet into `folder`, as ControlNetModel.from_pretrained opens it. Raises PaidiffError.
+
+        also_bin: a .bin beside the safetensors, for programs that read no others.
+        """
         require_finite(self.parameters())
         with output_folder(folder) as staging:
             self.net.save_pretrained(staging)
+            if also_bin:
+                add_bins(staging)
             require_opens_as(self.net, staging)
 
 

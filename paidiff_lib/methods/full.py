@@ -55,7 +55,10 @@ class FullTuning(Method):
                 part == "text_encoder" and finish_text_encoder(module, staging / part)
                 require_opens_as(module, staging / part)
 
-    def save_model(self, folder):
-        """Write the whole model: StableDiffusionPipeline.from_pretrained(folder) opens it. Raises PaidiffError."""
+    def save_model(self, folder, also_bin=False):
+        """Write the whole model: StableDiffusionPipeline.from_pretrained(folder) opens it. Raises PaidiffError.
+
+        also_bin: .bin files beside the safetensors, for programs that read no others.
+        """
         require_finite(self.parameters())
-        save_pipeline(self.pipe, folder)
+        save_pipeline(self.pipe, folder, also_bin)

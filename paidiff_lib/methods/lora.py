@@ -17,7 +17,7 @@ from ..models.save import require_finite, require_same
 from ..models.verify import LORA_NAMES, read_weights
 from .adapters import add_adapter, config, drop, note_saved, require_name, scales, set_scales
 from .base import Method
-from .lora_files import export_kohya, state_dict_of
+from .lora_files import export_kohya, export_processors, processor_state, state_dict_of
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 WIDE = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")  # learns faster, larger file
@@ -35,6 +35,7 @@ class LoRA(Method):
     """
 
     caption_dropout = 0.1
+    also_bin = False  # True: what is saved holds the article's pytorch_model.bin too, checkpoints included
 
     @explicit(r="rank", lora_alpha="alpha", target_modules="layers", lora_dropout="dropout", adapter_name="name")
     def __init__(
@@ -91,6 +92,8 @@ class LoRA(Method):
         Only load_lora opens what is beside a BertModel, Taiyi's text encoder: diffusers knows the names of CLIP's layers.
         alpha goes along as metadata: without it diffusers would take alpha = rank. Raises PaidiffError.
         """
+        import torch
+
         require_finite(self.parameters())
         parts, layers, notes = self.parts(), {}, {}
         for part, module in parts.items():
@@ -103,12 +106,18 @@ class LoRA(Method):
             self.pipe.save_lora_weights(staging, **layers, **notes)
             named = {f"{part}.{k}": w for part in parts for k, w in layers[f"{part}_lora_layers"].items()}
             require_same(read_weights(staging / LORA_NAMES[0]), named, LORA_NAMES[0])
+            if self.also_bin:
+                torch.save(processor_state(self.pipe, self.name), staging / "pytorch_model.bin")
         note_saved(self.pipe, self.name)
 
     def export(self, path):
-        """Write the LoRA as one .safetensors file with kohya's key names, for the WebUI. Raises PaidiffError."""
+        """Write the LoRA as one file for other programs: a .safetensors with kohya's key names, or a .bin of 2023's layout.
+
+        docs/elsewhere.md says which program reads which. Raises PaidiffError.
+        """
         require_finite(self.parameters())
-        export_kohya(self.pipe, path, self.name)
+        export = export_processors if str(path).endswith(".bin") else export_kohya
+        export(self.pipe, path, self.name)
 
 
 def _require_layers(module, layers):

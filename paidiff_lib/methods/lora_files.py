@@ -6,7 +6,7 @@ from typing import Any
 
 from ..arguments import explicit
 from ..errors import NotFound, PaidiffError, Refused, first_line
-from ..files import atomic_folder
+from ..files import atomic_folder, output_folder
 from ..models.load import find
 from ..models.registry import short_name
 from ..models.save import require_finite
@@ -23,6 +23,12 @@ from .adapters import (
     set_scales,
 )
 from .lora_keys import PARTS, ROLES, kohya_name, plain_place, read_layers, with_prefix
+
+FOR_WHOM = (
+    "键名是 WebUI 的;没有 WebUI 能打开中文的文本编码器,谁读什么见 docs/elsewhere.md · the keys are the WebUI's; "
+    "no stock WebUI opens a Chinese text encoder: docs/elsewhere.md says who reads what"
+)
+ROUNDING = 1e-5  # of alpha / rank, which the layout of 2023 has no place for but in a matrix
 
 
 @explicit(adapter_name="name", alpha="scale", weight="scale")
@@ -93,6 +99,44 @@ def export_kohya(pipe, path, name="lora"):
         save_file(state, staging / path.name, metadata=_notes(pipe, path, name))
         _require_equal(imported_deltas(staging / path.name), deltas(pipe, name))
     note_saved(pipe, name)
+    print(FOR_WHOM)
+
+
+def export_processors(pipe, path, name="lora"):
+    """Write a LoRA in the layout of 2023, as one .bin file: `unet.load_attn_procs(folder)` of diffusers 0.21, and with it
+    the models' own WebUI extension, opens the folder of a pytorch_lora_weights.bin that has no safetensors beside it.
+
+    The file is read back, and every layer's delta compared. Raises PaidiffError.
+    """
+    import torch
+
+    path, state = Path(path), processor_state(pipe, name)
+    with output_folder(path.parent) as staging:
+        torch.save(state, staging / path.name)
+        read = read_layers(pipe, staging / path.name)
+        found = {place: _product(layer.down, layer.up, layer.alpha) for place, layer in read.items()}
+        _require_equal(found, deltas(pipe, name), ROUNDING)
+    note_saved(pipe, name)
+
+
+def processor_state(pipe, name="lora"):
+    """{key of 2023: weight} of a LoRA: no `unet.`, layers in processors; alpha / rank is in the upper matrix.
+
+    Raises PaidiffError for a LoRA beside other layers than the UNet's attention: that layout has no place for them.
+    """
+    state = {}
+    for place, layer in adapter_layers(pipe, name):
+        key, changed = re.subn(r"^unet\.(.*)\.(to_q|to_k|to_v|to_out)(\.0)?$", r"\1.processor.\2_lora", place)
+        if not changed:
+            zh, en = "旧的 .bin 只放得下 UNet 注意力层的 LoRA", "the old .bin takes a LoRA of the UNet's attention only"
+            raise Refused(zh, en, place)
+        strength = float(layer.lora_alpha[name]) / layer.r[name]
+        state[f"{key}.down.weight"] = layer.lora_A[name].weight.detach().cpu().clone()
+        state[f"{key}.up.weight"] = layer.lora_B[name].weight.detach().cpu() * strength
+    if not state:
+        raise NotFound("没有叫这个名字的 LoRA", "no such LoRA", name)
+    require_finite(state)
+    return state
 
 
 def _notes(pipe, path, name):
@@ -126,10 +170,13 @@ def _place(key):
     return plain_place(ROLES["down"].sub("", key))
 
 
-def _require_equal(found, expected):
+def _require_equal(found, expected, rounding=0.0):
+    """rounding: the share of a layer's largest number that a number may be off by."""
     expected = {with_prefix(place): delta for place, delta in expected.items()}
     found = {with_prefix(place): delta for place, delta in found.items()}
-    wrong = set(found) ^ set(expected) or {p for p in found if (found[p] - expected[p]).abs().max() > 0}
+    wrong = set(found) ^ set(expected) or {
+        p for p in found if (found[p] - expected[p]).abs().max() > rounding * expected[p].abs().max()
+    }
     if wrong:
         raise PaidiffError("导出的文件读回来不一样,没有保存", "reads back differently, not saved", sorted(wrong)[0])
 

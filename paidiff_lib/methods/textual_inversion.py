@@ -103,10 +103,13 @@ class TextualInversion(Method):
             require_same(read_weights(staging / FILE), weights, FILE)
         self._in_file.copy_(weights[self.token])
 
-    def save_model(self, folder):
-        """Write the whole model with the new word, and learned_embeds.safetensors: plain diffusers opens the folder."""
+    def save_model(self, folder, also_bin=False):
+        """Write the whole model with the new word, and learned_embeds.safetensors: plain diffusers opens the folder.
+
+        also_bin: .bin files beside the safetensors, for programs that read no others.
+        """
         self.save(folder)
-        save_pipeline(self.pipe, folder)
+        save_pipeline(self.pipe, folder, also_bin)
 
 
 @explicit(name="token", placeholder_token="token")

@@ -12,11 +12,19 @@ from .verify import WEIGHTY
 
 BESIDE = "vocab.txt"  # transformers 5 leaves it out, transformers 4 reads it
 NOTES = ("words.json", MARK)  # what the small model has learnt, for check_prompt; that weights are random
+# What transformers 5 without torchvision says -> what every version knows.
+PUBLISHED = {"CLIPImageProcessorPil": "CLIPImageProcessor"}
+MODELSCOPE = {  # what `modelscope.pipelines.pipeline(task, folder)` looks for
+    "framework": "pytorch",
+    "task": "text-to-image-synthesis",
+    "pipeline": {"type": "diffusers-stable-diffusion"},
+}
 
 
-def save_pipeline(pipe, folder):
+def save_pipeline(pipe, folder, also_bin=False):
     """Write the whole pipeline into `folder`, in diffusers' layout: `StableDiffusionPipeline.from_pretrained` opens it.
 
+    also_bin: every weights' file as a pickle too, for programs that read no safetensors, such as ModelScope's pipeline.
     Each part is opened again and compared before the folder counts. Raises PaidiffError.
     """
     weighty = {part: getattr(pipe, part) for part in WEIGHTY if getattr(pipe, part, None) is not None}
@@ -27,6 +35,11 @@ def save_pipeline(pipe, folder):
     with output_folder(folder) as staging:
         pipe.save_pretrained(staging)
         finish_text_encoder(pipe.text_encoder, staging / "text_encoder")
+        for path in (staging / "model_index.json", staging / "feature_extractor/preprocessor_config.json"):
+            path.is_file() and name_as_published(path)
+        (staging / "configuration.json").write_text(json.dumps(MODELSCOPE, indent=2) + "\n", encoding="utf-8")
+        if also_bin:
+            add_bins(staging)
         for part, module in weighty.items():
             require_opens_as(module, staging / part)
         if (source / BESIDE).is_file():
@@ -79,6 +92,24 @@ def open_single(path):
     """
     config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def name_as_published(path):
+    """Call the classes of transformers in a JSON file by the names that all its versions know."""
+    text = path.read_text(encoding="utf-8")
+    for own, known in PUBLISHED.items():
+        text = text.replace(f'"{own}"', f'"{known}"')
+    path.write_text(text, encoding="utf-8")
+
+
+def add_bins(folder):
+    """Write a pickle beside every safetensors file in `folder` and below, under the name that older programs look for."""
+    import torch
+    from safetensors.torch import load_file
+
+    for path in folder.rglob("*.safetensors"):
+        name = "pytorch_model" if path.stem == "model" else path.stem
+        torch.save(load_file(path), path.with_name(f"{name}.bin"))
 
 
 def require_finite(weights, source=None):

@@ -82,7 +82,7 @@ def check(folder, kind="base", safety_checker=False):
         parts = [folder / part for part in components(folder, safety_checker)]
     for part in parts:
         _require_inside(part, _roots(folder))
-        _require_no_code(part)
+        require_no_code(part)
     weighty = [part for part in parts if kind != "base" or part.name in WEIGHTY]
     safe_only = all(any(path.suffix == ".safetensors" for path in _weights(part)) for part in weighty)
     for path in [path for part in weighty for path in _weights(part)]:
@@ -184,7 +184,8 @@ def _require_inside(part, roots):
             raise Refused(*OUTSIDE, f"{path}")
 
 
-def _require_no_code(part):
+def require_no_code(part):
+    """Raise Refused if a component's folder names code, or another model."""
     if (part / "adapter_config.json").exists():  # names another model, which transformers would fetch as well
         raise Refused(*OUTSIDE, f"{part}/adapter_config.json")
     for path in part.glob("*.json"):
