@@ -63,7 +63,6 @@ test-lessons-on-layouts: $(READY)
 	$(BIN)/python -m pip install -q --no-deps cn-clip==1.6.0
 	PAIDIFF_LAYOUTS="pndm,ddim,77 tokens,taiyi" $(OFFLINE) $(BIN)/python -m pytest tests/test_lessons_on_skeleton.py -n 2
 
-
 # Every method's results opened by older libraries: diffusers 0.31 with transformers 4.46, and what can be by 0.21 with 4.34. Their
 # environments are made below build/layouts: the only target after the install that needs a network, once.
 test-layouts: $(READY) test-lessons-on-layouts

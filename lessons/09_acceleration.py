@@ -441,8 +441,10 @@ if exportable:
 # %% tags=["nbval-ignore-output"]
 from functools import partial
 import paidiff_app
+from paidiff_lib.schedulers import sampler
 
 if exportable:
+    pipe.scheduler = sampler(pipe.scheduler, "DPM++ 2M")  # the export's, for any model
     exported = paidiff_app.open_model(str(out / "exported"))
     engines = {"torch": pipe, "ONNX Runtime": exported}
     tasks = {n: partial(draw, m, prompt, seed, few) for n, m in engines.items()}

@@ -54,7 +54,7 @@ class TextTower:
         self.limit = self.model.config.max_position_embeddings
 
     @torch.no_grad()
-    def __call__(self, captions, padding="max_length"):
+    def __call__(self, captions, padding: bool | str = "max_length"):
         """padding: True where speed counts; then a text's last bits depend on its neighbours."""
         cut = dict(padding=padding, truncation=True, max_length=self.limit, return_tensors="pt")
         return F.normalize(self.model(input_ids=self.tokenizer(captions, **cut).input_ids).text_embeds, dim=1)
