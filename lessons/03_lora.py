@@ -3,7 +3,7 @@
 #
 # 用 20 张图，教会模型一种它从没见过的画风：青花瓷。然后问一个常常没人问的问题：*没写*“青花瓷”的提示词，画出来还是原来的样子吗？
 #
-# **用时**：读和做 50 分钟；全部运行约三分钟（一个 CPU 线程）。**你需要**：[第 01 课](01_inference.ipynb)（提示词、引导）、[第 00 课](00_what_is_diffusion.ipynb)（加噪声、v、损失）、[第 13 课](13_evaluation.ipynb)（裁判、区间）。**学完你会**：写出 LoRA 的公式，用手验算；用自己的图训练一种画风；*量出*学到了多少、**漏**了多少，用复习把泄漏减少一半以上；调强度、叠加两个 LoRA、并进模型、导出给 WebUI；停了再接着训练；运行文章里那一行命令。
+# **用时**：读和做 50 分钟；全部运行约三分钟（一个 CPU 线程）。**你需要**：[第 01 课](01_inference.ipynb)（提示词、引导）、[第 00 课](00_what_is_diffusion.ipynb)（加噪声、v、损失）、[第 13 课](13_evaluation.ipynb)（裁判、区间）。**学完你会**：写出 LoRA 的公式，用手验算；用自己的图训练一种画风；*量出*学到了多少、**漏**了多少，用复习把泄漏减少一半以上；调强度、叠加两个 LoRA、并进模型、导出；停了再接着训练；运行文章里那一行命令。
 #
 # **先想两个旧问题**：
 # 1. [第 13 课](13_evaluation.ipynb)：12 张里 12 张都对，威尔逊区间从多少开始？
@@ -14,7 +14,7 @@
 #
 # Teach the model a style it has never seen, 青花瓷 (blue-and-white porcelain), from 20 pictures. Then ask what is seldom asked: prompts *without* the word, do they still look as before?
 #
-# **Time**: 50 minutes of reading and doing; running everything takes about three minutes (one CPU thread). **You need**: [lesson 01](01_inference.ipynb) (prompts, guidance), [lesson 00](00_what_is_diffusion.ipynb) (adding noise, v, the loss), [lesson 13](13_evaluation.ipynb) (the judge, intervals). **You will be able to**: write down LoRA's formula and check it by hand; train a style on pictures of your own; *measure* how much was learnt and how much **leaks**, and cut the leak by half or more with rehearsal; set a LoRA's scale, add two of them, merge one into the model, export it for the WebUI; stop a training and go on; run the article's own command.
+# **Time**: 50 minutes of reading and doing; running everything takes about three minutes (one CPU thread). **You need**: [lesson 01](01_inference.ipynb) (prompts, guidance), [lesson 00](00_what_is_diffusion.ipynb) (adding noise, v, the loss), [lesson 13](13_evaluation.ipynb) (the judge, intervals). **You will be able to**: write down LoRA's formula and check it by hand; train a style on pictures of your own; *measure* how much was learnt and how much **leaks**, and cut the leak by half or more with rehearsal; set a LoRA's scale, add two of them, merge one into the model, export it; stop a training and go on; run the article's own command.
 #
 # **Two questions from earlier lessons**:
 # 1. [Lesson 13](13_evaluation.ipynb): twelve right of twelve; where does Wilson's interval begin?
@@ -505,14 +505,14 @@ if profile.real:  # each acts, and together they act otherwise
 # To have both, the surest way is to let them meet: train one LoRA on both kinds of pictures.
 
 # %% [markdown] lang="zh"
-# ## 3.8 并进模型，导出给 WebUI
+# ## 3.8 并进模型，导出成 kohya 的格式
 #
-# `merge` 把打开的 LoRA 算进权重，$W\leftarrow W+s\,\frac{\alpha}{r}BA$，从此它就是一个普通的模型。`export` 写成 kohya 的格式（WebUI 认这个），写完立刻读回来，逐层比较。
+# `merge` 把打开的 LoRA 算进权重，$W\leftarrow W+s\,\frac{\alpha}{r}BA$，从此它就是一个普通的模型。`export` 写成 kohya 的键名（WebUI 认这个），写完立刻读回来，逐层比较。可是没有一个原版的 WebUI 打得开中文的文本编码器，而 LoRA 只配它自己的模型；谁读什么，见 `docs/elsewhere.zh-CN.md`。PAI 自己的插件要旧的 `.bin`：训练命令加 `--also_bin`。
 
 # %% [markdown] lang="en"
-# ## 3.8 Merge, and export for the WebUI
+# ## 3.8 Merge, and export in kohya's layout
 #
-# `merge` adds the LoRAs that are on to the weights, $W\leftarrow W+s\,\frac{\alpha}{r}BA$: an ordinary model from then on. `export` writes kohya's layout (what the WebUI reads), reads it back and compares layer by layer.
+# `merge` adds the LoRAs that are on to the weights, $W\leftarrow W+s\,\frac{\alpha}{r}BA$: an ordinary model from then on. `export` writes kohya's keys (what the WebUI reads), reads them back and compares layer by layer. But no stock WebUI opens a Chinese text encoder, and a LoRA belongs to its own model; which program reads what is in `docs/elsewhere.md`. PAI's own extension wants the old `.bin`: give the training command `--also_bin`.
 
 # %% tags=["nbval-ignore-output"]
 from paidiff_lib.metrics import distance
