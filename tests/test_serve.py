@@ -381,7 +381,7 @@ def test_without_a_token_only_this_machine(service, headers):
 
 def test_the_command_does_not_start_openly(paidiff):
     done = paidiff("serve", "--port", 0, "--model", "no-such", "--host", "0.0.0.0")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "PAIDIFF_TOKEN" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 2 and "PAIDIFF_TOKEN" in done.stderr.splitlines()[1]
     assert "no-such" not in done.stderr and done.stdout == ""  # said before the model is looked for
 
 

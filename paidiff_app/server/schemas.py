@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter, ImageOps
 from pydantic import BaseModel, BeforeValidator, Field
 
 from paidiff_lib.errors import PaidiffError, Refused
-from paidiff_lib.generate import STEPS
+from paidiff_lib.generate import STEPS, check_settings
 from paidiff_lib.schedulers import KARRAS, SAMPLERS
 
 from ..engine import FORMATS, open_image
@@ -178,10 +178,7 @@ def check_size(size, side):
     most, given = min(MAX_SIDE, MAX_SCALE * side), f"{size[0]}x{size[1]}"
     if max(size) > most:
         raise PaidiffError(f"这个模型宽和高最多 {most}", f"width and height are at most {most} with this model", given)
-    if min(size) < MIN_SIDE or any(length % 8 for length in size):
-        raise PaidiffError(
-            f"宽和高要是 8 的倍数,至少 {MIN_SIDE}", f"must be multiples of 8, at least {MIN_SIDE}", given
-        )
+    check_settings(size=size)
 
 
 def check_square(size, side):
