@@ -7,6 +7,10 @@ import ast
 import copy
 import inspect
 import textwrap
+from pathlib import Path
+
+from paidiff_course import progress
+from paidiff_course.exercise import NotWritten
 
 SWAPS = {
     ast.Add: ast.Sub,
@@ -65,19 +69,16 @@ def _set(node, **fields):
     return node
 
 
+def passes(exercise, mutant):
+    """Whether the checker takes a mutant for right."""
+    try:
+        return exercise.fault(mutant) is None
+    except NotWritten:
+        return False
+
+
 def table():
     """Every exercise: kind, listed wrong answers, mutants found, caught and equivalent."""
-    from pathlib import Path
-
-    from paidiff_course import progress
-    from paidiff_course.exercise import NotWritten
-
-    def passes(each, mutant):
-        try:
-            return each.fault(mutant) is None
-        except NotWritten:
-            return False
-
     yield "exercise\tkind\twrong\tmutants\tcaught\tequivalent"
     for file in sorted((Path(__file__).resolve().parents[1] / "lessons/exercises").glob("[0-9][0-9].py")):
         for each in progress.exercises(file):
