@@ -1,4 +1,4 @@
-"""Lessons 3, 4, 5, 7 and 8 trained anew with three seeds, and measured more widely than a lesson has time for.
+"""Lessons 3, 4, 5, 7 and 8 trained anew with three seeds, and trained longer and measured more widely than a lesson has time for.
 
     python benchmarks/seeds.py [lora] [word] [dreambooth] [food] [cleaning]     # all five; writes benchmarks/seeds.json
 
@@ -85,9 +85,14 @@ def dreambooth(seed, folder):
         pipe = paidiff.load()
         method = LoRA(pipe, rank=16, layers=WIDE, text_encoder=True, seed=seed)
         if kind == "with":
-            run(method, with_prior(pipe, data, "一只熊", folder / "bears", 40), seed, **profile("05", pipe).lora)
+            run(
+                method,
+                with_prior(pipe, data, "一只熊", folder / "bears", 40),
+                seed,
+                **profile("05", pipe).lora | {"steps": 200},
+            )
         if kind == "without":
-            run(method, data, seed, **profile("05", pipe).alone)
+            run(method, data, seed, **profile("05", pipe).alone | {"steps": 100})
         for name in ("淼熊", "熊"):
             drawn = pictures(pipe, [f"一只{name},{place}" for place in places])
             found[f"{kind}: {name} like the toy"] = float(similarity(drawn, bear).mean())
@@ -101,10 +106,10 @@ def food(seed, folder):
         write(folder / "known", [*known(320), *known(160, seed=1, subjects=NAMESAKES)])
     new, old = CaptionFolder(folder / "food"), CaptionFolder(folder / "known")
     dishes, found = [Spec(dish, place) for place in PLACES for dish in DISHES], {}
-    for kind, data, training in (
-        ("base", None, None),
-        ("with", Mixed(new, old, share=REHEARSAL), "food"),
-        ("without", new, "careless"),
+    for kind, data, training, steps in (
+        ("base", None, None, 0),
+        ("with", Mixed(new, old, share=REHEARSAL), "food", 140),
+        ("without", new, "careless", 50),
     ):
         pipe = paidiff.load()
         if data:
@@ -115,7 +120,7 @@ def food(seed, folder):
                 lr_scheduler="constant",
                 ema=0.95,
                 cache=folder / "cache",
-                **getattr(profile("07", pipe), training),
+                **getattr(profile("07", pipe), training) | {"steps": steps},
             )
         for name, specs in (
             ("dishes", dishes),
@@ -141,9 +146,8 @@ def cleaning(seed, folder):
     for kind, data in sets.items():
         pipe = paidiff.load()
         if data:
-            run(
-                FullTuning(pipe), CaptionFolder(folder / data), seed, cache=folder / "cache", **profile("08", pipe).tune
-            )
+            tune = profile("08", pipe).tune | {"steps": 100}
+            run(FullTuning(pipe), CaptionFolder(folder / data), seed, cache=folder / "cache", **tune)
         drawn = sample(
             pipe, [caption for _, caption in chosen], [1000 * seed + i for i in range(len(chosen))], steps=STEPS
         )

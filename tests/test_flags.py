@@ -178,14 +178,14 @@ def pictures(tmp_path):
 
 
 # As printed by PAI (alibaba/EasyNLP, diffusion/README.md; the article's LoRA command is the same) and by the article,
-# but for the model, the places and the steps.
+# but for the model, the places, the size (512) and the steps.
 PRINTED = {
-    "train_text_to_image": "--use_ema --resolution=512 --center_crop --random_flip --train_batch_size=1 "
+    "train_text_to_image": "--use_ema --resolution=128 --center_crop --random_flip --train_batch_size=1 "
     "--gradient_accumulation_steps=4 --gradient_checkpointing --mixed_precision=fp16 --learning_rate=1e-05 "
     "--max_grad_norm=1 --lr_scheduler=constant --lr_warmup_steps=0",
-    "train_text_to_image_lora": "--resolution=512 --center_crop --random_flip --train_batch_size=1 "
+    "train_text_to_image_lora": "--resolution=128 --center_crop --random_flip --train_batch_size=1 "
     "--gradient_accumulation_steps=4 --learning_rate=1e-04 --max_grad_norm=1 --lr_scheduler=cosine --lr_warmup_steps=0",
-    "textual_inversion": "--learnable_property=object --placeholder_token=<小奶猫> --initializer_token=猫 --resolution=512 "
+    "textual_inversion": "--learnable_property=object --placeholder_token=<小奶猫> --initializer_token=猫 --resolution=128 "
     "--train_batch_size=1 --gradient_accumulation_steps=4 --learning_rate=5.0e-04 --scale_lr --lr_scheduler=constant "
     "--lr_warmup_steps=0",
 }
@@ -196,9 +196,9 @@ def test_pais_own_commands_run_as_printed(warm, pictures, skeletons, tmp_path, n
     out, model = tmp_path / "out", skeletons / "artist"
     places = ["--pretrained_model_name_or_path", model, "--train_data_dir", pictures, "--output_dir", out]
     script = ROOT / f"scripts/{name}.py"
-    done = warm(script, *places, *PRINTED[name].split(), "--max_train_steps=2", PYTHONPATH=str(ROOT))
+    done = warm(script, *places, *PRINTED[name].split(), "--max_train_steps=1", PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
-    assert "written to" in done.stdout and (out / "checkpoint-2/run.json").is_file()
+    assert "written to" in done.stdout and (out / "checkpoint-1/run.json").is_file()
     assert "no effect" not in done.stdout
 
 
