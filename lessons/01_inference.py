@@ -819,7 +819,7 @@ for head, rate in official["model"].items():
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 1.14 练习
 #
-# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不替你写答案。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 1.14 Exercises

@@ -503,7 +503,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不替你写答案。
 
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises

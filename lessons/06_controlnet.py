@@ -561,7 +561,7 @@ print(sorted(path.name for path in (out / "script").iterdir()))
 # %% [markdown] lang="zh" tags=["exercise"]
 # ## 练习
 #
-# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不告诉你答案。
+# 把 `...` 换成你的答案，运行单元格：`check` 说对不对，不对时说错在哪里，再给一条提示。它不联网，也不替你写答案。
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #

@@ -253,7 +253,7 @@ show(
 )
 
 # %% [markdown] lang="zh"
-# 看不复习的那一排：兔子、狮子、猴子都往碗里和盘子里去了。忘掉的不只是变模糊，有的变成了菜。复习的那一排，小鸡也像炸鸡了，裁判却还认它是小鸡：数字没有看见的，眼睛看见了。全部旧事物、三个训练种子的测量是 `python benchmarks/seeds.py food`。
+# 看不复习的那一排：兔子、狮子、猴子都往碗里和盘子里去了。忘掉的不只是变模糊，有的变成了菜。复习的那一排，小鸡也像炸鸡了：它和韩式炸鸡同一个“鸡”字，复习也没能全拦住。全部旧事物、三个训练种子的测量是 `python benchmarks/seeds.py food`。
 #
 # ## 7.4 LoRA + ControlNet + 美食模型
 #
@@ -261,7 +261,7 @@ show(
 #
 # **先猜**：三样都开，每一样还管得住自己的那一份吗？哪一样先垮？
 # %% [markdown] lang="en"
-# Look at the row without rehearsal: rabbit, lion and monkey are turning into bowls and plates. What is forgotten does not only blur, some of it becomes food. In the row with rehearsal the chick (小鸡) looks like fried chicken too, and yet the judge still takes it for a chick: the eye sees what the figure does not. For all old things and three seeds of the training see `python benchmarks/seeds.py food`.
+# Look at the row without rehearsal: rabbit, lion and monkey are turning into bowls and plates. What is forgotten does not only blur, some of it becomes food. In the row with rehearsal the chick (小鸡) looks like fried chicken too: it shares the character 鸡 with 韩式炸鸡, and rehearsal did not hold all of it back. For all old things and three seeds of the training see `python benchmarks/seeds.py food`.
 #
 # ## 7.4 LoRA + ControlNet + food model
 #

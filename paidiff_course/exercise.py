@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 TRIALS = 3  # random inputs of one check
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,21 @@ class Exercise:
             try:
                 given.append(answer(*deepcopy(call)))
             except Exception as error:  # whatever a learner's function raises is theirs to read
-                said = f"{type(error).__name__}: {error}"
-                return f"你的函数出错了:{said}", f"your function raised {said}"
+                return self._failed(first_line(error), calls)
             if unwritten(given[-1]):
                 raise NotWritten(self.number)
         if same(given, wanted, self.tolerance):
             return None
         known = self._known(lambda wrong: same(given, outcome(wrong, calls), self.tolerance))
         return known or unlike(given, wanted, self.tolerance)
+
+    def _failed(self, said, calls):
+        """The sentence of a listed answer that raises the same; else what was raised, and what kind the arrays are."""
+        note = "", ""
+        if any(isinstance(value, np.ndarray) for value in calls[0]):
+            note = "(参数是 numpy 数组,不是 torch 张量)", " (the arguments are numpy arrays, no torch tensors)"
+        plain = f"你的函数出错了:{said}{note[0]}", f"your function raised {said}{note[1]}"
+        return self._known(lambda wrong: raised(wrong, calls) == said) or plain
 
     def _value(self, answer, *_):
         if same(answer, self.solution, self.tolerance):
@@ -105,7 +113,7 @@ class Exercise:
         try:
             measured = self.measure(answer, draw)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
+            said = first_line(error)
             return f"这个答案量不了:{said}", f"this answer cannot be measured: {said}"
         for goal in self.goals:
             if not goal.passes(measured):
@@ -115,6 +123,19 @@ class Exercise:
     def _known(self, gives):
         """The sentence of the first wrong answer that gives the same."""
         return next(((wrong.zh, wrong.en) for wrong in self.wrong if gives(wrong.answer)), None)
+
+
+def first_line(error):
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def raised(function, calls):
+    """The error of a function at the first of the calls, as a line; None where it gives something."""
+    try:
+        function(*deepcopy(calls[0]))
+    except Exception as error:
+        return first_line(error)
+    return None
 
 
 class NotWritten(Exception):
@@ -134,7 +155,11 @@ def outcome(function, calls):
 
 
 def same(a, b, tolerance):
-    """Whether two answers are equal: numbers and arrays up to a share of the larger, anything else as it is."""
+    """Whether two answers are equal: numbers and arrays up to a share of the larger, anything else as it is.
+
+    A tolerance of 0 still lets rounding pass: 1 - 0.8 is not 0.2 to a computer.
+    """
+    tolerance = max(tolerance, ROUNDING)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b))
     if isinstance(a, dict) and isinstance(b, dict):
@@ -168,13 +193,17 @@ def unlike(given, wanted, tolerance, shown=True):
         return f"第 {place + 1} 个,{zh}", f"number {place + 1}: {en}"
     x, y = numbers(a), numbers(b)
     if a is None:
-        return "你的函数什么也没有 return", "your function returns nothing"
+        if shown:
+            return "你的函数什么也没有 return", "your function returns nothing"
+        return "answer 是 None:print 不返回东西", "answer is None: print gives nothing back"
     if x is None and y is not None:
         kind = type(a).__name__
         return f"要数或数组,得到 {kind}", f"a number or an array is wanted, got {kind}"
     if y is None:
         a, b = reprlib.repr(a), reprlib.repr(b)
         return (f"得到 {a},应为 {b}", f"got {a}, wanted {b}") if shown else (f"不是 {a}", f"it is not {a}")
+    if x.shape != y.shape and () in (x.shape, y.shape):
+        return f"要 {y.size} 个数,得到 {x.size} 个", f"wanted are {y.size} number(s), not {x.size}"
     if x.shape != y.shape:
         return f"形状是 {x.shape},应为 {y.shape}", f"the shape is {x.shape}, wanted {y.shape}"
     if not np.isfinite(x).all():

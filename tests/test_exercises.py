@@ -9,6 +9,7 @@ import json
 import re
 from itertools import islice
 
+import numpy as np
 import pytest
 from mutants import mutants, passes
 from test_lessons import BANNED, CODE, HALF_WIDTH
@@ -153,6 +154,8 @@ def test_a_list_of_the_right_numbers_is_right():
 BEGINNERS = [  # what else learners hand in to 1.1
     (lambda empty, wanted, g: None, "returns nothing"),
     (lambda empty, wanted: wanted, "TypeError"),
+    (lambda empty, wanted, g: wanted.norm(), "has no attribute 'norm' (the arguments are numpy arrays"),
+    (lambda empty, wanted, g: float(wanted.sum()), "wanted are 256 number(s), not 1"),
     (lambda empty, wanted, g: wanted[0], "the shape is (8, 8), wanted (4, 8, 8)"),
     (lambda empty, wanted, g: wanted / 0, "nan or an inf"),
     (lambda empty, wanted, g: "x", "a number or an array is wanted, got str"),
@@ -167,3 +170,17 @@ def test_beginners_mistakes_are_one_line(answer, said, capsys):
     check("1.1", answer)
     line, hint = capsys.readouterr().out.splitlines()
     assert said in line and hint.startswith("💡")
+
+
+def test_an_answer_that_raises_gets_its_sentence_too(capsys):
+    check("4.1", lambda vectors, table: vectors / np.linalg.norm(vectors, axis=1) @ table.T)
+    assert "keepdims=True" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_rounding_is_no_mistake(capsys):
+    """60 * 0.5 / (1 - 0.7) is 99.99999999999999; and print gives nothing to check."""
+    check("5.3", 60 * 0.5 / (1 - 0.7))
+    check("11.3", 919 + 1e-12)
+    assert capsys.readouterr().out == "✓ 5.3\n✓ 11.3\n"
+    check("5.3", None)
+    assert "answer is None" in capsys.readouterr().out

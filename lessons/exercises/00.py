@@ -84,10 +84,10 @@ EXERCISES = [
     Exercise(
         number="0.1",
         kind="function",
-        zh="写出 0.3 的最好猜测，这回像素不止黑白两种：`greys` 是五种灰度（形状 (5,)），数据里各出现 `counts` 次（形状 (5,)）。你看见了一个带噪声的数 `x_t`，这时的 $\\bar\\alpha_t$ 是 `a`。返回 $\\hat x_0$，一个数。",
+        zh="写出 0.3 的最好猜测，这回像素不止黑白两种：`greys` 是五种灰度（形状 (5,)），数据里各出现 `counts` 次（形状 (5,)）。你看见了一个带噪声的数 `x_t`，这时的 $\\bar\\alpha_t$ 是 `a`。参数都是 numpy 的。返回 $\\hat x_0$，一个数。",
         en="Write the best guess of 0.3, for pixels that are not only black or white: `greys` are five greys, shape (5,), which"
-        " occur `counts` times each in the data, shape (5,). You see one noisy number, `x_t`; `a` is $\\bar\\alpha_t$. Return"
-        " $\\hat x_0$, a number.",
+        " occur `counts` times each in the data, shape (5,). You see one noisy number, `x_t`; `a` is $\\bar\\alpha_t$. All are numpy's."
+        " Return $\\hat x_0$, a number.",
         hints=(
             (
                 "如果没有噪声的线索，最好的猜测是哪个平均？有了线索，谁该更重？",
@@ -113,8 +113,9 @@ EXERCISES = [
             ),
             Wrong(
                 lambda x_t, a, greys, counts: (counts * greys).sum() / counts.sum(),
-                "没有用 x_t：这是什么都没看见时的平均",
-                "x_t is not used: this is the mean for somebody who has seen nothing",
+                "各种灰度的权重一样，像什么都没看见时的平均：没有用 x_t，或者把五个距离加到了一起（`.sum(-1)`）",
+                "all greys weigh alike, as for somebody who has seen nothing: x_t is not used, or the five distances were added"
+                " up (`.sum(-1)`)",
             ),
             Wrong(
                 lambda x_t, a, greys, counts: weighed((x_t - greys) ** 2, a, greys, counts),
@@ -181,6 +182,16 @@ EXERCISES = [
                 "this divides by how many greys there are; it should be the sum of the weights",
             ),
             Wrong(
+                lambda x_t, a, greys, counts: weighed((x_t - np.sqrt(a) * greys) ** 2, a, greys, counts) / len(greys),
+                "权重已经加起来是 1，要的是和（sum），不是再取平均（mean）",
+                "the weights add up to 1 already: take the sum, not the mean",
+            ),
+            Wrong(
+                lambda x_t, a, greys, counts: (x_t - np.sqrt(a) * best_grey(x_t, a, greys, counts)) / np.sqrt(1 - a),
+                "这是猜的噪声；要的是猜的干净的灰度",
+                "this is the guess of the noise; that of the clean grey is wanted",
+            ),
+            Wrong(
                 lambda x_t, a, greys, counts: greys[np.argmax(fit(x_t, a, greys, counts))],
                 "你挑了最像的那一种；按平方误差，最好的猜测是平均，不是最可能的一种",
                 "this picks the most likely grey; by squared error the best guess is a mean, not the most likely one",
@@ -190,9 +201,9 @@ EXERCISES = [
     Exercise(
         number="0.2",
         kind="function",
-        zh="`mini` 猜的是 `v`（0.8）。写出 0.4 的一步 DDIM：从 `x_t` 走到噪声少一点的 $x_s$，形状不变。`a_t` 和 `a_s` 是 $\\bar\\alpha_t$ 和 $\\bar\\alpha_s$。",
+        zh="`mini` 猜的是 `v`（0.8）。写出 0.4 的一步 DDIM：从 `x_t` 走到噪声少一点的 $x_s$，形状不变；都是 numpy 数组。`a_t` 和 `a_s` 是 $\\bar\\alpha_t$ 和 $\\bar\\alpha_s$。",
         en="`mini` guesses `v` (0.8). Write one DDIM step of 0.4 with it: from `x_t` to $x_s$, which has a little less noise and"
-        " the same shape. `a_t` and `a_s` are $\\bar\\alpha_t$ and $\\bar\\alpha_s$.",
+        " the same shape; both are numpy arrays. `a_t` and `a_s` are $\\bar\\alpha_t$ and $\\bar\\alpha_s$.",
         hints=(
             (
                 "两件事：先由 v 换算出猜的 x_0 和猜的噪声，再按 a_s 重新混。",
@@ -260,8 +271,28 @@ EXERCISES = [
             ),
             Wrong(
                 lambda x_t, v, a_t, a_s: mixed(noise_of(x_t, v, a_t), clean_of(x_t, v, a_t), a_s),
-                "x_0 和噪声放反了：√a_s 乘的是 x_0",
-                "x_0 and the noise are exchanged: √a_s goes with x_0",
+                "x_0 和噪声反了：换算时认反了，或者混的时候放反了；√a_s 乘的是 x_0",
+                "x_0 and the noise are exchanged, in the conversion or in mixing: √a_s goes with x_0",
+            ),
+            Wrong(
+                lambda x_t, v, a_t, a_s: step_back(x_t, v, a_s, a_t),
+                "a_t 和 a_s 用反了：换算用 a_t，重新混用 a_s",
+                "a_t and a_s are exchanged: convert with a_t, mix again with a_s",
+            ),
+            Wrong(
+                lambda x_t, v, a_t, a_s: a_s * (a_t * x_t - (1 - a_t) * v) + (1 - a_s) * ((1 - a_t) * x_t + a_t * v),
+                "到处都忘了根号：换算和混都是 √a 和 √(1-a)",
+                "no square root anywhere: it is √a and √(1-a), in the conversion and in mixing",
+            ),
+            Wrong(
+                lambda x_t, v, a_t, a_s: mixed(clean_of(x_t, v, a_t), x_t, a_s),
+                "混回去的是 x_t，不是噪声：noise = √(1-a_t) x_t + √a_t v",
+                "what is mixed in again is x_t, not the noise: noise = √(1-a_t) x_t + √a_t v",
+            ),
+            Wrong(
+                lambda x_t, v, a_t, a_s: mixed(clean_of(x_t, v, a_t), (v + np.sqrt(1 - a_t) * x_t) / np.sqrt(a_t), a_s),
+                "v = √a ε - √(1-a) x_0 里的是 x_0，你代了 x_t",
+                "it is x_0 that stands in v = √a ε - √(1-a) x_0; here x_t was put in",
             ),
             Wrong(
                 lambda x_t, v, a_t, a_s: a_s * clean_of(x_t, v, a_t) + (1 - a_s) * noise_of(x_t, v, a_t),

@@ -25,10 +25,11 @@ def begins_from_behind(strength, times):
 
 
 def a_strength(rs):
-    """A strength at which strength * steps is not whole, and falling timesteps."""
+    """A strength at which strength * steps is not whole, and falling timesteps, no two gaps of which need be alike."""
     steps = int(rs.randint(15, 40))
-    taken = rs.randint(steps // 2 + 2, steps - 3)
-    return (taken + rs.uniform(0.55, 0.9)) / steps, [int(t) for t in np.linspace(999, 0, steps).round()]
+    taken = rs.randint(steps // 2 + 2, steps - 3) if rs.rand() < 0.6 else rs.randint(3, steps // 2 - 2)
+    times = sorted((int(t) for t in rs.choice(980, steps, replace=False)), reverse=True)
+    return (taken + rs.uniform(0.55, 0.9)) / steps, times
 
 
 # --- 2.2 inpainting -----------------------------------------------------------------------------------------------
@@ -65,9 +66,10 @@ EXERCISES = [
     Exercise(
         number="2.1",
         kind="function",
-        zh="写出 2.2 的 `begins`，不用流水线：`times` 是文生图要走的全部时间步，从大到小的列表，例如 20 个；`strength` 是强度。返回两个数：走几步，第一步的时间步。",
+        zh="写出 2.2 的 `begins`，不用流水线：`times` 是文生图要走的全部时间步，从大到小的列表，几个都行，间隔不一定相等；`strength` 是强度。返回两个数：走几步，第一步的时间步（列表里的一个）。",
         en="Write `begins` of 2.2 without the pipeline: `times` is the list of all timesteps that text-to-image would take, falling,"
-        " 20 of them say; `strength` is the strength. Return two numbers: how many steps are taken, and the timestep of the first.",
+        " of any length and not always evenly spaced; `strength` is the strength. Return two numbers: how many steps are taken,"
+        " and the timestep of the first, which is one of the list.",
         hints=(
             (
                 "强度小，是少加噪声；那么走的是前面几步，还是后面几步？",
@@ -143,6 +145,26 @@ EXERCISES = [
                 "the wrong way round: more strength is more steps",
             ),
             Wrong(
+                lambda strength, times: (int(strength * len(times)), min(times, key=lambda t: abs(t - 999 * strength))),
+                "时间步不是由强度算出来的：跳过前面几个，从列表里数",
+                "the timestep is not computed from the strength: skip the first ones and count in the list",
+            ),
+            Wrong(
+                lambda strength, times: (int(strength * len(times)), int(strength * 1000)),
+                "时间步要从 times 里取，不是 1000 × strength",
+                "the timestep comes out of times, it is not 1000 × strength",
+            ),
+            Wrong(
+                lambda strength, times: (int((1 - strength) * len(times)), times[int((1 - strength) * len(times))]),
+                "(1 - strength) × 总步数是跳过的；要的是走的",
+                "(1 - strength) × steps are skipped; how many are taken is wanted",
+            ),
+            Wrong(
+                lambda strength, times: times[len(times) - int(strength * len(times))],
+                "要返回两个数：走几步，第一步的时间步",
+                "two numbers are wanted: how many steps, and the timestep of the first",
+            ),
+            Wrong(
                 lambda strength, times: (strength * len(times), times[len(times) - int(strength * len(times))]),
                 "步数要是整数：去掉小数",
                 "the number of steps is whole: round it down",
@@ -157,10 +179,10 @@ EXERCISES = [
     Exercise(
         number="2.2",
         kind="function",
-        zh="写出 2.7 局部重绘的一步：`x_t` 是走完这一步的潜变量，`x_0` 是原图的潜变量，`noise` 是噪声，形状都是 (8, 16, 16)；`m` 是蒙版，形状 (16, 16)，1 重画，0 不动；`a` 是这一步的 $\\bar\\alpha_t$。返回换好的潜变量，形状 (8, 16, 16)。",
+        zh="写出 2.7 局部重绘的一步：`x_t` 是走完这一步的潜变量，`x_0` 是原图的潜变量，`noise` 是噪声，形状都是 (8, 16, 16)；`m` 是蒙版，形状 (16, 16)，1 重画，0 不动；`a` 是这一步的 $\\bar\\alpha_t$。都是 numpy 数组，`a` 是一个小数。返回换好的潜变量，形状 (8, 16, 16)。",
         en="Write the step of inpainting in 2.7: `x_t` are the latents after a step, `x_0` those of the input, `noise` the noise, all"
-        " of shape (8, 16, 16); `m` is the mask, shape (16, 16), 1 to be redrawn, 0 to stay; `a` is $\\bar\\alpha_t$ of this step."
-        " Return the new latents, shape (8, 16, 16).",
+        " of shape (8, 16, 16); `m` is the mask, shape (16, 16), 1 to be redrawn, 0 to stay; `a` is $\\bar\\alpha_t$ of this step,"
+        " a number; the others are numpy arrays. Return the new latents, shape (8, 16, 16).",
         hints=(
             (
                 "蒙版里面（1）留 x_t；外面（0）换成什么？那里干净的原图行吗？",
@@ -170,7 +192,10 @@ EXERCISES = [
                 "外面要和里面一样脏：原图加上这一步该有的噪声，就是 2.2 的公式。",
                 "Outside should be as noisy as inside: the input with the noise that belongs to this step, the formula of 2.2.",
             ),
-            ("m * x_t + (1 - m) * (√a x_0 + √(1-a) noise)。", "m * x_t + (1 - m) * (√a x_0 + √(1-a) noise)."),
+            (
+                "两份相加：m 乘里面的，1 - m 乘外面的；外面是 √a x_0 + √(1-a) noise。",
+                "Two parts are added: m times the inside, 1 - m times the outside, which is √a x_0 + √(1-a) noise.",
+            ),
         ),
         solution=put_back,
         also=(put_back_where, put_back_in_place),
@@ -240,6 +265,26 @@ EXERCISES = [
                 lambda x_t, x_0, noise, m, a: m * x_t + (1 - m) * (x_0 + noise),
                 "x_0 和噪声要按比例混：√a 和 √(1-a)",
                 "x_0 and noise are mixed in proportion: √a and √(1-a)",
+            ),
+            Wrong(
+                lambda x_t, x_0, noise, m, a: np.sqrt(a) * (m * x_t + (1 - m) * x_0) + np.sqrt(1 - a) * noise,
+                "里面也加了噪声：x_t 已经够脏了，只给外面的原图加",
+                "noise is added inside as well: x_t has enough, only the input outside needs it",
+            ),
+            Wrong(
+                lambda x_t, x_0, noise, m, a: (1 - m) * noisy(x_0, noise, a),
+                "里面成了 0：m * x_t 丢了",
+                "inside is 0 now: m * x_t is lost",
+            ),
+            Wrong(
+                lambda x_t, x_0, noise, m, a: m * x_t + (1 - m) * (x_0 + np.sqrt(1 - a) * noise),
+                "x_0 忘了乘 √a",
+                "√a is forgotten with x_0",
+            ),
+            Wrong(
+                lambda x_t, x_0, noise, m, a: m / 255 * x_t + (1 - m / 255) * noisy(x_0, noise, a),
+                "m 已经是 0 和 1，不用再除以 255",
+                "m is 0 and 1 already: do not divide by 255",
             ),
             Wrong(
                 lambda x_t, x_0, noise, m, a: m * x_t,

@@ -137,7 +137,7 @@ EXERCISES = [
         " with `A` of shape (r, 8) and `B` of shape (8, r); each LoRA has a rank r of its own. Return the merged matrix, (8, 8).",
         hints=(
             (
-                "3.7 的公式把 x 提出来：x 前面那个大括号就是并好的矩阵。",
+                "3.7 的公式把 x 提出来以后，x 前面的就是并好的矩阵。",
                 "Take x out of the formula of 3.7: what is left in the brackets before it is the merged matrix.",
             ),
             (
@@ -153,6 +153,26 @@ EXERCISES = [
         also=(merge_at_once, merge_by_columns),
         inputs=two_loras,
         wrong=(
+            Wrong(
+                lambda W, loras: added(W, loras, lambda A, B, alpha, scale: B @ A),
+                "只加了 B @ A：还要乘 scale 和 α/r",
+                "only B @ A is added: it is multiplied by scale and by α/r",
+            ),
+            Wrong(
+                lambda W, loras: added(W, loras, lambda A, B, alpha, scale: scale * alpha / len(loras[0][0]) * B @ A),
+                "用了第一个 LoRA 的秩：每个 LoRA 除以自己的 r",
+                "this takes the rank of the first LoRA: each is divided by its own r",
+            ),
+            Wrong(
+                lambda W, loras: added(W, loras, lambda A, B, alpha, scale: scale / len(A) * B @ A),
+                "除了 r，忘了乘 α",
+                "divided by r, but not multiplied by α",
+            ),
+            Wrong(
+                lambda W, loras: added(W, loras, lambda A, B, alpha, scale: scale * alpha / len(A) * A @ B),
+                "是 B @ A，(8, r) 乘 (r, 8) 才是 (8, 8)；A @ B 是 (r, r)",
+                "it is B @ A: (8, r) times (r, 8) is (8, 8), while A @ B is (r, r)",
+            ),
             Wrong(
                 lambda W, loras: added(W, loras, lambda A, B, alpha, scale: scale * B @ A),
                 "忘了 α/r：不写 α 时它才等于 1",

@@ -111,9 +111,10 @@ EXERCISES = [
     Exercise(
         number="4.1",
         kind="function",
-        zh="写出 4.2 里学到的向量和整张表的余弦。`vectors` 的形状是 (2, 6)，新词的两个向量；`table` 的形状是 (9, 6)，九个旧词元的向量，长短不一。返回形状 (2, 9)：每个新向量和每个旧向量的余弦。",
+        zh="写出 4.2 里学到的向量和整张表的余弦。`vectors` 的形状是 (2, 6)，新词的两个向量；`table` 的形状是 (9, 6)，九个旧词元的向量，长短不一；都是 numpy 数组（课里的是 torch 张量）。返回形状 (2, 9)：每个新向量和每个旧向量的余弦。",
         en="Write the cosines of 4.2, of the learnt vectors with the whole table. `vectors` has shape (2, 6), two vectors of the new"
-        " word; `table` has shape (9, 6), the vectors of nine old tokens, of all lengths. Return shape (2, 9): the cosine of each"
+        " word; `table` has shape (9, 6), the vectors of nine old tokens, of all lengths; both are numpy arrays"
+        " (the lesson's are torch tensors). Return shape (2, 9): the cosine of each"
         " new vector with each old one.",
         hints=(
             (
@@ -133,6 +134,21 @@ EXERCISES = [
         also=(cosines_of_unit_rows, cosines_in_a_loop),
         inputs=some_rows,
         wrong=(
+            Wrong(
+                lambda vectors, table: vectors / vectors.norm(dim=1, keepdim=True) @ table.T,
+                "这是 torch 的写法；这里是 numpy 数组：np.linalg.norm(…, axis=1, keepdims=True)",
+                "this is torch; these are numpy arrays: np.linalg.norm(…, axis=1, keepdims=True)",
+            ),
+            Wrong(
+                lambda vectors, table: vectors / np.linalg.norm(vectors, axis=1) @ table.T,
+                "两行各有一个长度，形状 (2,)，除不了 (2, 6)：加上 keepdims=True，长度就是 (2, 1)",
+                "the lengths have shape (2,), which does not divide (2, 6): with keepdims=True it is (2, 1)",
+            ),
+            Wrong(
+                lambda vectors, table: np.cos(vectors @ table.T),
+                "余弦不是对点积求 cos：点积除以两边的长度就是余弦",
+                "a cosine is not the cos of the dot product: that product divided by both lengths is the cosine",
+            ),
             Wrong(
                 lambda vectors, table: vectors @ table.T,
                 "这是点积，没有除以长度：长的向量和谁都“像”",

@@ -76,7 +76,7 @@ def kept(tokens, words, rule):
 
 # --- 5.3 as many looks at the toy ---------------------------------------------------------------------------------
 
-STEPS, BATCH, HALF, SHARE = 60, 4, 0.5, 0.8  # 5.7's command, and another share
+STEPS, BATCH, HALF, SHARE = 60, 4, 0.5, 0.7  # 5.7's command, and another share
 LOOKS = STEPS * BATCH * HALF
 
 EXERCISES = [
@@ -193,8 +193,8 @@ EXERCISES = [
         " of names that are fit, in the order of the dictionary.",
         hints=(
             (
-                "三条都要：一个词元、认识、没学过。哪一条漏了，`check` 会说。",
-                "All three: one token, known, never taught. `check` says which one is missing.",
+                "三条都要：一个词元、认识、没学过。`tokens` 是整个字典，一个名字的词元是 `tokens[name]`。",
+                "All three: one token, known, never taught. `tokens` is the whole dictionary; the tokens of a name are `tokens[name]`.",
             ),
             ("`犇` 的列表也只有一项，可那一项是 `[UNK]`。", "The list of 犇 has one item too, but that is `[UNK]`."),
             (
@@ -214,8 +214,41 @@ EXERCISES = [
             ),
             Wrong(
                 lambda tokens, words: kept(tokens, words, lambda name, t, taught: len(t) == 1 and t != ["[UNK]"]),
-                "学过的字也留下了：它会把自己的意思带进来",
-                "characters that were taught are left in: they bring a meaning of their own",
+                "学过的字也留下了：它会把自己的意思带进来。（写了条件还这样？t 是列表，要查 name）",
+                "characters that were taught are left in: they bring a meaning of their own. (You did exclude them? t is a list:"
+                " look for name.)",
+            ),
+            Wrong(
+                lambda tokens, words: kept(tokens, words, lambda name, t, taught: len(t) == 1),
+                "只数了词元：还有两条，不是 `[UNK]`，没学过",
+                "only the tokens are counted: two conditions are left, not `[UNK]` and never taught",
+            ),
+            Wrong(
+                lambda tokens, words: kept(tokens, words, lambda name, t, taught: t != ["[UNK]"]),
+                "只去掉了 `[UNK]`：还有两条，正好一个词元，没学过",
+                "only `[UNK]` is left out: two conditions are left, exactly one token and never taught",
+            ),
+            Wrong(
+                lambda tokens, words: [],
+                "一个也没有留下：`tokens` 是整个字典，一个名字的词元是 `tokens[name]`，对每个名字查一遍",
+                "none is left: `tokens` is the whole dictionary; the tokens of one name are `tokens[name]`, to be looked at for each",
+            ),
+            Wrong(
+                lambda tokens, words: kept(
+                    tokens, words, lambda name, t, taught: len(t[1:-1]) == 1 and t[1:-1] != ["[UNK]"] and not taught
+                ),
+                "这里的列表没有 `[CLS]` 和 `[SEP]`，不用 `[1:-1]`",
+                "these lists hold no `[CLS]` and `[SEP]`: leave `[1:-1]` out",
+            ),
+            Wrong(
+                lambda tokens, words: {name: tokens[name] for name in fit_names(tokens, words)},
+                "要名字的列表，不是字典",
+                "a list of names is wanted, not a dictionary",
+            ),
+            Wrong(
+                lambda tokens, words: fit_names(tokens, words)[:1],
+                "只有第一个：return 写进循环里了吗？",
+                "only the first: is the return inside the loop?",
             ),
             Wrong(
                 lambda tokens, words: kept(tokens, words, lambda name, t, taught: "[UNK]" not in t and not taught),
@@ -289,8 +322,8 @@ EXERCISES = [
     Exercise(
         number="5.3",
         kind="predict",
-        zh=f"5.7 的命令练 {STEPS} 步，一批 {BATCH} 张，两堆一半对一半。改成 `share={SHARE}`（平均每批有八成是模型自己画的熊），要练多少步，看淼熊的次数才和原来一样多？",
-        en=f"The command of 5.7 takes {STEPS} steps with batches of {BATCH}, half and half. With `share={SHARE}` (on average eight"
+        zh=f"5.7 的命令练 {STEPS} 步，一批 {BATCH} 张，两堆一半对一半。改成 `share={SHARE}`（平均每批有七成是模型自己画的熊），要练多少步，看淼熊的次数才和原来一样多？",
+        en=f"The command of 5.7 takes {STEPS} steps with batches of {BATCH}, half and half. With `share={SHARE}` (on average seven"
         " tenths of each batch are bears that the model drew itself), how many steps does it take to see 淼熊 as often as"
         " before?",
         hints=(
@@ -305,12 +338,12 @@ EXERCISES = [
             ),
         ),
         solution=round(LOOKS / (BATCH * (1 - SHARE))),
-        tolerance=0,
+        tolerance=0.003,
         wrong=(
             Wrong(
                 STEPS,
-                "步数不变，淼熊就看得少了：一批里只剩两成",
-                "with as many steps 淼熊 is seen less often: only two tenths of a batch are left",
+                "步数不变，淼熊就看得少了：一批里只剩三成",
+                "with as many steps 淼熊 is seen less often: only three tenths of a batch are left",
             ),
             Wrong(
                 round(STEPS * HALF / SHARE * 10) / 10,
@@ -319,8 +352,8 @@ EXERCISES = [
             ),
             Wrong(
                 round(STEPS * SHARE / HALF),
-                "你让*熊*的次数跟着变了；淼熊的份额从 0.5 变成 0.2",
-                "this follows the *bears*; the share of 淼熊 goes from 0.5 to 0.2",
+                "你让*熊*的次数跟着变了；淼熊的份额从 0.5 变成 0.3",
+                "this follows the *bears*; the share of 淼熊 goes from 0.5 to 0.3",
             ),
             Wrong(
                 round(STEPS * (1 - SHARE) / HALF),
@@ -329,8 +362,13 @@ EXERCISES = [
             ),
             Wrong(
                 round(STEPS * SHARE / (1 - SHARE)),
-                "你乘了 λ（0.8 时是 4）；要比的是淼熊的份额，0.5 和 0.2",
-                "this multiplies by λ (4 at 0.8); compare the shares of 淼熊, 0.5 and 0.2",
+                "你乘了 λ（0.7 时是 2.33）；要比的是淼熊的份额，0.5 和 0.3",
+                "this multiplies by λ (2.33 at 0.7); compare the shares of 淼熊, 0.5 and 0.3",
+            ),
+            Wrong(
+                round(HALF / (1 - SHARE), 2),
+                "这是倍数；要的是步数，再乘原来的步数",
+                "this is how many times as many; the number of steps is wanted",
             ),
             Wrong(round(STEPS / (1 - SHARE)), "忘了原来也只有一半是淼熊", "before, too, only half of them were 淼熊"),
             Wrong(
@@ -344,9 +382,9 @@ EXERCISES = [
                 "this is how many pictures are seen in all; a step sees 4",
             ),
             Wrong(
-                round(STEPS / SHARE),
-                "60 除以 0.8 是让*熊*补齐；而且原来也只有一半",
-                "60 divided by 0.8 would make up for the *bears*; and before, too, it was only half",
+                round(STEPS / SHARE, 1),
+                "60 除以 0.7 是让*熊*补齐；而且原来也只有一半",
+                "60 divided by 0.7 would make up for the *bears*; and before, too, it was only half",
             ),
         ),
     ),

@@ -62,7 +62,7 @@ def near(m):
 
 def two_drawings(rs):
     """Edges and lines, (32, 32) booleans, of different number, in part the same; and each widened by two pixels."""
-    edges, lines = rs.rand(32, 32) < 0.02, rs.rand(32, 32) < 0.01
+    edges, lines = rs.rand(32, 32) < 0.07, rs.rand(32, 32) < 0.01
     edges[8, 4:20] = lines[9, 6:26] = lines[20, 4:24] = edges[26, 4:14] = lines[26, 4:14] = True
     return edges, lines, near(edges), near(lines)
 
@@ -224,8 +224,20 @@ EXERCISES = [
                 "this is the arithmetic mean of P and R; F1 is 2PR / (P + R), which is low if either is",
             ),
             Wrong(
+                lambda edges, lines, near_edges, near_lines: (
+                    2 / (lines.sum() / (edges & near_lines).sum() + edges.sum() / (lines & near_edges).sum())
+                ),
+                "分母换了：P 除以画的边缘有多少，R 除以线有多少",
+                "below the line they are exchanged: for P it is how many edges, for R how many lines",
+            ),
+            Wrong(
+                lambda edges, lines, near_edges, near_lines: 100 * edge_f1(edges, lines, near_edges, near_lines),
+                "要 0 到 1 的数，不是百分数",
+                "a number from 0 to 1 is wanted, no per cent",
+            ),
+            Wrong(
                 lambda edges, lines, near_edges, near_lines: near_lines[edges].mean(),
-                "这只是查准率 P：什么都不画，也可以很高；还要查全率",
+                "这只是查准率 P：只画最有把握的一点点，也可以很高；还要查全率",
                 "this is the precision P alone, which can be high for somebody who draws next to nothing; recall is needed too",
             ),
             Wrong(

@@ -70,9 +70,10 @@ EXERCISES = [
     Exercise(
         number="9.1",
         kind="function",
-        zh="写出 9.3 的 `apart`（这里叫 `mean_distance`）：`pictures` 和 `others` 各是 N 张图，numpy 数组，形状 (N, H, W, 3)，类型 `uint8`（0 到 255 的整数）。先算每一对的距离（均方根），再取 N 个距离的平均，返回一个数。",
+        zh="写出 9.3 的 `apart`（这里叫 `mean_distance`）：`pictures` 和 `others` 各是 N 张图，numpy 数组，形状 (N, H, W, 3)，类型 `uint8`（0 到 255 的整数）。先算每一对的距离（均方根：差的平方，在一张图的所有数上平均，开方），再取 N 个距离的平均，返回一个数。",
         en="Write the `apart` of 9.3 (called `mean_distance` here): `pictures` and `others` are N pictures each, numpy arrays of shape (N, H, W, 3) and type"
-        " `uint8` (whole numbers from 0 to 255). Take the distance of each pair (root mean square), then the mean of the"
+        " `uint8` (whole numbers from 0 to 255). Take the distance of each pair (root mean square: square the differences, average all numbers of a picture, take"
+        " the root), then the mean of the"
         " N distances; return one number.",
         hints=(
             ("`np.uint8(3) - np.uint8(5)` 是多少？试一下。", "What is `np.uint8(3) - np.uint8(5)`? Try it."),
@@ -99,6 +100,31 @@ EXERCISES = [
                 lambda a, b: (((a - b).astype(float) ** 2).mean((1, 2, 3)) ** 0.5).mean(),
                 "变成小数变得太晚：减的时候还是 `uint8`，3 - 5 已经成了 254；先变再减",
                 "turned into floats too late: the subtraction was in `uint8`, where 3 - 5 is 254; turn first, then subtract",
+            ),
+            Wrong(
+                lambda a, b: ((a - b) ** 2).mean() ** 0.5,
+                "两处：`uint8` 里 3 - 5 是 254，先 `astype(float)`；每一对各自开方，再平均",
+                "two things: in `uint8` 3 - 5 is 254, so `astype(float)` first; and take the root of each pair, then the mean",
+            ),
+            Wrong(
+                lambda a, b: abs(a - b).mean(),
+                "`uint8` 里 3 - 5 是 254：先 `astype(float)`；而且均方根是平方、平均、开方",
+                "in `uint8` 3 - 5 is 254: `astype(float)` first; and root mean square is square, mean, root",
+            ),
+            Wrong(
+                lambda a, b: (((a.astype(np.int16) - b.astype(np.int16)) ** 2).mean((1, 2, 3)) ** 0.5).mean(),
+                "`int16` 装得下差，装不下它的平方（255 的平方是 65025）：用 float",
+                "`int16` holds the differences but not their squares (255² is 65025): use float",
+            ),
+            Wrong(
+                lambda a, b: (((a.astype(float) - b) ** 2).mean((1, 2)) ** 0.5).mean(),
+                "每种颜色各自开方了：先把一张图的三个轴都平均掉",
+                "each colour got a root of its own: average over all three axes of a picture first",
+            ),
+            Wrong(
+                lambda a, b: ((a.astype(float) - b) ** 2).mean((1, 2, 3)) ** 0.5,
+                "这是 N 个距离；再取一次平均",
+                "these are the N distances; take their mean",
             ),
             Wrong(
                 lambda a, b: (((a.astype(float) - b) ** 2).mean()) ** 0.5,
@@ -229,6 +255,11 @@ EXERCISES = [
         solution=percent(PLAIN - EVERY, PLAIN),
         tolerance=0.04,
         wrong=(
+            Wrong(
+                10,
+                f"10 % 左右是 9.4 那台机器的；这里用 {ONE} 和 {TWO} 毫秒算，只算 UNet",
+                f"about 10 % is what the machine of 9.4 saved; use {ONE} and {TWO} ms here, and the UNet only",
+            ),
             Wrong(
                 25,
                 "这是少过的*图*的份额，四分之一；过一张的时间不是过两张的一半（也许你算的是每一步都省）",

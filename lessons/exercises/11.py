@@ -157,6 +157,11 @@ EXERCISES = [
                 "guidance does not enlarge prompt by g: it is the difference of both guesses",
             ),
             Wrong(
+                lambda x_t, empty, prompt, g, tau, tau_s: x_t + (tau_s - tau) * (empty + g * prompt),
+                "放大的是两个猜测之差，g 乘 (prompt - empty)",
+                "what is enlarged is the difference of both guesses, g times (prompt - empty)",
+            ),
+            Wrong(
                 lambda x_t, empty, prompt, g, tau, tau_s: x_t - tau * guided(empty, prompt, g),
                 "这是 x_0：一步只走到 tau_s，不是一直走到 0",
                 "this is x_0: one step leads to tau_s only, not all the way to 0",
@@ -314,8 +319,13 @@ EXERCISES = [
             ("$n > \\ln 0.01 / \\ln 0.995$。", "$n > \\ln 0.01 / \\ln 0.995$."),
         ),
         solution=left_after(0.01),
-        tolerance=0.002,
+        tolerance=0,
         wrong=(
+            Wrong(
+                left_after(0.01) - 1,
+                "还差一步：这时是 1.004 %，往上取整",
+                "one step short: 1.004 % are left then, round up",
+            ),
             Wrong(
                 round(0.99 / (1 - EMA)),
                 "你每步减了 0.005；每步是*乘* 0.995，越到后面减得越慢",

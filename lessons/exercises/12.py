@@ -63,14 +63,15 @@ def light(one, share):
 
 def latents_and_maps(rs):
     """Two latents (4, 8, 8), the maps of two words (8, 8) whose maxima differ, and a share that some cells just reach."""
-    old_map, new_map = 6 * rs.randint(5, size=(8, 8)) / 64, 8 * rs.randint(5, size=(8, 8)) / 64
-    old_map[0, 0], new_map[7, 7] = 24 / 64, 32 / 64
+    old_map, new_map = 6 * rs.randint(5, 15, (8, 8)) / 256, 8 * rs.randint(5, 15, (8, 8)) / 256
+    old_map[0, 0], new_map[7, 7] = 96 / 256, 128 / 256
     return *rs.randn(2, 4, 8, 8), old_map, new_map, rs.choice([0.5, 0.75])
 
 
 # --- 12.3 keys for wanted weights -------------------------------------------------------------------------------------
 
 WANTED = (0.7, 0.2, 0.1)
+ROOTS = np.sqrt(WANTED) / np.sqrt(WANTED).sum()  # what the logarithms alone give
 
 
 def keys(weights):
@@ -180,9 +181,9 @@ EXERCISES = [
     Exercise(
         number="12.2",
         kind="function",
-        zh="写出 12.7 的 `keep`：`old`、`new` 是旧图和新图的潜变量，形状 (4, 8, 8)；`old_map`、`new_map` 是旧主体词和新主体词的热图，形状 (8, 8)；"
+        zh="写出 12.7 的 `keep`：`old`、`new` 是旧图和新图的潜变量，形状 (4, 8, 8)，和热图一样大，不用缩放；`old_map`、`new_map` 是旧主体词和新主体词的热图，形状 (8, 8)；"
         "热图不低于*自己最大值*的 `share` 倍的地方算亮。返回潜变量：两张热图都暗的地方用旧的，其余用新的。",
-        en="Write the `keep` of 12.7: `old` and `new` are the latents of the old picture and the new one, (4, 8, 8); `old_map` and"
+        en="Write the `keep` of 12.7: `old` and `new` are the latents of the old picture and the new one, (4, 8, 8), as large as the maps; `old_map` and"
         " `new_map` the maps of the old subject's word and the new one's, (8, 8); a map is bright where it is at least"
         " `share` times *its own maximum*. Return latents: the old ones where both maps are dark, the new ones elsewhere.",
         hints=(
@@ -213,6 +214,28 @@ EXERCISES = [
                 lambda old, new, a, b, share: np.where(light(a, share) | light(b, share), old, new),
                 "新旧放反了：亮的地方用新的，暗的地方留旧的",
                 "old and new are exchanged: new where it is bright, old where it is dark",
+            ),
+            Wrong(
+                lambda old, new, a, b, share: np.where(light(a, share) & light(b, share), old, new),
+                "两处：新旧放反了；“都暗才用旧的”是有一张亮就用新的，`|`",
+                "two things: old and new are exchanged; and “old where both are dark” is new where one is bright, `|`",
+            ),
+            Wrong(
+                lambda old, new, a, b, share: np.where((a > 0.4 * a.max()) | (b > 0.4 * b.max()), new, old),
+                "0.4 是课里的数：这里用 `share`",
+                "0.4 is the lesson's number: use `share`",
+            ),
+            Wrong(
+                lambda old, new, a, b, share: np.where(light(a - a.min(), share) | light(b - b.min(), share), new, old),
+                "不用减最小值：只和最大值比",
+                "do not take the minimum off: compare with the maximum only",
+            ),
+            Wrong(
+                lambda old, new, a, b, share: np.where(
+                    (a >= share * a.max(1, keepdims=True)) | (b >= share * b.max(1, keepdims=True)), new, old
+                ),
+                "每一行用了自己的最大值：一张热图只有一个最大值",
+                "each row has a maximum of its own here: a map has one",
             ),
             Wrong(
                 lambda old, new, a, b, share: np.where((a >= share) | (b >= share), new, old),
@@ -292,6 +315,11 @@ EXERCISES = [
                 "three rows of four numbers are wanted, the shape is {shape}",
             ),
             Goal(
+                lambda m: not np.allclose(m["weights"], ROOTS, atol=0.005),
+                "权重是 {weights}：忘了 softmax 之前还除以 √d",
+                "the weights are {weights}: the division by √d before the softmax is forgotten",
+            ),
+            Goal(
                 lambda m: np.allclose(m["weights"], WANTED, atol=0.005),
                 "权重是 {weights}，要的是 0.7、0.2、0.1",
                 "the weights are {weights}, wanted are 0.7, 0.2, 0.1",
@@ -299,7 +327,7 @@ EXERCISES = [
         ),
         wrong=(
             Wrong([[w, 0, 0, 0] for w in WANTED], "[0.397, 0.309, 0.294]", "[0.397, 0.309, 0.294]"),
-            Wrong([[float(np.log(w)), 0, 0, 0] for w in WANTED], "权重是", "the weights are"),
+            Wrong([[float(np.log(w)), 0, 0, 0] for w in WANTED], "忘了 softmax 之前还除以 √d", "division by √d"),
             Wrong([[2 * x for x in row] for row in keys(WANTED)], "权重是", "the weights are"),
             Wrong([[float(np.log2(w)) * 2, 0, 0, 0] for w in WANTED], "权重是", "the weights are"),
             Wrong(keys(WANTED[::-1]), "[0.1, 0.2, 0.7]", "[0.1, 0.2, 0.7]"),
@@ -313,9 +341,9 @@ EXERCISES = [
         number="12.4",
         kind="predict",
         zh='假设有一层什么也不看：每个位置给每个词元同样的权重。用 12.1 的提示词 `狐狸,雪地,水彩画`，`map_of(weights, prompt, "狐狸")` 的每一格是多少？`answer` 写一个数（分数也可以，如'
-        " `1/7`）。先写下来，再和你看到的热图的数值比一比。",
+        " `1/7`，不加引号）。先写下来，再和你看到的热图的数值比一比。",
         en="Suppose a layer looks at nothing: every place gives every token the same weight. With the prompt of 12.1, `狐狸,雪地,水彩画`,"
-        ' what is each cell of `map_of(weights, prompt, "狐狸")`? `answer` is one number (or a fraction such as `1/7`).'
+        ' what is each cell of `map_of(weights, prompt, "狐狸")`? `answer` is one number (or a fraction such as `1/7`, without quotes).'
         " Write it down first, then compare with the values of the maps you have seen.",
         hints=(
             (
@@ -358,6 +386,11 @@ EXERCISES = [
                 0,
                 "softmax 从不给 0：不看，也是每个词元一样多",
                 "softmax never gives 0: to look at nothing is to give each token the same",
+            ),
+            Wrong(
+                SUBJECT / (ALL - 1),
+                "少数了：前后的 [CLS]、[SEP] 之外，还有补到 32 个的空位",
+                "too few are counted: beside [CLS] and [SEP] there is the padding, up to 32",
             ),
             Wrong(1, "1 是一个位置给*所有*词元的权重之和", "1 is what a place gives to *all* tokens together"),
             Wrong(

@@ -126,6 +126,16 @@ EXERCISES = [
         equivalent=("zip(seen, true)",),  # both have to be `name`
         wrong=(
             Wrong(
+                lambda true, seen, name: [100 * rate for rate in precision_recall(true, seen, name)],
+                "要 0 到 1 的数，不是百分数",
+                "numbers from 0 to 1 are wanted, no per cent",
+            ),
+            Wrong(
+                lambda true, seen, name: (true == name).sum(),
+                "`true` 和 `seen` 是列表，`true == name` 只有一个真假：要一项一项地比",
+                "`true` and `seen` are lists, and `true == name` is one True or False: compare item by item",
+            ),
+            Wrong(
                 lambda true, seen, name: precision_recall(seen, true, name),
                 "两个放反了：查准率的分母是裁判说了几次，查全率的分母是真的有几张",
                 "the two are exchanged: precision divides by what the judge says, recall by what is there",
@@ -220,6 +230,26 @@ EXERCISES = [
                 "the deviation has the seeds' differences in it: take the mean over seeds first, then the deviation of the 12 scenes",
             ),
             Wrong(
+                lambda a, b: ((b - a).mean(), (b - a).mean(0).std(ddof=1) / len(a) ** 0.5),
+                "`len(a)` 是种子数；场景是第 1 个轴，`a.shape[1]`",
+                "`len(a)` is the number of seeds; scenes are axis 1, `a.shape[1]`",
+            ),
+            Wrong(
+                lambda a, b: ((b - a).mean(), (b - a).std() / (b - a).size ** 0.5),
+                "把 36 张当成 36 次独立测量（还少了 `ddof=1`）：先对种子取平均",
+                "36 pictures are taken for 36 measurements (and `ddof=1` is missing): take the mean over seeds first",
+            ),
+            Wrong(
+                lambda a, b: paired(a, b)[::-1],
+                "两个数放反了：先是平均，再是标准误",
+                "the two numbers are exchanged: first the mean, then its standard error",
+            ),
+            Wrong(
+                lambda a, b: (paired(a, b)[0] - 1.96 * paired(a, b)[1], paired(a, b)[0] + 1.96 * paired(a, b)[1]),
+                "这是区间的两端；要平均和它的标准误",
+                "these are the ends of the interval; the mean and its standard error are wanted",
+            ),
+            Wrong(
                 lambda a, b: ((b - a).mean(), (b - a).mean(0).var(ddof=1) / a.shape[1]),
                 "这是标准误的平方：还要开方",
                 "this is the square of the standard error: take the root",
@@ -278,7 +308,7 @@ EXERCISES = [
                 "在 1 到 20 之间对半找：10 骗得了吗？骗不了就看 15。",
                 "Halve 1 to 20: does 10 fool it? If not, look at 15.",
             ),
-            ("比 12 多，比 20 少。", "More than 12, less than 20."),
+            ("比 12 多，不超过 20。", "More than 12, and 20 at most."),
         ),
         solution=16,
         also=(20,),
