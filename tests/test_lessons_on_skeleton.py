@@ -1,8 +1,8 @@
 """Every lesson, top to bottom, against a tiny skeleton in the published layout: only the name of the model changes.
 
-Every cell runs twice in a row: to change a number and run the cell again is what a learner does first.
-The layouts besides the likeliest one, the published words, and the lesson that trains a model of its own (its cells a second
-time: nbval runs them once) take `make test-lessons-on-layouts`.
+`make test-lessons-on-layouts`, which runs nightly, tries the layouts besides the likeliest one with the published words, and
+every cell twice in a row: to change a number and run the cell again is what a learner does first. It also runs the lesson that
+trains a model of its own, which nbval runs in `make test`.
 """
 
 import os
@@ -15,12 +15,11 @@ from conftest import published_words, write_skeletons
 from test_project import script
 
 ROOT = Path(__file__).resolve().parents[1]
+WHOLE = "PAIDIFF_LAYOUTS" in os.environ
 LAYOUTS = os.environ.get("PAIDIFF_LAYOUTS", "pndm").split(",")  # see write_skeletons
 OWN_MODEL = {"11"}  # draws with the model that it has trained itself
 SOURCES = [
-    path
-    for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
-    if "PAIDIFF_LAYOUTS" in os.environ or path.name[:2] not in OWN_MODEL
+    path for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py")) if WHOLE or path.name[:2] not in OWN_MODEL
 ]
 SAVED = {  # what a lesson leaves in its folder
     "03": [
@@ -41,7 +40,7 @@ names = {"__name__": "__main__"}
 try:
     for cell in cells:
         code = compile("".join(cell["source"]), f"<{cell['id']}>", "exec")
-        for _ in range(2):
+        for _ in range(int(sys.argv[2])):
             exec(code, names)
 finally:  # a lesson that fails half way leaves no server behind
     for child in psutil.Process().children(recursive=True):
@@ -65,15 +64,14 @@ def folders(skeletons, tmp_path_factory):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_every_cell_of_a_lesson_runs_twice_on_a_skeleton(path, layout, folders, tmp_path, warm):
+def test_every_cell_of_a_lesson_runs_on_a_skeleton(path, layout, folders, tmp_path, warm):
     (tmp_path / "notebooks").mkdir()
     builder, book = script(ROOT / "tools/build_notebooks.py"), tmp_path / "lesson.ipynb"
     nbformat.write(builder.edition(builder.read(path), "zh"), book)
     for name in ("data", "docs", "scripts", "tools", "paidiff_lib", "paidiff_app", "paidiff_world", "paidiff_course"):
         (tmp_path / name).symlink_to(ROOT / name)
-    done = warm(
-        "-c", RUN, book, cwd=tmp_path / "notebooks", PAIDIFF_MODEL=str(folders(layout) / "artist"), PYTHONPATH=str(ROOT)
-    )
+    places = {"PAIDIFF_MODEL": str(folders(layout) / "artist"), "PYTHONPATH": str(ROOT)}
+    done = warm("-c", RUN, book, str(1 + WHOLE), cwd=tmp_path / "notebooks", **places)
     assert done.returncode == 0, done.stderr[-3000:]
     number, before = path.name[:2], done.stdout.split("tiny 64x64")
     assert "picture" in done.stdout
@@ -81,7 +79,7 @@ def test_every_cell_of_a_lesson_runs_twice_on_a_skeleton(path, layout, folders, 
     assert [name for name in SAVED.get(number, []) if not (tmp_path / "out" / number / name).is_file()] == []
 
 
-@pytest.mark.skipif("PAIDIFF_LAYOUTS" not in os.environ, reason="make test-lessons-on-layouts installs them")
+@pytest.mark.skipif(not WHOLE, reason="make test-lessons-on-layouts installs them")
 def test_the_layouts_have_the_published_words(folders):
     assert published_words()
     for layout in LAYOUTS:
@@ -95,7 +93,7 @@ def test_what_a_failing_lesson_started_ends_with_it(tmp_path, warm):
     )
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in (start, "1 / 0")])
     nbformat.write(book, tmp_path / "lesson.ipynb")
-    done = warm("-c", RUN, tmp_path / "lesson.ipynb")
+    done = warm("-c", RUN, tmp_path / "lesson.ipynb", "2")
     assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
     started = list(map(int, done.stdout.split()))
     assert len(started) == 2 and not any(map(psutil.pid_exists, started))
