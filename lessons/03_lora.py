@@ -543,6 +543,9 @@ show(
 
 
 # %%
+import shutil
+
+
 def trained(output, stop=None):
     method = LoRA(paidiff.load(), rank=2)
     run = paidiff.train(method, data, steps=6, learning_rate=1e-3, output=output)
@@ -552,6 +555,8 @@ def trained(output, stop=None):
     return method.parameters()
 
 
+for name in ("straight", "stopped"):  # of an earlier run of this cell
+    shutil.rmtree(out / name, ignore_errors=True)
 straight = trained(out / "straight")
 trained(out / "stopped", stop=3)
 resumed = trained(out / "stopped")

@@ -3,7 +3,7 @@
 #
 # 模型会画“一只熊”，可它不会画*你的*那只玩具熊：世界上只有一只，训练图里没有。给它看五张照片，起一个名字，它就能把这只熊放到任何地方去。代价也很具体：一不小心，所有的熊都变成了它。
 #
-# **用时**：读和做 35 分钟；全部运行约六分钟（一个 CPU 线程）。**你需要**：[第 03 课](03_lora.ipynb)（LoRA、秩、`WIDE`）；[第 00 课](00_what_is_diffusion.ipynb)（损失、v）。**学完你会**：用 5 张图教会模型*这一只*；挑一个合格的生僻字当名字；写出带*先验保留*（prior preservation）的损失；把“像不像”和“别的熊还是不是熊”都量出来，并且有对照；用 LoRA 练，也用全部权重练。
+# **用时**：读和做 35 分钟；全部运行约五分钟（一个 CPU 线程）。**你需要**：[第 03 课](03_lora.ipynb)（LoRA、秩、`WIDE`）；[第 00 课](00_what_is_diffusion.ipynb)（损失、v）。**学完你会**：用 5 张图教会模型*这一只*；挑一个合格的生僻字当名字；写出带*先验保留*（prior preservation）的损失；把“像不像”和“别的熊还是不是熊”都量出来，并且有对照；用 LoRA 练，也用全部权重练。
 #
 # **先想两个旧问题**：
 # 1. 第 03 课：开着青花瓷的 LoRA，画一句*没有*“青花瓷”三个字的提示词，会怎样？
@@ -13,7 +13,7 @@
 #
 # The model can draw 一只熊 (a bear), but not *your* toy bear: there is only one of it, and it is in no training picture. Show the model five photographs, give the toy a name, and it can be put anywhere. The price is just as plain: with a little carelessness every bear becomes that toy.
 #
-# **Time**: 35 minutes of reading and doing; running everything takes about six minutes (one CPU thread). **You need**: [lesson 03](03_lora.ipynb) (LoRA, rank, `WIDE`); [lesson 00](00_what_is_diffusion.ipynb) (loss, v). **You will be able to**: teach a model *this one* thing from 5 pictures; choose a rare character that is fit to be its name; write the loss with *prior preservation*; measure both how alike the toy is and whether other bears are still bears, with a control; train a LoRA, or all weights.
+# **Time**: 35 minutes of reading and doing; running everything takes about five minutes (one CPU thread). **You need**: [lesson 03](03_lora.ipynb) (LoRA, rank, `WIDE`); [lesson 00](00_what_is_diffusion.ipynb) (loss, v). **You will be able to**: teach a model *this one* thing from 5 pictures; choose a rare character that is fit to be its name; write the loss with *prior preservation*; measure both how alike the toy is and whether other bears are still bears, with a control; train a LoRA, or all weights.
 #
 # **Two questions from earlier lessons**:
 # 1. Lesson 03: with the porcelain LoRA on, what happens to a prompt *without* the word 青花瓷?

@@ -3,7 +3,7 @@
 #
 # 文章里有一个美食模型：把通用模型的*全部*权重在一套菜的图上接着练。学新的很容易。难的是另一半：它从前会画的，还会吗？这一课教模型六道菜，把学到的和忘掉的一起量，再用*复习*把遗忘压下去。
 #
-# **用时**：读和做 40 分钟；全部运行约八分钟（一个 CPU 线程）。**你需要**：[第 00 课](00_what_is_diffusion.ipynb)（损失、EMA）；[第 03 课](03_lora.ipynb)（LoRA）；[第 06 课](06_controlnet.ipynb)（ControlNet、边缘吻合度）；[第 13 课](13_evaluation.ipynb)（区间、上限、下限）。**学完你会**：做*全量微调*（full fine-tuning），把通用模型变成一个场景模型；给遗忘找到公平的对照；说出谁先被忘掉，有多大把握；让新模型和 LoRA、ControlNet 一起用，并且量出各管各的做到了几成。
+# **用时**：读和做 40 分钟；全部运行约六分钟（一个 CPU 线程）。**你需要**：[第 00 课](00_what_is_diffusion.ipynb)（损失、EMA）；[第 03 课](03_lora.ipynb)（LoRA）；[第 06 课](06_controlnet.ipynb)（ControlNet、边缘吻合度）；[第 13 课](13_evaluation.ipynb)（区间、上限、下限）。**学完你会**：做*全量微调*（full fine-tuning），把通用模型变成一个场景模型；给遗忘找到公平的对照；说出谁先被忘掉，有多大把握；让新模型和 LoRA、ControlNet 一起用，并且量出各管各的做到了几成。
 #
 # **先想两个旧问题**：
 # 1. [第 05 课](05_dreambooth.ipynb)：先验保留的第二堆图是谁画的？它保住了什么，没管什么？
@@ -13,7 +13,7 @@
 #
 # The article has a food model: a general one, *all* of whose weights went on training with pictures of dishes. Learning the new is easy. The other half is hard: can it still draw what it could before? This lesson teaches the model six dishes, measures together what is learnt and what is forgotten, and holds forgetting down by *rehearsal*.
 #
-# **Time**: 40 minutes of reading and doing; running everything takes about eight minutes (one CPU thread). **You need**: [lesson 00](00_what_is_diffusion.ipynb) (loss, EMA); [lesson 03](03_lora.ipynb) (LoRA); [lesson 06](06_controlnet.ipynb) (ControlNet, edge agreement); [lesson 13](13_evaluation.ipynb) (intervals, ceiling, floor). **You will be able to**: turn a general model into a scenario model by *full fine-tuning*; find a fair control for forgetting; say what is forgotten first, and how sure that is; use the new model with a LoRA and a ControlNet together, and measure how far each does its own part.
+# **Time**: 40 minutes of reading and doing; running everything takes about six minutes (one CPU thread). **You need**: [lesson 00](00_what_is_diffusion.ipynb) (loss, EMA); [lesson 03](03_lora.ipynb) (LoRA); [lesson 06](06_controlnet.ipynb) (ControlNet, edge agreement); [lesson 13](13_evaluation.ipynb) (intervals, ceiling, floor). **You will be able to**: turn a general model into a scenario model by *full fine-tuning*; find a fair control for forgetting; say what is forgotten first, and how sure that is; use the new model with a LoRA and a ControlNet together, and measure how far each does its own part.
 #
 # **Two questions from earlier lessons**:
 # 1. [Lesson 05](05_dreambooth.ipynb): who drew the second pile of prior preservation? What does it keep, and what not?

@@ -1,9 +1,9 @@
 # %% [markdown] lang="zh"
 # # 08 · 数据清洗：体检、打分、筛选
 #
-# 网上收来的图，有糊的，有带水印的，有重复的，还有说明文字和图对不上的。训练的损失看不出这些：它照样教，模型照样学。这一课在训练*之前*把坏的找出来，量一量找得准不准，再看这样做值不值。
+# 网上收来的图，有糊的，有带水印的，有重复的，还有说明文字和图对不上的。训练的损失看不出这些：它照样教，模型照样学。这一课在训练*之前*把坏的找出来，量一量找得准不准，再看这样做值不值。（编号只是名字：这一课排在第 07 课前面。）
 #
-# **用时**：读和做 35 分钟；全部运行约四分钟（一个 CPU 线程），不用 GPU，不用网络。**你需要**：[第 03 课](03_lora.ipynb)（训练是怎么回事）和[第 13 课](13_evaluation.ipynb)（裁判、查准率、威尔逊区间）。**学完你会**：给训练集做*体检*（audit）；给每张图*打分*（score）；用一个式子留下好的；量出每个过滤器的*查准率*和*查全率*；按代价挑一个阈值；用两次一样的训练说出清洗带来了什么，没带来什么。
+# **用时**：读和做 35 分钟；全部运行约五分钟（一个 CPU 线程），不用 GPU，不用网络。**你需要**：[第 03 课](03_lora.ipynb)（训练是怎么回事）和[第 13 课](13_evaluation.ipynb)（裁判、查准率、威尔逊区间）。**学完你会**：给训练集做*体检*（audit）；给每张图*打分*（score）；用一个式子留下好的；量出每个过滤器的*查准率*和*查全率*；按代价挑一个阈值；用两次一样的训练说出清洗带来了什么，没带来什么。
 #
 # **先想两个旧问题**：
 # 1. [第 00 课](00_what_is_diffusion.ipynb)：训练的损失是哪两个东西的差？说明文字写错了，损失会变大吗？
@@ -16,9 +16,9 @@
 # %% [markdown] lang="en"
 # # 08 · Data cleaning: audit, score, keep
 #
-# Of the pictures that the web gives, some are blurred, some carry a watermark, some are copies, and some have a caption that does not fit. The training loss sees none of it: it teaches all the same, and the model learns all the same. This lesson finds the bad ones *before* training, measures how well it finds them, and then asks whether it was worth the trouble.
+# Of the pictures that the web gives, some are blurred, some carry a watermark, some are copies, and some have a caption that does not fit. The training loss sees none of it: it teaches all the same, and the model learns all the same. This lesson finds the bad ones *before* training, measures how well it finds them, and then asks whether it was worth the trouble. (Numbers are names: this lesson comes before lesson 07.)
 #
-# **Time**: 35 minutes of reading and doing; running everything takes about four minutes (one CPU thread); no GPU, no network. **You need**: [lesson 03](03_lora.ipynb) (what training is) and [lesson 13](13_evaluation.ipynb) (the judge, precision, Wilson's interval). **You will be able to**: *audit* a training set; give every picture *scores*; keep the good ones with one expression; measure the *precision* and *recall* of every filter; choose a threshold by what errors cost; tell from two equal trainings what cleaning brings, and what it does not.
+# **Time**: 35 minutes of reading and doing; running everything takes about five minutes (one CPU thread); no GPU, no network. **You need**: [lesson 03](03_lora.ipynb) (what training is) and [lesson 13](13_evaluation.ipynb) (the judge, precision, Wilson's interval). **You will be able to**: *audit* a training set; give every picture *scores*; keep the good ones with one expression; measure the *precision* and *recall* of every filter; choose a threshold by what errors cost; tell from two equal trainings what cleaning brings, and what it does not.
 #
 # **Two questions from earlier lessons**:
 # 1. [Lesson 00](00_what_is_diffusion.ipynb): the training loss is the difference of which two things? Does it grow if the caption is wrong?
