@@ -102,9 +102,10 @@ print(screenshot.info)
 #
 # **Predict**: saved as JPEG, halved, a screenshot, the lower right corner cut off: how often is the visible one left? And the invisible one?
 
+
 # %%
 def resaved(picture, kind):
-    """A picture after it was saved as another file by a program that knows nothing of labels."""
+    """A picture after it was saved by a program that knows nothing of labels."""
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, kind)
     return Image.open(io.BytesIO(buffer.getvalue()))
@@ -121,7 +122,7 @@ passed_on = {
     "JPEG": resaved(opened, "JPEG"),
     "halved": resaved(opened.resize((width // 2, height // 2)), "PNG"),
     "screenshot": screenshot,
-    "cropped": resaved(opened.crop((0, 0, width, round(0.85 * height))), "PNG"),
+    "cropped": resaved(opened.crop((0, 0, width, height * 85 // 100)), "PNG"),
 }
 print(f"characters: {letters(opened.size):.1%} of the shorter side")
 hidden = {name: "AIGC" in image.info for name, image in passed_on.items()}
@@ -129,8 +130,8 @@ print({"implicit": hidden})
 show(
     list(passed_on.values()),
     titles=list(passed_on),
-    alt="前三张还看得见“AI生成”，裁过的没有 · AI生成 is still seen in the first three, not in"
-    " the one that was cropped",
+    alt="前三张还看得见“AI生成”，裁过的没有 · AI生成 is still seen in the first three,"
+    " not in the one that was cropped",
 )
 assert letters(opened.size) >= 0.05
 survived = sum(hidden.values())
@@ -234,8 +235,8 @@ for name, (cosine, _) in close.items():
 pairs = [[drawn[k], trained[close["drawn"][1][k]]] for k in range(4)]
 show(
     paidiff.compare({"drawn": [a for a, _ in pairs], "nearest": [b for _, b in pairs]}),
-    alt="上排是画的，下排是训练图里最近的：画风或颜色像，不是同一张 · above drawn, below the"
-    " nearest training picture: alike in style or colour, not the same",
+    alt="上排是画的，下排是训练图里最近的：画风或颜色像，不是同一张 · above drawn,"
+    " below the nearest training picture: alike in style or colour, not the same",
 )
 if profile.judged:
     assert close["copies"][0].mean() > close["drawn"][0].mean()

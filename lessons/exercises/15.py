@@ -22,27 +22,28 @@ def label_height_by_search(width, height):
 
 
 def sizes(rs):
-    """A width and a height, of which neither is a multiple of 20 and neither is always the shorter."""
-    short, long = 20 * rs.randint(10, 40) + rs.randint(1, 9), 20 * rs.randint(60, 90) + rs.randint(11, 19)
-    return (short, long) if rs.rand() < 0.5 else (long, short)
+    """A width and a height, either of them the shorter; 5 % of it is no whole number, a little above one or below."""
+    flip = rs.randint(2)
+    short = 20 * rs.randint(10, 40) + (5, 15)[rs.randint(2)]
+    return (short, 1805) if flip else (1805, short)
 
 
 # --- 15.2 which of the drawn pictures are copies ---------------------------------------------------------------------
 
 
-def copies(drawn, trained, threshold):
+def copied(drawn, trained, threshold):
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (drawn, trained)]
     return ((unit[0] @ unit[1].T).max(1) > threshold).nonzero()[0]
 
 
-def copies_by_loop(drawn, trained, threshold):
+def copied_by_loop(drawn, trained, threshold):
     def cosine(a, b):
         return (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
 
     return [i for i, a in enumerate(drawn) if max(cosine(a, b) for b in trained) > threshold]
 
 
-def copies_by_norms(drawn, trained, threshold):
+def copied_by_norms(drawn, trained, threshold):
     lengths = np.sqrt(np.outer((drawn**2).sum(1), (trained**2).sum(1)))
     return np.flatnonzero((drawn @ trained.T / lengths > threshold).any(axis=1))
 
@@ -137,8 +138,8 @@ EXERCISES = [
                 " `.nonzero()[0]`.",
             ),
         ),
-        solution=copies,
-        also=(copies_by_loop, copies_by_norms),
+        solution=copied,
+        also=(copied_by_loop, copied_by_norms),
         inputs=features,
         wrong=(
             Wrong(
