@@ -1,7 +1,7 @@
 # %% [markdown] lang="zh"
 # # 15 · 安全与法规
 #
-# **用时**：读和做 45 分钟；全部运行约两分钟。**你需要**：[第 01 课](01_inference.ipynb)、[第 08 课](08_data_cleaning.ipynb)（检测器、阈值）和[第 13 课](13_evaluation.ipynb)（裁判、区间）。**学完你会**：给一张图加上看得见的和看不见的标识，并且*量出*哪一种经得起截图；说出安全检查器的两种错，各犯几次；用最近邻查一个模型有没有*抄*训练图；看出提示词没说的东西从哪里来；知道在中国提供这样的服务，三份文件各要求什么。
+# **用时**：读和做 45 分钟；全部运行约一分半钟。**你需要**：[第 01 课](01_inference.ipynb)、[第 08 课](08_data_cleaning.ipynb)（检测器、阈值）和[第 13 课](13_evaluation.ipynb)（裁判、区间）。**学完你会**：给一张图加上看得见的和看不见的标识，并且*量出*哪一种经得起截图；说出安全检查器的两种错，各犯几次；用最近邻查一个模型有没有*抄*训练图；看出提示词没说的东西从哪里来；知道在中国提供这样的服务，三份文件各要求什么。
 #
 # **先想两个旧问题**：
 # 1. [第 08 课](08_data_cleaning.ipynb)：阈值调高了，误删和漏掉的各怎么变？
@@ -12,7 +12,7 @@
 # %% [markdown] lang="en"
 # # 15 · Safety and the law
 #
-# **Time**: 45 minutes to read and try; about two minutes to run. **You need**: [lesson 01](01_inference.ipynb), [lesson 08](08_data_cleaning.ipynb) (detectors, thresholds) and [lesson 13](13_evaluation.ipynb) (judge, intervals). **You will be able to**: label a picture so that people see it and so that programs do, and *measure* which of the two survives a screenshot; name the two errors of a safety checker and count them; look for *copies* of training pictures by nearest neighbours; see where comes from what a prompt leaves open; and know what three Chinese regulations ask of such a service.
+# **Time**: 45 minutes to read and try; about a minute and a half to run. **You need**: [lesson 01](01_inference.ipynb), [lesson 08](08_data_cleaning.ipynb) (detectors, thresholds) and [lesson 13](13_evaluation.ipynb) (judge, intervals). **You will be able to**: label a picture so that people see it and so that programs do, and *measure* which of the two survives a screenshot; name the two errors of a safety checker and count them; look for *copies* of training pictures by nearest neighbours; see where comes from what a prompt leaves open; and know what three Chinese regulations ask of such a service.
 #
 # **Two questions from earlier lessons**:
 # 1. [Lesson 08](08_data_cleaning.ipynb): what becomes of false alarms and misses when the threshold rises?
