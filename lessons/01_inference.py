@@ -824,7 +824,7 @@ for head, rate in official["model"].items():
 # %% [markdown] lang="en" tags=["exercise"]
 # ## 1.14 Exercises
 #
-# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never writes the answer for you.
 
 # %% [markdown] lang="zh"
 # ### 再试试

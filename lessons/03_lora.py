@@ -701,7 +701,7 @@ assert done.returncode == 0, done.stderr[-2000:]
 # %% [markdown] lang="en" tags=["exercise"]
 # ## Exercises
 #
-# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never tells you the answer.
+# Put your answer in the place of `...` and run the cell: `check` says whether it is right, if not what is wrong, and gives a hint. It needs no network, and never writes the answer for you.
 
 # %% [markdown] lang="zh"
 # ### 再试试
