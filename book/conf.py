@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from sphinx.config import Config
+from sphinx.search.zh import SearchChinese
 
 HERE = Path(__file__).parent
 SYSTEM = "'Noto Sans CJK SC', 'Noto Sans SC', 'PingFang SC', 'Microsoft YaHei', system-ui, sans-serif"
@@ -60,4 +61,5 @@ def in_one_language(app, config: Config):
 
 
 def setup(app):
+    SearchChinese.language_name = "English"  # its stemmer's; else Sphinx 9.0 asks for one that is not there (issue 14229)
     app.connect("config-inited", in_one_language)
