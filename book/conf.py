@@ -13,7 +13,6 @@ project = "paidiff"
 author = "paidiff"
 extensions = ["myst_nb"]
 templates_path = ["templates"]
-exclude_patterns = ["print"]
 nitpicky = True  # a reference to something that is not there is a fault
 nitpick_ignore_regex = [("py:.*", r"(?!paidiff_).*")]  # those of other libraries are not in this book
 maximum_signature_line_length = 80
@@ -26,7 +25,6 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 html_theme = "furo"
 html_static_path = ["static", str(Path(importlib.util.find_spec("mathjax").origin).parent / "static/mathjax/es5/tex-svg.js")]
 html_css_files = ["book.css"]
-html_js_files = ["search-zh.js"]
 html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 html_sidebars = {
@@ -43,6 +41,9 @@ html_theme_options = {
     "light_css_variables": {"font-stack": SYSTEM, "color-brand-primary": "#0b4f8a", "color-brand-content": "#0b4f8a"},
     "dark_css_variables": {"color-brand-primary": "#7db8f0", "color-brand-content": "#7db8f0"},
 }
+if tags.has("print"):  # noqa: F821  # Sphinx defines it
+    html_theme, html_theme_options, html_sidebars = "basic", {"nosidebar": True}, {}
+    html_css_files = ["print.css"]
 mathjax_path = "tex-svg.js"  # one file: no fonts, no other host
 mathjax3_config = {"options": {"enableMenu": False}}  # the menu would fetch its parts
 
@@ -56,8 +57,7 @@ def in_one_language(app, config: Config):
     config.nb_code_prompt_hide = "收起代码" if zh else "Hide the code"
     if zh:
         config.html_search_options = {"dict": str(Path(app.srcdir) / "words.txt")}  # the glossary's, for jieba
-    else:
-        config.html_js_files = []
+        config.html_js_files = ["search-zh.js"]
 
 
 def setup(app):

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,7 +22,6 @@ import yaml
 from build_answers import WORDS as ANSWERS, answers, asked, folded, key, lessons
 from build_notebooks import LESSONS, ROOT, targets
 from set_address import ADDRESS, BADGES, badges
-from sphinx.cmd.build import build_main
 
 SOURCES, SITE = ROOT / "build/book", ROOT / "dist/book"
 PACKAGES = ("paidiff_lib", "paidiff_world", "paidiff_course", "paidiff_app")
@@ -165,22 +165,42 @@ def write(lang, folder, pdf=False):
     (folder / "words.txt").write_text("\n".join(term["zh"].replace(" ", "") for term in terms()), encoding="utf-8")
 
 
-def sphinx(builder, lang, to, *more):
-    """Run Sphinx; every warning is an error."""
-    book, source = str(ROOT / "book"), SOURCES / lang
-    settings = ["-D", f"language={WORDS[lang]['language']}", "-d", str(SOURCES / f"{lang}-doctrees")]
-    if build_main(["-q", "-W", "--keep-going", "-b", builder, "-c", book, *settings, *more, str(source), str(to)]):
-        raise SystemExit(f"书没有做成,原因在上面 · the book failed, the reason stands above: {lang}")
+def sphinx(builder, lang, *more):
+    """Run Sphinx in a process of its own, for it keeps the words of its first language; every warning is an error."""
+    source, to = SOURCES / lang, SOURCES / f"{lang}-{builder}"
+    shutil.rmtree(to, ignore_errors=True)
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", builder, "-c", ROOT / "book"]
+    command += ["-D", f"language={WORDS[lang]['language']}", "-d", SOURCES / f"{lang}-doctrees", *more, source, to]
+    if subprocess.run(command).returncode:
+        raise SystemExit(f"书没有做成,原因在上面 · the book failed, the reason stands above: {lang} {builder}")
+    return to
+
+
+def chromium():
+    """The browser that prints, or None."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def print_pdf(lang, browser):
+    """The whole edition on one page, printed: dist/book/paidiff-LANG.pdf."""
+    page, pdf = sphinx("singlehtml", lang, "-t", "print") / "index.html", SITE / f"paidiff-{lang}.pdf"
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--log-level=3", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    done = ["--virtual-time-budget=600000", "--generate-pdf-document-outline", "--no-pdf-header-footer"]
+    subprocess.run([browser, *quiet, *done, f"--print-to-pdf={pdf}", page.as_uri()], check=True, capture_output=True)
+    return pdf
 
 
 def main(site_only=False):
+    browser = None if site_only else chromium()
     for lang in WORDS:
-        write(lang, SOURCES / lang)
-        page = SOURCES / f"{lang}-html"
-        shutil.rmtree(page, ignore_errors=True)
-        sphinx("html", lang, page)
+        write(lang, SOURCES / lang, pdf=bool(browser))
+        page = sphinx("html", lang)
         shutil.rmtree(SITE / lang, ignore_errors=True)
         shutil.copytree(page, SITE / lang, ignore=shutil.ignore_patterns(".buildinfo*", "objects.inv"))
+        if browser:
+            print(print_pdf(lang, browser).relative_to(ROOT))
+    if not (browser or site_only):
+        print("没有 chromium,所以没有 PDF · no chromium, so no PDF")
     shutil.copy(ROOT / "book/index.html", SITE)
     (SITE / ".nojekyll").touch()  # GitHub Pages would drop _static
     print(SITE.relative_to(ROOT))
