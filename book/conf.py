@@ -1,6 +1,7 @@
 """Sphinx's settings for both editions; tools/build_book.py writes what they are made of and names the language."""
 
 import importlib.util
+import logging
 from pathlib import Path
 
 from sphinx.config import Config
@@ -23,7 +24,10 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 
 html_theme = "furo"
-html_static_path = ["static", str(Path(importlib.util.find_spec("mathjax").origin).parent / "static/mathjax/es5/tex-svg.js")]
+html_static_path = [
+    "static",
+    str(Path(importlib.util.find_spec("mathjax").origin).parent / "static/mathjax/es5/tex-svg.js"),
+]
 html_css_files = ["book.css"]
 html_show_sphinx = html_show_copyright = False
 html_copy_source = False
@@ -48,6 +52,9 @@ mathjax_path = "tex-svg.js"  # one file: no fonts, no other host
 mathjax3_config = {"options": {"enableMenu": False}}  # the menu would fetch its parts
 
 
+logging.getLogger("jieba").setLevel(logging.WARNING)  # it tells how long it takes to load
+
+
 def in_one_language(app, config: Config):
     """What differs between the editions, and for the one page that is printed."""
     zh = config.language == "zh_CN"
@@ -61,5 +68,7 @@ def in_one_language(app, config: Config):
 
 
 def setup(app):
-    SearchChinese.language_name = "English"  # its stemmer's; else Sphinx 9.0 asks for one that is not there (issue 14229)
+    SearchChinese.language_name = (
+        "English"  # its stemmer's; else Sphinx 9.0 asks for one that is not there (issue 14229)
+    )
     app.connect("config-inited", in_one_language)

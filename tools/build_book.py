@@ -15,13 +15,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import yaml
 from build_answers import WORDS as ANSWERS, answers, asked, folded, key, lessons
 from build_notebooks import LESSONS, ROOT, targets
-from set_address import ADDRESS, BADGES, badges
 
 SOURCES, SITE = ROOT / "build/book", ROOT / "dist/book"
 PACKAGES = ("paidiff_lib", "paidiff_world", "paidiff_course", "paidiff_app")
@@ -40,7 +38,6 @@ def lesson(path, lang, folder):
     """Write one lesson as the book has it: no boot code to read, pictures with alt texts, answers folded."""
     book = nbformat.read(targets(path, ROOT / "notebooks")[lang], as_version=4)
     cells, behind = book.cells[:-1], iter(asked(path))  # the last one has links, which a book has at every page
-    cells[0].source = cells[0].source.replace(BADGES, badges(ADDRESS, path.stem, lang).removeprefix(f"{BADGES} · "))
     book.cells = []
     for cell in cells:
         book.cells.append(cell)
@@ -77,7 +74,7 @@ def figures(cell, name, lang, folder):
         if kind:
             file = folder / f"img/{name}-{place}.{kind.removeprefix('image/')}"
             file.write_bytes(base64.b64decode(output.data[kind]))
-            alt = output.metadata[kind]["alt"].split(" · ")
+            alt = re.sub(r"([][])", r"\\\1", output.metadata[kind]["alt"]).split(" · ")
             yield f"![{alt[0 if lang == 'zh' else -1]}](img/{file.name})"
         elif output.output_type == "stream" or output.data.get("text/plain"):  # not an empty progress bar
             cell.outputs.append(output)
@@ -91,7 +88,7 @@ def index(lang, pdf):
     there = {path.name[:2]: path.stem for path in lessons()}
     parts = [(ROOT / f"book/index.{lang}.md").read_text(encoding="utf-8")]
     if pdf:
-        parts.append(f'<p><a href="../paidiff-{lang}.pdf">PDF</a></p>')
+        parts.append(f'<p class="pdf"><a href="../paidiff-{lang}.pdf">PDF</a></p>')
     for part in yaml.safe_load((LESSONS / "order.yml").read_text(encoding="utf-8")):
         found = [there[number] for number in part["lessons"] if number in there]
         parts += [toctree(part[lang], found)] if found else []
@@ -109,7 +106,7 @@ def glossary(lang):
     lines = [f"# {words['glossary']}", "", ":::{glossary}"]
     for term in sorted(terms(), key=lambda term: list(there).index(term["lesson"])):
         where = f"[{words['lesson'].format(term['lesson'])}]({there[term['lesson']]}.ipynb)"
-        lines += [term[lang], f"  ({term[other]}) {term[f'means_{lang}']} {where}", ""]
+        lines += [term[lang], f"  {term[other]} · {term[f'means_{lang}']} {where}", ""]
     return "\n".join([*lines, ":::"])
 
 
@@ -142,8 +139,11 @@ def entry(owner, name, kind=None):
 
 
 def _signature(thing):
-    """As it is written, without the types' modules."""
-    return re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Z])", "", str(inspect.signature(thing)))
+    """As it is written: without self, the modules of types, the addresses of functions."""
+    text = re.sub(
+        r"<function (\w+) at \w+>", r"\1", str(inspect.signature(thing)).replace("(self, ", "(").replace("(self)", "()")
+    )
+    return re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Z])", "", text)
 
 
 # --- both together ------------------------------------------------------------------------------------------------
