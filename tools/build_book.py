@@ -91,12 +91,14 @@ def index(lang, pdf):
         parts.append(f'<p class="pdf"><a href="../paidiff-{lang}.pdf">PDF</a></p>')
     for part in yaml.safe_load((LESSONS / "order.yml").read_text(encoding="utf-8")):
         found = [there[number] for number in part["lessons"] if number in there]
-        parts += [toctree(part[lang], found)] if found else []
-    return "\n\n".join([*parts, toctree(WORDS[lang]["end"], ["answers", "glossary", "api"])])
+        parts += [contents(part[lang], found, ".ipynb")] if found else []
+    return "\n\n".join([*parts, contents(WORDS[lang]["end"], ["answers", "glossary", "api"], ".md")])
 
 
-def toctree(caption, pages):
-    return "\n".join([":::{toctree}", f":caption: {caption}", ":maxdepth: 1", "", *pages, ":::"])
+def contents(caption, pages, suffix):
+    """A list of pages that paper has too, and the same for the sidebar."""
+    shown = [f"**{caption}**", "", *(f"* [](./{page}{suffix})" for page in pages), ""]
+    return "\n".join([*shown, ":::{toctree}", ":hidden:", f":caption: {caption}", "", *pages, ":::"])
 
 
 def glossary(lang):
