@@ -86,19 +86,24 @@ def figures(cell, name, lang, folder):
 def index(lang, pdf):
     """The first page: what the course is, and the lessons by their parts."""
     there = {path.name[:2]: path.stem for path in lessons()}
-    parts = [(ROOT / f"book/index.{lang}.md").read_text(encoding="utf-8")]
-    if pdf:
-        parts.append(f'<p class="pdf"><a href="../paidiff-{lang}.pdf">PDF</a></p>')
-    for part in yaml.safe_load((LESSONS / "order.yml").read_text(encoding="utf-8")):
-        found = [there[number] for number in part["lessons"] if number in there]
-        parts += [contents(part[lang], found, ".ipynb")] if found else []
-    return "\n\n".join([*parts, contents(WORDS[lang]["end"], ["answers", "glossary", "api"], ".md")])
+    parts = yaml.safe_load((LESSONS / "order.yml").read_text(encoding="utf-8"))
+    groups = {part[lang]: [f"{there[number]}.ipynb" for number in part["lessons"] if number in there] for part in parts}
+    groups[WORDS[lang]["end"]] = ["answers.md", "glossary.md", "api.md"]
+    groups = {caption: pages for caption, pages in groups.items() if pages}
+    about = (ROOT / f"book/index.{lang}.md").read_text(encoding="utf-8")
+    link = f'<p class="pdf"><a href="../paidiff-{lang}.pdf">PDF</a></p>' if pdf else ""
+    return "\n\n".join([about, link, *(listed(*g) for g in groups.items()), *(toctree(*g) for g in groups.items())])
 
 
-def contents(caption, pages, suffix):
-    """A list of pages that paper has too, and the same for the sidebar."""
-    shown = [f"**{caption}**", "", *(f"* [](./{page}{suffix})" for page in pages), ""]
-    return "\n".join([*shown, ":::{toctree}", ":hidden:", f":caption: {caption}", "", *pages, ":::"])
+def listed(caption, pages):
+    """Links to pages, for the eye and for paper."""
+    return "\n".join([f"**{caption}**", "", *(f"* [](./{page})" for page in pages)])
+
+
+def toctree(caption, pages):
+    """The same for the sidebar."""
+    names = [page.partition(".")[0] for page in pages]
+    return "\n".join([":::{toctree}", ":hidden:", f":caption: {caption}", "", *names, ":::"])
 
 
 def glossary(lang):
