@@ -172,12 +172,12 @@ def write(lang, folder, pdf=False):
     (folder / "words.txt").write_text("\n".join(term["zh"].replace(" ", "") for term in terms()), encoding="utf-8")
 
 
-def sphinx(builder, lang, *more):
+def sphinx(builder, lang, *options):
     """Run Sphinx in a process of its own, for it keeps the words of its first language; every warning is an error."""
     source, to = SOURCES / lang, SOURCES / f"{lang}-{builder}"
     shutil.rmtree(to, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", builder, "-c", ROOT / "book"]
-    command += ["-D", f"language={WORDS[lang]['language']}", "-d", SOURCES / f"{lang}-doctrees", *more, source, to]
+    command += ["-D", f"language={WORDS[lang]['language']}", "-d", SOURCES / f"{lang}-doctrees", *options, source, to]
     if subprocess.run(command).returncode:
         raise SystemExit(f"书没有做成,原因在上面 · the book failed, the reason stands above: {lang} {builder}")
     return to
