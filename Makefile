@@ -12,7 +12,7 @@ QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons no
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
 
-.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle test-wheels test-gpu test-layouts test-lessons-on-layouts diagrams $(BOOKS)
+.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle answers book test-wheels test-gpu test-layouts test-lessons-on-layouts diagrams $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -86,6 +86,18 @@ wheels: $(READY)
 # dist/paidiff-course/: the workshop's folder for a USB stick, with every library in it. Needs the network.
 bundle: $(READY)
 	$(BIN)/python tools/make_bundle.py $(PLATFORMS)
+
+# build/answers-{zh,en}/: the lessons with the exercises' solutions folded, and a key. Not for students.
+answers: $(READY)
+	$(OFFLINE) $(BIN)/python tools/build_answers.py
+
+# dist/book/: the lessons as a site in two languages and as PDFs, made of the stored outputs. The first time installs Sphinx.
+book: $(VENV)/.book
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python tools/build_book.py
+
+$(VENV)/.book: $(READY)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"
+	@touch $@
 
 # Both in an empty environment outside this folder, offline; two minutes.
 test-wheels: wheels

@@ -73,6 +73,8 @@ TARGETS = [
     ("lab", "jupyter lab"),
     ("bench", "benchmarks/run.py"),
     ("test-gpu", "--nbval-lax"),
+    ("answers", "tools/build_answers.py"),
+    ("book", "tools/build_book.py"),
     ("wheels", "tools/build_wheels.py"),
     ("test-wheels", "tools/test_wheels.py"),
 ]

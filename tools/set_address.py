@@ -31,7 +31,7 @@ def badges(address, name, lang="zh"):
         links.append(f"[{open_in.format('Colab')}]({COLAB}{file.removeprefix('https://github.com/')})")
     if address:
         links.append(f"[{UPLOAD[lang]}]({MODELSCOPE})")
-    return " · ".join([BADGES, *links])
+    return f"{' · '.join(links)} {BADGES}".strip()  # a line that begins with a comment is no Markdown
 
 
 def with_address(code, address):
@@ -44,7 +44,7 @@ def notebook(path, address):
     book = nbformat.read(path, as_version=4)
     title, lang = book.cells[0], "en" if path.parent.name == "en" else "zh"
     line = badges(address, path.stem, lang)
-    title.source = re.sub(f"^{BADGES}.*$", line.replace("\\", r"\\"), title.source, flags=re.M)
+    title.source = re.sub(f"^.*{BADGES}$", line.replace("\\", r"\\"), title.source, flags=re.M)
     boot = next(cell for cell in book.cells if cell.cell_type == "code")
     boot.source = with_address(boot.source, address)
     nbformat.write(book, path)
