@@ -212,7 +212,7 @@ HINTS = {  # of each case: (the letter, three hints)
     "lr_too_low": (
         "J",
         ("损失没有乱跳，就是慢。", "The loss does not jump about; it is slow."),
-        ("到第 640 步，它还在降吗？", "Is it still falling at step 640?"),
+        ("到第 480 步，它还在降吗？", "Is it still falling at step 480?"),
         ("梯度指着路，步子太小。", "The gradient shows the way, the steps are too short."),
     ),
     "not_loaded": (
@@ -221,7 +221,7 @@ HINTS = {  # of each case: (the letter, three hints)
             "这是接着健康的模型微调的，要学的东西在 “VAE” 那一行。",
             "This one goes on from the healthy model; what it is to learn is in the row “VAE”.",
         ),
-        ("比较第 40 步和第 640 步的图。", "Compare the pictures of step 40 and of step 640."),
+        ("比较第 30 步和第 480 步的图。", "Compare the pictures of step 30 and of step 480."),
         (
             "损失降了，所以有权重变了；画图的是它们吗？",
             "The loss fell, so some weights did change. Are they the ones that draw?",
