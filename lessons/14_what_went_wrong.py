@@ -58,10 +58,16 @@ from matplotlib.figure import Figure
 from paidiff_course.plots import picture
 
 
-def plot_curve(axes, case, name):
-    """A curve of a case in blue, before the healthy one in grey."""
-    for each, colour in (("0", "#bbbbbb"), (case, "#0072b2")):
-        axes.plot(np.arange(1, 481), values(each, name), color=colour, linewidth=0.7)
+def plot_curve(axes, case, name, window=15):
+    """A curve of a case in blue over the healthy one in grey; thick: means of 15 steps."""
+    for each, thin, thick in (
+        ("0", "#dddddd", "#999999"),
+        (case, "#9ecae1", "#0072b2"),
+    ):
+        steps, heights = np.arange(1, 481), values(each, name)
+        axes.plot(steps, heights, color=thin, linewidth=0.6)
+        means = np.convolve(heights, np.ones(window) / window, "valid")
+        axes.plot(steps[window - 1 :], means, color=thick, linewidth=1.5)
     axes.set(ylabel=name, xlim=(0, 480))
     axes.grid(alpha=0.3)
 
@@ -70,7 +76,7 @@ def plot_curve(axes, case, name):
 def chart(case):
     """Both curves of a case and its sheet in one picture."""
     paidiff.use_chinese_font()
-    figure = Figure((10, 6), dpi=80, layout="constrained")
+    figure = Figure((9.5, 5.6), dpi=62, layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.15))
     loss, gradient = left.subplots(2, 1)
     plot_curve(loss, case, "loss")
@@ -78,6 +84,7 @@ def chart(case):
     loss.set(ylim=(0, 1.4), title=f"case {case}")
     plot_curve(gradient, case, "gradient")
     gradient.set(yscale="log", ylim=(0.05, 30))
+    gradient.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     plot_sheet(right.subplots(), case)
     return picture(figure)
 
@@ -89,19 +96,20 @@ def plot_sheet(axes, case):
     axes.set_yticks(np.arange(8) * 128 + 64, ROWS)
     axes.set_xticks(np.arange(6) * 128 + 64, PROMPTS, fontsize=7)
     axes.tick_params(length=0)
+    axes.xaxis.tick_top()
     axes.axhline(512, color="white", linewidth=4)
     axes.spines[:].set_visible(False)
 
 
 # %%
-alt = "灰线不见了，蓝线从 1 降到 0.15；第 240 步起认得出东西 · loss from 1 to 0.15"
+alt = "损失从 1 降到 0.15，第 240 步起认得出东西 · the loss falls from 1 to 0.15"
 show(chart("0"), alt=alt)
 start, end = values("0", "loss")[0], values("0", "loss")[-50:].mean()
 print(f"loss {start:.2f} -> {end:.2f}   held out {values('0', 'held_out')[-1]:.2f}")
 assert 0.9 < start < 1.2 and end < 0.2
 
 # %% [markdown] lang="zh"
-# 左上，**损失曲线**：蓝线是每一步的损失，橙点是没练过的 90 张图的损失（每 30 步，时间步和噪声固定）。从 {{ f"{start:.2f}" }} 开始：网络的输出几乎是 0，噪声的方差是 1。头一百步降得很快，后来慢慢降到 {{ f"{end:.2f}" }}；跳来跳去是正常的，每一步抽到的时间步不一样。橙点跟着蓝线走。左下，**梯度范数**（gradient norm）：全部梯度连成一个长向量的长度，没有截短之前的；纵轴是对数。健康的在 1 上下起头，之后平稳。
+# 左上，**损失曲线**：细线是每一步的损失，粗线是 15 步的平均（后面的病例里，灰线是这个健康的训练）；橙点是没练过的 90 张图的损失（每 30 步，时间步和噪声固定）。从 {{ f"{start:.2f}" }} 开始：网络的输出几乎是 0，噪声的方差是 1。头一百步降得很快，后来慢慢降到 {{ f"{end:.2f}" }}；跳来跳去是正常的，每一步抽到的时间步不一样。橙点跟着蓝线走。左下，**梯度范数**（gradient norm）：全部梯度连成一个长向量的长度，没有截短之前的；纵轴是对数。健康的在 1 上下起头，之后平稳。
 #
 # 右边上四行：第 {{ ", ".join(row.split()[1] for row in ROWS[:4]) }} 步画的六句提示词，种子、引导（3）都一样。下四行是**对照**，都在最后一步：
 # * `other seeds`：第一句提示词，换六个种子；
@@ -109,7 +117,7 @@ assert 0.9 < start < 1.2 and end < 0.2
 # * `no EMA`：不用 EMA，用训练着的权重；
 # * `VAE`：六张真的训练图，照训练时的样子编码成潜变量，再解码。UNet 没有参加，这是它能画到的上限。
 # %% [markdown] lang="en"
-# Top left, the **loss curve**: the blue line is the loss of each step, the orange dots that of 90 pictures which are not trained on (every 30 steps, at fixed timesteps and noise). It starts at {{ f"{start:.2f}" }}: the network gives almost 0, and the noise has variance 1. It falls fast for a hundred steps and slowly afterwards, to {{ f"{end:.2f}" }}; that it jumps about is normal, as each step draws other timesteps. The dots go with the line. Bottom left, the **gradient norm**: the length of all gradients as one long vector, before it is clipped, on a logarithmic axis. A healthy one begins at about 1 and stays calm.
+# Top left, the **loss curve**: the thin line is the loss of each step, the thick one a mean of 15 steps (grey in later cases: this healthy training); the orange dots are the loss of 90 pictures which are not trained on (every 30 steps, at fixed timesteps and noise). It starts at {{ f"{start:.2f}" }}: the network gives almost 0, and the noise has variance 1. It falls fast for a hundred steps and slowly afterwards, to {{ f"{end:.2f}" }}; that it jumps about is normal, as each step draws other timesteps. The dots go with the line. Bottom left, the **gradient norm**: the length of all gradients as one long vector, before it is clipped, on a logarithmic axis. A healthy one begins at about 1 and stays calm.
 #
 # On the right, the upper four rows: six prompts after steps {{ ", ".join(row.split()[1] for row in ROWS[:4]) }}, with the same seed and guidance (3). The lower four are **controls**, all after the last step:
 # * `other seeds`: the first prompt with six other seeds;
@@ -188,29 +196,28 @@ assert other > 1.2 * own
 #
 # **Predict**: look at the curves before you look at the pictures. What comes back every {{ 480 // 6 }} steps?
 # %%
-alt = "损失每 80 步跳一次；六句提示词最后画的是一样的东西 · jumps; one thing six times"
+alt = "损失起起落落，橙点高出一截；六张图都带落日的颜色 · a saw; all in sunset colours"
 show(chart("A"), alt=alt)
 numbers_of("0A")
-jump = 480 // 6
-loss = values("A", "loss")
-before, after = loss[jump * 4 - 20 : jump * 4].mean(), loss[jump * 4 :][:20].mean()
-print(f"steps 301-320 {before:.2f}   steps 321-340 {after:.2f}")
-assert after > 1.3 * before
+loss, held = values("A", "loss"), values("A", "held_out")[-1]
+before, after = loss[195:215].mean(), loss[230:250].mean()
+print(f"steps 196-215 {before:.2f}   steps 231-250 {after:.2f}")
+assert after > 1.4 * before and held > 1.3 * loss[-50:].mean()
 
 # %% [markdown] lang="zh"
-# 1. **数**：损失从 1 开始，降得*太快*，比健康的还低；然后每 {{ jump }} 步跳起来再降。第 320 步前后的 20 步，平均从 {{ f"{before:.2f}" }} 跳到 {{ f"{after:.2f}" }}。
-# 2. **橙点**（没练过的图，六种都有）跟不上蓝线：{{ f"{values('A', 'held_out')[-1]:.2f}" }}，健康的是 {{ f"{values('0', 'held_out')[-1]:.2f}" }}。网络只会眼前的这一种。
-# 3. **图，沿着步数看**：四行四个样子，每一行的六张却差不多：第 30 步还只有噪声，后来全是当时在学的那一种，最后全是向日葵和落日。
+# 1. **数**：从 1 开始，降了。一步的损失跳得厉害，要看粗线（15 步的平均）：它成锯齿，每 80 步升一次再降。第 196 到 215 步平均 {{ f"{before:.2f}" }}，第 231 到 250 步 {{ f"{after:.2f}" }}；灰线没有这样的起落。
+# 2. **橙点**（没练过的图，六种都有）高出蓝线一大截：{{ f"{held:.2f}" }} 对 {{ f"{loss[-50:].mean():.2f}" }}；健康的是 {{ f"{values('0', 'held_out')[-1]:.2f}" }} 对 {{ f"{values('0', 'loss')[-50:].mean():.2f}" }}。网络会的只是眼前的这一种。
+# 3. **图，沿着步数看**：越练越像*同一种*。最后一行六张大多是落日的颜色，草地上的猫也是。
 # 4. `VAE` 好，`no EMA` 一样坏：不是 VAE，不是 EMA，是训练。
 #
-# **诊断**：480 步、六种图，正好 80 步一种：数据按种类排好了，没有打乱（`sorted_data`）。网络学新的，忘旧的。**证实**：打印一批的文字，16 句全是一句。**治**：`DataLoader(shuffle=True)`；流式读取的大数据集，用足够大的缓冲区打乱。
+# **诊断**：480 步、六种图，正好 80 步一种：数据按种类排好了，没有打乱（`sorted_data`）。网络学新的，忘旧的；最后学的是向日葵和落日。**证实**：打印一批的文字，16 句全是一种。**治**：`DataLoader(shuffle=True)`；流式读取的大数据集，用足够大的缓冲区打乱。
 # %% [markdown] lang="en"
-# 1. **The numbers**: the loss starts at 1 and falls *too fast*, below the healthy one; then it jumps every {{ jump }} steps, and falls again. Around step 320 the mean of 20 steps goes from {{ f"{before:.2f}" }} to {{ f"{after:.2f}" }}.
-# 2. **The dots** (pictures of all six kinds, not trained on) do not follow the line: {{ f"{values('A', 'held_out')[-1]:.2f}" }}, where the healthy one has {{ f"{values('0', 'held_out')[-1]:.2f}" }}. The network knows the present kind only.
-# 3. **The pictures over the steps**: four rows, four looks, and six pictures alike in each: noise at step 30, then always the kind that is being learnt, in the end sunflowers and sunsets.
+# 1. **The numbers**: they start at 1, and fall. A single step's loss jumps about, so look at the thick line (means of 15 steps): it is a saw, rising every 80 steps and falling again. Steps 196 to 215 have a mean of {{ f"{before:.2f}" }}, steps 231 to 250 one of {{ f"{after:.2f}" }}; the grey line does nothing of the kind.
+# 2. **The dots** (pictures of all six kinds, not trained on) float high above the line: {{ f"{held:.2f}" }} against {{ f"{loss[-50:].mean():.2f}" }}; the healthy one has {{ f"{values('0', 'held_out')[-1]:.2f}" }} against {{ f"{values('0', 'loss')[-50:].mean():.2f}" }}. The network knows the present kind only.
+# 3. **The pictures over the steps**: more and more of *one kind*. Most of the last row has the colours of a sunset, and so has the cat on the grass.
 # 4. `VAE` is good, `no EMA` as bad as the rest: neither VAE nor EMA, but the training.
 #
-# **Diagnosis**: 480 steps and six kinds make 80 steps a kind: the data are sorted and were not shuffled (`sorted_data`). The network learns the new and forgets the old. **Proof**: print the captions of one batch; all 16 are the same. **Cure**: `DataLoader(shuffle=True)`; for a large set that is read as a stream, shuffle in a buffer that is large enough.
+# **Diagnosis**: 480 steps and six kinds make 80 steps a kind: the data are sorted and were not shuffled (`sorted_data`). The network learns the new and forgets the old; a sunflower at sunset came last. **Proof**: print the captions of one batch; all 16 are of one kind. **Cure**: `DataLoader(shuffle=True)`; for a large set that is read as a stream, shuffle in a buffer that is large enough.
 # %% [markdown] lang="zh"
 # ## 14.5 病例 B 和 C：曲线说不出来的
 #
@@ -227,13 +234,13 @@ own, other = values("B", "captions")
 assert abs(other / own - 1) < 0.05
 
 # %% [markdown] lang="zh"
-# 1. **数**：降了，停得比健康的高一点（{{ f"{values('B', 'loss')[-50:].mean():.2f}" }} 对 {{ f"{values('0', 'loss')[-50:].mean():.2f}" }}）。不放在一起比，谁也看不出来。橙点跟着蓝线：没有在背。
+# 1. **数**：降了，停在 {{ f"{values('B', 'loss')[-50:].mean():.3f}" }}；健康的是 {{ f"{values('0', 'loss')[-50:].mean():.3f}" }}。曲线看不出病。橙点跟着蓝线：没有在背。
 # 2. **图**：有天有地有东西，可是和上面的提示词对不上。换句话说，它会画，不会听。
 # 3. `captions`：配自己的文字 {{ f"{own:.3f}" }}，配别人的 {{ f"{other:.3f}" }}，只差 {{ f"{abs(other / own - 1):.0%}" }}。文字没有用。
 #
 # **诊断**：训练的图和文字对不上（`mixed_captions`）。最常见的来历：两个文件夹各自排序，`1.jpg, 10.jpg, 2.jpg` 对 `1, 2, 10`；或者只打乱了一边。**证实**：解码一批，和文字一起看；这一看就一秒，却最常被省掉。
 # %% [markdown] lang="en"
-# 1. **The numbers**: they fall, and end a little above the healthy ones ({{ f"{values('B', 'loss')[-50:].mean():.2f}" }} against {{ f"{values('0', 'loss')[-50:].mean():.2f}" }}). Nobody would notice without the other curve. The dots go with the line: nothing is learnt by heart.
+# 1. **The numbers**: they fall, and end at {{ f"{values('B', 'loss')[-50:].mean():.3f}" }}; the healthy ones at {{ f"{values('0', 'loss')[-50:].mean():.3f}" }}. No curve shows the illness. The dots go with the line: nothing is learnt by heart.
 # 2. **The pictures**: sky, ground and things, but not those of the prompts above them. It can draw, and does not listen.
 # 3. `captions`: {{ f"{own:.3f}" }} with the own ones, {{ f"{other:.3f}" }} with others', a difference of {{ f"{abs(other / own - 1):.0%}" }}. Captions do not matter.
 #
@@ -342,7 +349,7 @@ show(chart("L"), alt="曲线健康，图上有花纹 · healthy curves, a patter
 # | 损失断掉，图全黑 | 数据里有 nan、除以 0，或 float16 溢出 | 打印断的那一步的那一批；换 float32 |
 # | 损失冲过 1，不下来 | 学习率太大 | 除以 10，跑 50 步 |
 # | 损失降得慢，到头还在降 | 学习率太小，或步数太少 | 乘 10，跑 50 步 |
-# | 损失成锯齿 | 数据没有打乱 | 打印一批的文字 |
+# | 损失成锯齿，没练过的图高出一截 | 数据没有打乱 | 打印一批的文字 |
 # | 训练损失低，没练过的高 | 图太少，或训得太久 | 换种子；找最近的训练图 |
 # | 训练损失低得可疑，图却有噪声 | 只练了一部分时间步 | 分段量损失 |
 # | 图好，和提示词对不上 | 图和文字错位 | 解码一批，连文字一起看 |
@@ -361,7 +368,7 @@ show(chart("L"), alt="曲线健康，图上有花纹 · healthy curves, a patter
 # | the loss breaks off, pictures are black | a nan in the data, a division by 0, float16 overflow | print the batch of that step; use float32 |
 # | the loss shoots past 1 and stays | learning rate too high | a tenth of it, for 50 steps |
 # | the loss creeps and still falls at the end | learning rate too low, or too few steps | ten times it, for 50 steps |
-# | the loss is a saw | data not shuffled | print the captions of a batch |
+# | the loss is a saw, that of other pictures far above | data not shuffled | print the captions of a batch |
 # | training loss low, that of other pictures high | too few pictures, or trained too long | other seeds; the nearest training picture |
 # | training loss suspiciously low, noise in the pictures | only some of the timesteps trained | the loss by timesteps |
 # | good pictures, wrong for their prompts | pictures and captions displaced | decode a batch, look at it with its captions |

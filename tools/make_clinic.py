@@ -244,7 +244,7 @@ def pack():
     curves = {k: {key: [*map(short, values)] for key, values in each.items()} for k, each in records.items()}
     (OUT / "curves.json").write_text(json.dumps(curves).replace("}, ", "},\n") + "\n")
     for k in RUNS:
-        Image.open(KEPT / f"{k}.png").save(OUT / f"{k}.jpg", quality=92, subsampling=0, optimize=True)
+        Image.open(KEPT / f"{k}.png").save(OUT / f"{k}.jpg", quality=85, subsampling=0)
 
 
 if __name__ == "__main__":

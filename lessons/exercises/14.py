@@ -98,9 +98,9 @@ def two_losses(rs):
 
 LOOKS = {  # what each fault looks like: said to who takes another one for it
     "sorted_data": (
-        "`sorted_data` 的损失成锯齿：换一种图就跳起来，再降下去；最后六句提示词画的都是最后学的那一种",
-        "with `sorted_data` the loss is a saw: it jumps where another kind of picture begins, and falls again; in the end"
-        " all six prompts draw the kind that came last",
+        "`sorted_data` 的损失（粗线）成锯齿，橙点高出一大截；练到最后，六句提示词都染上最后学的那一种的颜色",
+        "with `sorted_data` the loss (thick) is a saw, with the orange dots far above; in the end all six prompts have the"
+        " colours of the kind that came last",
     ),
     "mixed_captions": (
         "`mixed_captions` 画得出东西，只是和提示词对不上；`captions` 的两个数一样大",
