@@ -227,7 +227,7 @@ assert after > 1.4 * before and held > 1.3 * loss[-50:].mean()
 #
 # **Predict**: the loss curve of B is much like the healthy one. And its pictures?
 # %%
-alt = "曲线几乎健康；图里有东西，却不是提示词说的 · healthy curves, wrong things"
+alt = "曲线健康；图里的不是提示词说的 · healthy curves, not what was asked for"
 show(chart("B"), alt=alt)
 numbers_of("0B")
 own, other = values("B", "captions")
@@ -235,13 +235,13 @@ assert abs(other / own - 1) < 0.05
 
 # %% [markdown] lang="zh"
 # 1. **数**：降了，停在 {{ f"{values('B', 'loss')[-50:].mean():.3f}" }}；健康的是 {{ f"{values('0', 'loss')[-50:].mean():.3f}" }}。曲线看不出病。橙点跟着蓝线：没有在背。
-# 2. **图**：有天有地有东西，可是和上面的提示词对不上。换句话说，它会画，不会听。
+# 2. **图**：有颜色，有大样，可是和提示词对不上：第一列要的是草地上的猫，画的是夜空和一团红。再看 `other seeds`：同一句话换个种子，连*题材*也换了；健康的换来换去都是猫。
 # 3. `captions`：配自己的文字 {{ f"{own:.3f}" }}，配别人的 {{ f"{other:.3f}" }}，只差 {{ f"{abs(other / own - 1):.0%}" }}。文字没有用。
 #
 # **诊断**：训练的图和文字对不上（`mixed_captions`）。最常见的来历：两个文件夹各自排序，`1.jpg, 10.jpg, 2.jpg` 对 `1, 2, 10`；或者只打乱了一边。**证实**：解码一批，和文字一起看；这一看就一秒，却最常被省掉。
 # %% [markdown] lang="en"
 # 1. **The numbers**: they fall, and end at {{ f"{values('B', 'loss')[-50:].mean():.3f}" }}; the healthy ones at {{ f"{values('0', 'loss')[-50:].mean():.3f}" }}. No curve shows the illness. The dots go with the line: nothing is learnt by heart.
-# 2. **The pictures**: sky, ground and things, but not those of the prompts above them. It can draw, and does not listen.
+# 2. **The pictures**: colours and a layout, but not those of the prompts: the first column asks for a cat on grass, and gets a night sky with something red. See `other seeds`: another seed for the same prompt changes the *subject*; in the healthy one it is always a cat.
 # 3. `captions`: {{ f"{own:.3f}" }} with the own ones, {{ f"{other:.3f}" }} with others', a difference of {{ f"{abs(other / own - 1):.0%}" }}. Captions do not matter.
 #
 # **Diagnosis**: pictures and captions of the training do not belong together (`mixed_captions`). The usual story: two folders, each sorted its own way, `1.jpg, 10.jpg, 2.jpg` beside `1, 2, 10`; or one side shuffled alone. **Proof**: decode a batch and look at it with its captions; it takes a second, and is what most people skip.

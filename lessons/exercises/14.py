@@ -103,9 +103,9 @@ LOOKS = {  # what each fault looks like: said to who takes another one for it
         " colours of the kind that came last",
     ),
     "mixed_captions": (
-        "`mixed_captions` 画得出东西，只是和提示词对不上；`captions` 的两个数一样大",
-        "with `mixed_captions` there are things in the pictures, but not those of the prompts; both numbers of"
-        " `captions` are equal",
+        "`mixed_captions` 的曲线是健康的，图里的却不是提示词说的；同一句话换个种子，题材也换了；`captions` 的两个数一样大",
+        "with `mixed_captions` the curves are healthy, and the pictures not what was asked for; another seed of one prompt"
+        " has another subject; both numbers of `captions` are equal",
     ),
     "few_pictures": (
         "`few_pictures` 的训练损失比健康的低得多，橙点（没练过的图）却高上去；换种子还是同一张图",
