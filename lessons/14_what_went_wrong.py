@@ -1,7 +1,7 @@
 # %% [markdown] lang="zh"
 # # 14 · 出了什么错：训练门诊
 #
-# 训练跑完了，程序没有报错，图却不对。是学习率，是数据，是 VAE，还是画图的代码？扩散模型坏了很少报错，它只是画得差。这一课是一间门诊：一个健康的训练，十二个各坏了一处的训练。先学一套问诊的步骤，跟着看三个，再自己诊断九个。
+# 训练跑完了，程序没有报错，图却不对。是学习率，是数据，是 VAE，还是画图的代码？扩散模型坏了很少报错，它只是画得差。这一课是一间门诊：一个健康的训练，十二个各坏了一处的病例。先学一套问诊的步骤，跟着看三个，再自己诊断九个。
 #
 # **用时**：读和做 50 分钟；全部运行不到一分钟（一个 CPU 线程，什么也不训练）。**你需要**：[第 00 课](00_what_is_diffusion.ipynb)（损失、EMA、时间步）、[第 11 课](11_from_scratch.ipynb)（引导、VAE、UNet，从零写的那个网络）；[第 03 课](03_lora.ipynb)读过更好。**学完你会**：读损失曲线和梯度范数；用四个对照把训练的错和画图的错分开；知道哪些错在曲线上看不见；给每个症状说出最可能的原因，和最便宜的第一个检查。
 #
@@ -11,7 +11,7 @@
 # %% [markdown] lang="en"
 # # 14 · What went wrong: the clinic
 #
-# The training is over, no program complained, and the pictures are wrong. Is it the learning rate, the data, the VAE, or the code that draws? A diffusion model that is broken seldom raises an error; it just draws badly. This lesson is a clinic: one healthy training, and twelve with one fault each. Learn a procedure, watch it on three cases, then diagnose nine yourself.
+# The training is over, no program complained, and the pictures are wrong. Is it the learning rate, the data, the VAE, or the code that draws? A diffusion model that is broken seldom raises an error; it just draws badly. This lesson is a clinic: one healthy training, and twelve cases with one fault each. Learn a procedure, watch it on three cases, then diagnose nine yourself.
 #
 # **Time**: 50 minutes of reading and doing; running everything takes less than a minute (one CPU thread, nothing is trained). **You need**: [lesson 00](00_what_is_diffusion.ipynb) (loss, EMA, timesteps), [lesson 11](11_from_scratch.ipynb) (guidance, VAE, UNet; it is that lesson's network); [lesson 03](03_lora.ipynb) helps. **You will be able to**: read a loss curve and a gradient norm; tell faults of the training from faults of the drawing by four controls; know which faults no curve shows; name the likely cause of a symptom, and the cheapest first test.
 #
@@ -26,13 +26,13 @@ paidiff_course.setup()
 # %% [markdown] lang="zh"
 # ## 14.1 健康的样子
 #
-# 不知道健康的样子，就看不出病。下面的网络是第 11 课的，小一号；它学六句提示词，每句 60 张图，480 步，一步 16 张，一两分钟就能训练完。全部十三个训练由 `tools/make_clinic.py` 做出来，除了那一处错，别的都一样。留下来的是数（`curves.json`）和图。
+# 不知道健康的样子，就看不出病。下面的网络是第 11 课的，小一号；它学六句提示词，每句 60 张图，480 步，一步 16 张，一两分钟就能训练完。十二个病例也由 `tools/make_clinic.py` 做出来，除了那一处错，别的都一样。留下来的是数（`curves.json`）和图。
 #
 # **先猜**：损失从多少开始？在第几步，六张图看得出是什么？
 # %% [markdown] lang="en"
 # ## 14.1 What healthy looks like
 #
-# Whoever does not know health cannot see illness. The network below is lesson 11's, a size smaller; it learns six prompts from 60 pictures each, in 480 steps of 16 pictures, a minute or two of training. All thirteen trainings are made by `tools/make_clinic.py`, and differ in nothing but the one fault. What they left are numbers (`curves.json`) and pictures.
+# Whoever does not know health cannot see illness. The network below is lesson 11's, a size smaller; it learns six prompts from 60 pictures each, in 480 steps of 16 pictures, a minute or two of training. The twelve cases are made by `tools/make_clinic.py` too, and differ in nothing but the one fault. What is left of them are numbers (`curves.json`) and pictures.
 #
 # **Predict**: at what value does the loss start? After how many steps can you tell what the six pictures are?
 # %%
@@ -340,7 +340,7 @@ show(chart("K"), alt="四行图一样 · four equal rows")
 show(chart("L"), alt="曲线健康，图上有花纹 · healthy curves, a pattern")
 
 # %% [markdown] lang="zh"
-# 有三个病例的曲线和健康的一模一样：它们的训练就是健康的那一次，病在画图的那一边。也有反过来的：图都对，损失却难看。**曲线好不等于模型好，曲线坏也不等于图坏；两样都要看。**
+# 有三个病例的曲线和健康的一模一样：它们的训练就是健康的那一次，病在画图的那一边；B 的曲线也看不出病。**曲线好不等于模型好：图和对照都要看。**
 #
 # ## 14.8 一张对照表
 #
@@ -359,7 +359,7 @@ show(chart("L"), alt="曲线健康，图上有花纹 · healthy curves, a patter
 # | 真图过一遍 VAE 就坏 | VAE 坏了，或精度不够 | 换一个 VAE；VAE 用 float32 |
 # | 训练前后的图一样 | 权重没有装上 | 同一个种子，两张图相减 |
 # %% [markdown] lang="en"
-# Three cases have curves that are just the healthy ones: their training is the healthy training, and the illness is on the side that draws. The other way round happens too: good pictures and an ugly loss. **A good curve is not a good model, nor a bad curve a bad picture; look at both.**
+# Three cases have just the healthy curves: their training is the healthy training, and the illness is on the side that draws; nor did the curves of B show anything. **A good curve is not a good model: look at the pictures and the controls.**
 #
 # ## 14.8 One table
 #

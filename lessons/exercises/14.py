@@ -113,9 +113,9 @@ LOOKS = {  # what each fault looks like: said to who takes another one for it
         " on) go up; another seed gives the same picture",
     ),
     "lr_too_high": (
-        "`lr_too_high` 的损失一开头就冲到 1 以上，再也降不到健康的水平；到最后一步也画不出东西",
-        "with `lr_too_high` the loss shoots above 1 at the start and never comes down to the healthy level; nothing is"
-        " drawn even at the last step",
+        "`lr_too_high` 的损失先降，再冲到 1 以上，然后停在 1 附近；梯度范数先冲高，后来几乎是 0",
+        "with `lr_too_high` the loss falls, shoots above 1 and stays near 1; the gradient norm shoots up too, and is next"
+        " to 0 afterwards",
     ),
     "ema_too_slow": (
         "`ema_too_slow` 只坏在平均上：“no EMA” 那一行是好的",
@@ -157,12 +157,15 @@ LOOKS = {  # what each fault looks like: said to who takes another one for it
 HINTS = {  # of each case: (the letter, three hints)
     "lr_too_high": (
         "D",
-        ("看损失的头二十步，再看它停在哪里。", "Look at the first twenty steps of the loss, then at where it stays."),
         (
-            "它学不到东西，可是梯度范数不小：步子在迈。",
-            "It learns nothing, though it does make steps: look at the gradient norm.",
+            "看损失的头五十步：先降到 0.6 以下，然后呢？",
+            "Look at the first fifty steps of the loss: it falls below 0.6, and then?",
         ),
-        ("一步迈过了谷底，下一步又迈回来。", "A step leaps across the valley, and the next one leaps back."),
+        (
+            "梯度范数先冲到 10，后来不到 0.1；损失停在 1 附近：网络只会给出 0 了。",
+            "The gradient norm shoots to 10 and ends below 0.1; the loss stays near 1: the network gives nothing but 0.",
+        ),
+        ("一步迈过了谷底，落在再也走不出来的地方。", "One step leapt across the valley, to where there is no way out."),
     ),
     "ema_too_slow": (
         "E",
