@@ -122,8 +122,9 @@ LOOKS = {  # what each fault looks like: said to who takes another one for it
         "`ema_too_slow` spoils the average alone: the row “no EMA” is good",
     ),
     "wrong_range": (
-        "`wrong_range` 画得出东西，但都发白，没有黑的；“VAE” 那一行一样白",
-        "with `wrong_range` there are things in the pictures, but all pale, and nothing is black; the row “VAE” is as pale",
+        "`wrong_range` 画得出东西，但颜色发白；“VAE” 那一行的真图也发白，黑的成了灰的",
+        "with `wrong_range` there are things in the pictures, but pale; so are the real ones in the row “VAE”, where black"
+        " is grey",
     ),
     "wrong_target": (
         "`wrong_target` 的曲线是健康的，图却每一步都坏，“no EMA” 也坏，只有 “VAE” 那一行是好的",
