@@ -180,8 +180,8 @@ HINTS = {  # of each case: (the letter, three hints)
     "wrong_range": (
         "F",
         (
-            "认得出东西，颜色不对。最黑的地方是什么颜色？",
-            "Things can be recognised, colours are wrong. What is its black?",
+            "认得出东西，颜色不对。黑的地方成了什么颜色？",
+            "Things can be recognised, colours are wrong. What became of black?",
         ),
         ("“VAE” 那一行里没有 UNet 的事。", "The UNet has no part in the row “VAE”."),
         ("真图送进去的时候，像素在哪个范围里？", "Which range were the pixels in when the real pictures went in?"),
