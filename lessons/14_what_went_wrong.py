@@ -347,8 +347,8 @@ show(chart("L"), alt="曲线健康，图上有花纹 · healthy curves, a patter
 # | 症状 | 多半是 | 第一个检查 |
 # |---|---|---|
 # | 损失断掉，图全黑 | 数据里有 nan、除以 0，或 float16 溢出 | 打印断的那一步的那一批；换 float32 |
-# | 损失冲过 1，不下来 | 学习率太大 | 除以 10，跑 50 步 |
-# | 损失降得慢，到头还在降 | 学习率太小，或步数太少 | 乘 10，跑 50 步 |
+# | 损失冲过 1，停在 1 附近，梯度范数几乎是 0 | 学习率太大 | 除以 10，跑 50 步 |
+# | 损失降得慢，从不冲高，梯度范数不小 | 学习率太小，或步数太少 | 乘 10，跑 50 步 |
 # | 损失成锯齿，没练过的图高出一截 | 数据没有打乱 | 打印一批的文字 |
 # | 训练损失低，没练过的高 | 图太少，或训得太久 | 换种子；找最近的训练图 |
 # | 训练损失低得可疑，图却有噪声 | 只练了一部分时间步 | 分段量损失 |
@@ -366,8 +366,8 @@ show(chart("L"), alt="曲线健康，图上有花纹 · healthy curves, a patter
 # | symptom | most likely | first test |
 # |---|---|---|
 # | the loss breaks off, pictures are black | a nan in the data, a division by 0, float16 overflow | print the batch of that step; use float32 |
-# | the loss shoots past 1 and stays | learning rate too high | a tenth of it, for 50 steps |
-# | the loss creeps and still falls at the end | learning rate too low, or too few steps | ten times it, for 50 steps |
+# | the loss shoots past 1 and stays near 1, the gradient norm next to 0 | learning rate too high | a tenth of it, for 50 steps |
+# | the loss creeps down and never shoots up, the gradient norm is not small | learning rate too low, or too few steps | ten times it, for 50 steps |
 # | the loss is a saw, that of other pictures far above | data not shuffled | print the captions of a batch |
 # | training loss low, that of other pictures high | too few pictures, or trained too long | other seeds; the nearest training picture |
 # | training loss suspiciously low, noise in the pictures | only some of the timesteps trained | the loss by timesteps |

@@ -216,7 +216,10 @@ HINTS = {  # of each case: (the letter, three hints)
     "lr_too_low": (
         "J",
         ("损失没有乱跳，就是慢。", "The loss does not jump about; it is slow."),
-        ("到第 480 步，它还在降吗？", "Is it still falling at step 480?"),
+        (
+            "和 D 比梯度范数：D 的几乎是 0，它的一直不小。",
+            "Compare the gradient norm with that of D, which is next to 0.",
+        ),
         ("梯度指着路，步子太小。", "The gradient shows the way, the steps are too short."),
     ),
     "not_loaded": (
