@@ -59,7 +59,7 @@ from paidiff_course.plots import picture
 
 
 def plot_curve(axes, case, name, window=15):
-    """A curve of a case in blue over the healthy one in grey; thick: means of 15 steps."""
+    """A curve in blue over the healthy one in grey; thick: means of 15 steps."""
     for each, thin, thick in (
         ("0", "#dddddd", "#999999"),
         (case, "#9ecae1", "#0072b2"),
