@@ -146,13 +146,13 @@ assert 0.9 < start < 1.2 and end < 0.2
 
 # %%
 def numbers_of(cases):
-    print("case   loss held_out  captions: own other  rise  by_t")
+    print("case    loss   held_out   captions: own, other, rise")
     for case in cases:
         loss, held = values(case, "loss")[-50:].mean(), values(case, "held_out")[-1]
         own, other = values(case, "captions")
-        tenths = " ".join(f"{value:.2f}" for value in values(case, "by_t"))
-        row = f"{case}{loss:10.3f}{held:9.3f}{own:15.3f}{other:6.3f}"
-        print(f"{row}{other / own - 1:+6.0%}  {tenths}")
+        row = f"{case}{loss:11.3f}{held:11.3f}{own:16.3f}{other:7.3f}"
+        print(f"{row}{other / own - 1:+6.0%}")
+        print("    by_t", *(f"{value:.2f}" for value in values(case, "by_t")))
 
 
 # %%
