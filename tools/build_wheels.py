@@ -21,6 +21,7 @@ DATA = (
     "porcelain",
     "kitten",
     "bear",
+    "clinic",
     "penguins.png",
 )  # not the sheet, which only the README shows
 MINI = "paidiff_mini_zh"
