@@ -119,6 +119,14 @@ class Engine:
         name = model or self.models[0]
         return self._models.suits.get(name) or self._thread.submit(self._models.use, name).result()
 
+    def words(self, model=None):
+        """What a model has learnt, by kind, as `paidiff.words`."""
+        return self._models.words(model or self.models[0])
+
+    def drawable(self, prompts, model=None):
+        """[whether a model can be expected to draw it] of prompts; loads it as `suits` does."""
+        return self._thread.submit(self._models.drawable, model or self.models[0], prompts).result()
+
     def draw(self, request, stop=None):
         """Yield a Frame after every step; the last one of an image has `text`. Raises PaidiffError.
 

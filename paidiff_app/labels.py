@@ -2,6 +2,9 @@
 
 NONE = "不用 · none"
 ANY = "模型自己的 · the model's own"
+OPENING = "雪地里的两只企鹅"  # the prompt that is there first: one that the small model draws well
+NO_WORD = "不写 · none"
+DICE = "掷骰子 · Dice"
 DRAW = "画 · Draw"
 STOP = "停 · Interrupt"
 
@@ -34,6 +37,13 @@ TASKS = {  # task: (the page's tab, in the playground)
     "img2img": ("图生图", "图生图 · image to image"),
     "inpaint": ("局部重绘", ""),
     "controlnet": ("ControlNet", "沿轮廓 · ControlNet"),
+}
+CHIPS = {  # part of a prompt: what its chips are called
+    "subject": "主体 · Subject",
+    "background": "背景 · Place",
+    "style": "画风 · Style",
+    "colour": "颜色 · Colour",
+    "count": "数量 · Count",
 }
 KINDS = {  # of words that a model knows
     "subjects": "主体 · subjects",

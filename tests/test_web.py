@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw
 import paidiff_lib as paidiff
 from paidiff_app.engine import Engine, GenerationRequest, Job
 from paidiff_app.infotext import infotext, parse, png, settings_in
-from paidiff_app.labels import ANY, NONE
+from paidiff_app.labels import ANY, NONE, OPENING
 from paidiff_app.web import app as web
 from paidiff_app.web.brush import PNG
+from paidiff_app.web.handlers import Handlers
 from paidiff_app.web.page import API
 
 ASK = dict(
@@ -209,6 +210,38 @@ def test_a_photo_of_the_webui_gives_its_settings_back_and_says_what_it_cannot(cl
     for missed in ("no-such", "Clip skip: 2", "CFG scale: 30"):
         assert missed in back[-1], back[-1]
     assert "1a2b" not in back[-1]  # a hash sets nothing
+
+
+def test_chips_and_a_dice_write_the_prompt(engine):
+    handlers, values = Handlers(engine), {"prompt": "雪地里的企鹅", "model": "model", "chip_background": "草地"}
+    shown = {name: field.value for name, field in handlers.chips(values, "").items() if name != "chips"}
+    chips = dict(chip_subject="企鹅", chip_background="雪地", chip_style="", chip_colour="", chip_count="")
+    assert shown == chips
+    assert handlers.write("background")(values, "") == {"prompt": "草地里的企鹅"}
+    thrown = handlers.throw(values, "")
+    assert engine.drawable([thrown["prompt"]], "model") == [True]
+
+
+def test_a_model_without_a_list_has_no_chips_and_a_dice_of_the_gallery(engine, monkeypatch):
+    handlers = Handlers(engine)
+    monkeypatch.setattr(engine, "words", lambda model=None: {})
+    assert handlers.chips({"prompt": "猫", "model": "model"}, "")["chips"].visible is False
+    assert handlers.throw({"model": "model"}, "")["prompt"] in [one["prompt"] for one in handlers.prompts]
+
+
+def test_of_the_gallery_those_that_can_be_drawn_are_marked(engine):
+    marks = Handlers(engine).marks("mini")
+    assert len(marks) == 36 and [mark[2:] for mark in marks if mark.startswith("✓")] == [
+        "魔法药瓶",
+        "白色小狐狸,扁平画风",
+    ]
+    assert engine.drawable([OPENING], "mini") == [True]
+
+
+def test_another_model_brings_its_own_words(engine):
+    fields = Handlers(engine).suit({"prompt": "一只马", "model": "mini"}, "")
+    assert fields["chip_subject"].value == "马" and len(fields["chip_subject"].choices) > 100
+    assert "✓ 魔法药瓶" in fields["gallery_prompts"].sample_labels
 
 
 def test_two_people_at_once_get_each_their_own(client, url, tiny, engine):

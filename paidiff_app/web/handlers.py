@@ -5,7 +5,9 @@ what was filled in -> a GenerationRequest, a Frame -> what is shown.
 import base64
 import html
 import io
+import json
 import logging
+import random
 import re
 import tempfile
 import threading
@@ -16,12 +18,15 @@ import gradio as gr
 from PIL import Image
 
 from paidiff_lib.errors import PaidiffError, one_line
+from paidiff_lib.files import ASSETS
+from paidiff_lib.known_words import random_prompt
 from paidiff_lib.metrics import canny
 from paidiff_lib.schedulers import KARRAS, SAMPLERS
 
+from ..chips import chips, chosen, with_word
 from ..engine import FORMATS, PREVIEW_SECONDS, GenerationRequest, fit_image, open_image
 from ..infotext import png, settings_in
-from ..labels import ANY, NONE, TASKS, embedding_choices
+from ..labels import ANY, CHIPS, NO_WORD, NONE, TASKS, embedding_choices
 from ..server.schemas import MAX_PROMPT, MAX_SEED, MAX_SIDE, MAX_STEPS, check_size, first_seed
 from .brush import mask_of
 
@@ -37,11 +42,48 @@ TAKEN |= {"Denoising strength", *(key for key, *_ in NUMBERS.values())}
 DESCRIBED = {"Model hash", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Version", "Stopped at"}  # set nothing
 
 
+PROMPTS = ASSETS / "prompts/gallery_prompts.jsonl"
+WRITTEN = ("prompt", "negative_prompt")
+
+
 class Handlers:
-    """stops: the running drawing of every open page, by its session."""
+    """stops: the running drawing of every open page, by its session. prompts: those of the gallery."""
 
     def __init__(self, engine):
         self.engine, self.stops = engine, {}
+        self.prompts = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    def known(self, prompt, model=None):
+        """({part: the choices of its chips}, {part: the one that the prompt names}); none of a model without a list."""
+        known = self.engine.words(model)
+        there = {part: [(NO_WORD, ""), *((word, word) for word in found)] for part, found in chips(known).items()}
+        return there, chosen(prompt, known)
+
+    def chips(self, values, session):
+        there, now = self.known(values["prompt"], values["model"])
+        fields = {f"chip_{part}": gr.Radio(there.get(part, []), value=now.get(part, "")) for part in CHIPS}
+        return fields | {"chips": gr.Tabs(visible=bool(there))}
+
+    def write(self, part):
+        """What the chips of a part call: the prompt with that word."""
+
+        def write(values, session):
+            known = self.engine.words(values["model"])
+            return {"prompt": with_word(values["prompt"], part, values[f"chip_{part}"] or None, known)}
+
+        return write
+
+    def throw(self, values, session):
+        """The dice: a prompt of the model's words, else one of the gallery."""
+        known = self.engine.words(values["model"])
+        if known:
+            return {"prompt": random_prompt(known), "negative_prompt": ""}
+        return {name: text for name, text in random.choice(self.prompts).items() if name in WRITTEN}
+
+    def marks(self, model=None):
+        """The gallery's prompts as they are shown: those that the model can be expected to draw are marked."""
+        texts = [one["prompt"] for one in self.prompts]
+        return [f"✓ {text}" if can else text for text, can in zip(texts, self.engine.drawable(texts, model))]
 
     def ready(self, values, session):
         """The button was pressed: from now on it can be stopped, also while others are before it."""
@@ -129,7 +171,9 @@ class Handlers:
         except PaidiffError as error:
             return {"easel": as_wrong(str(error))}
         said = as_line(f"{values['model']} · {side}x{side}")
-        return {"guidance": guidance, "width": side, "height": side, "easel": said}
+        marked = gr.Dataset(sample_labels=self.marks(values["model"]))
+        sizes = {"guidance": guidance, "width": side, "height": side, "easel": said, "gallery_prompts": marked}
+        return sizes | self.chips(values, session)
 
     def edges(self, values, session):
         """What a ControlNet will see of a picture."""

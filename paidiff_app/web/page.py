@@ -1,28 +1,24 @@
 """The page: its fields by name, where they stand, and which handler each event calls."""
 
-import json
 from inspect import isgeneratorfunction
 from pathlib import Path
 
 import gradio as gr
 
-from paidiff_lib.files import ASSETS
 from paidiff_lib.generate import STEPS
 from paidiff_lib.schedulers import SAMPLERS
 
-from ..labels import ANY, DRAW, LABELS, NONE, STOP, TASKS, embedding_choices
+from ..labels import ANY, CHIPS, DICE, DRAW, LABELS, NONE, OPENING, STOP, TASKS, embedding_choices
 from ..server.schemas import MAX_PICTURES, MAX_PROMPT, MAX_STEPS
 from .brush import brush_bar, take_paint
-from .handlers import Handlers, as_line
+from .handlers import WRITTEN, Handlers, as_line
 
-PROMPTS = ASSETS / "prompts/gallery_prompts.jsonl"
 STYLE = Path(__file__).with_name("style.css")
 DAY = 86400
 FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "sans-serif"]
 EMPTY = "图会画在这里 · pictures appear here"
 HEAD = "# paidiff · 中文文生图\n提示词写中文,点 **画** · Write a prompt in Chinese, press **Draw**"
-GALLERY = "画廊的 36 条提示词,点一条就取来 · The gallery's 36 prompts: click one to take it"
-WRITTEN = ("prompt", "negative_prompt")
+GALLERY = "画廊的 36 条提示词,点一条就取来,✓ 这个模型画得出 · The gallery's 36 prompts, ✓ this model can draw"
 # What every drawing is asked with, in the order of the API, and what a task adds to it.
 SHARED = (*WRITTEN, "model", "lora", "lora_scale", "embeddings", "sampler")
 SHARED += ("seed", "steps", "guidance", "width", "height", "n")
@@ -41,11 +37,14 @@ def make_page(engine):
     """(the gr.Blocks, what mount_gradio_app must be told about its looks)."""
     looks = {"title": "paidiff · 中文文生图", "analytics_enabled": False, "fill_width": True}
     with gr.Blocks(delete_cache=(DAY, DAY), **looks) as page:
-        form = Form(engine)
+        handlers = Handlers(engine)
+        form = Form(engine, handlers)
         gr.Markdown(HEAD, elem_id="head")
         with gr.Row(elem_id="top"):
             with gr.Column(elem_id="ask"):
-                form.show(*WRITTEN)
+                form.show("prompt")
+                _chips(form)
+                form.show("negative_prompt")
                 _tabs(form)
             with gr.Column(elem_id="see"):
                 form.show("stop", *SHOWN)  # the button above the picture: it must not move away while one is drawn
@@ -58,7 +57,7 @@ def make_page(engine):
                 form.show("dropped", "report")
         with gr.Accordion(GALLERY, elem_id="prompts"):
             form.show("gallery_prompts")
-        _connect(page, form, Handlers(engine))
+        _connect(page, form, handlers)
     theme = gr.themes.Default(primary_hue="teal", font=FONTS, font_mono=["ui-monospace", "monospace"])
     return page, {"theme": theme, "css": STYLE.read_text(encoding="utf-8")}
 
@@ -69,10 +68,11 @@ class Form(dict):
     They are made before they are shown: gradio counts them, and hands a set of them to the API in that order.
     """
 
-    def __init__(self, engine):
+    def __init__(self, engine, handlers):
         side, guidance = engine.suits()
         text, number = {"max_length": MAX_PROMPT}, {"precision": 0, "min_width": 100}
-        self._add(gr.Textbox, "prompt", value="雪地里的两只企鹅", lines=2, **text)
+        self["dice"] = gr.Button(DICE, elem_id="dice", render=False)
+        self._add(gr.Textbox, "prompt", value=OPENING, lines=2, buttons=[self["dice"]], **text)
         self._add(gr.Textbox, "negative_prompt", lines=1, **text)
         self._add(gr.Dropdown, "model", choices=engine.models, value=engine.models[0])
         self._add(gr.Dropdown, "lora", choices=[NONE, *engine.loras()], value=NONE)
@@ -87,6 +87,7 @@ class Form(dict):
         self._add(gr.Slider, "n", minimum=1, maximum=MAX_PICTURES, value=1, step=1, min_width=120)
         self._add_own()
         self._add_shown()
+        self._add_choices(handlers)
 
     def _add_own(self):
         """What belongs to one tab."""
@@ -114,10 +115,17 @@ class Form(dict):
         self._upload("dropped", "dropped", height=240)
         hint = "拖进画过的图,取回它的设置 · drop a picture to take its settings back"
         self._add(gr.HTML, "report", None, value=as_line(hint))
-        self.prompts = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines() if line.strip()]
-        texts, looks = [[one["prompt"]] for one in self.prompts], {"layout": "gallery", "show_label": False}
-        looks |= {"type": "index", "samples_per_page": len(texts), "render": False}
-        self["gallery_prompts"] = gr.Dataset(components=["textbox"], samples=texts, **looks)
+
+    def _add_choices(self, handlers):
+        """Words and whole prompts to choose from."""
+        there, now = handlers.known(OPENING)
+        self.has_chips = bool(there)
+        for part, label in CHIPS.items():
+            looks = {"show_label": False, "container": False, "elem_classes": "chips", "render": False}
+            self[f"chip_{part}"] = gr.Radio(there.get(part, []), value=now.get(part, ""), label=label, **looks)
+        samples, looks = [[one["prompt"]] for one in handlers.prompts], {"layout": "gallery", "show_label": False}
+        looks |= {"type": "index", "samples_per_page": len(samples), "sample_labels": handlers.marks()}
+        self["gallery_prompts"] = gr.Dataset(components=["textbox"], samples=samples, render=False, **looks)
 
     def _add(self, kind, name, label="", **settings):
         """label: of the table, by another name than the field's; None: no label."""
@@ -166,6 +174,13 @@ class Form(dict):
         return many if isgeneratorfunction(handler) else one
 
 
+def _chips(form):
+    with gr.Tabs(elem_id="chips", visible=form.has_chips) as form["chips"]:
+        for part, label in CHIPS.items():
+            with gr.Tab(label, id=part):
+                form.show(f"chip_{part}")
+
+
 def _tabs(form):
     with gr.Tabs(selected="text2img") as form["tabs"]:
         with gr.Tab(TASKS["text2img"][0], id="text2img"):
@@ -196,11 +211,19 @@ def _connect(page, form, handlers):
     form["stop"].click(handlers.stop, None, None, queue=False, **QUIET)
     page.unload(handlers.stop)
     form["gallery"].select(handlers.choose, None, form["infotext"], queue=False, **QUIET)
-    chosen, take = form["gallery_prompts"], lambda index: [form.prompts[index][name] for name in WRITTEN]
+    shown = ("chips", *(f"chip_{part}" for part in CHIPS))
+    quick = {"queue": False, "trigger_mode": "always_last", **QUIET}
+    on(form["prompt"].change, handlers.chips, ("prompt", "model"), shown, **quick)
+    for part in CHIPS:
+        chip = f"chip_{part}"
+        on(form[chip].input, handlers.write(part), ("prompt", "model", chip), ("prompt",), queue=False, **QUIET)
+    on(form["dice"].click, handlers.throw, ("model",), WRITTEN, queue=False, **QUIET)
+    chosen, take = form["gallery_prompts"], lambda index: [handlers.prompts[index][name] for name in WRITTEN]
     chosen.click(take, chosen, form.some(WRITTEN), queue=False, **QUIET)
     for event in (form["again"].click, page.load):
         on(event, handlers.look_again, ("lora", "embeddings"), ("lora", "embeddings"), queue=False, **QUIET)
-    on(form["model"].input, handlers.suit, ("model",), ("guidance", "width", "height", "easel"), **QUIET)
+    suited = ("guidance", "width", "height", "easel", "gallery_prompts", *shown)
+    on(form["model"].input, handlers.suit, ("model", "prompt"), suited, **QUIET)
     traced, change = ("controlnet_image", "width", "height"), form["controlnet_image"].change
     on(change, handlers.edges, traced, ("edges", "easel"), **QUIET)
     restored = (*SHARED, "tabs", "img2img_strength", "inpaint_strength", "control_scale", "report")
