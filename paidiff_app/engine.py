@@ -18,7 +18,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from paidiff_lib.datasets.images import read_picture, square
 from paidiff_lib.errors import PaidiffError, Refused, unknown
@@ -387,7 +387,9 @@ def _inpaint(pipe, request, prompt, negative_prompt, seed, after_step):
 
     settings = {"steps": request.steps, "guidance": request.guidance}
     settings |= {"negative_prompt": negative_prompt or None, "watch": after_step}
-    return inpaint(pipe, prompt, request.image, request.mask, seed, request.strength, **settings)
+    radius = request.mask_blur * min(request.mask.size) / request.size[0]
+    mask = request.mask.convert("L").filter(ImageFilter.GaussianBlur(radius)) if radius else request.mask
+    return inpaint(pipe, prompt, request.image, mask, seed, request.strength, **settings)
 
 
 def _preview(pipe, latents, request):
@@ -410,5 +412,6 @@ def extra_settings(request):
     """What is written into an image beside the settings that every image has."""
     extra = {} if request.task == "text2img" else {"Task": request.task}
     extra |= {"Control scale": f"{request.control_scale:g}"} if request.task == "controlnet" else {}
+    extra |= {"Mask blur": f"{request.mask_blur:g}"} if request.mask_blur else {}
     extra |= {"Hires resize": "x".join(map(str, request.size))} if request.hires else {}
     return extra | ({"TI": " | ".join(request.embeddings)} if request.embeddings else {})
