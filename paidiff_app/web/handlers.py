@@ -272,7 +272,6 @@ class Handlers:
     def _fields(self, found):
         """(what to put into the fields, in words what could not be taken back)."""
         fields, missed = self._named(found)
-        fields["feather"] = 0
         for field, (key, kind, least, most) in NUMBERS.items():
             value = _number(found, key, kind, least, most)
             fields |= {} if value is None else {field: value}
@@ -288,6 +287,8 @@ class Handlers:
             missed += [f"Denoising strength: {strength:g}"]
         elif task in ("img2img", "inpaint"):
             fields[f"{task}_strength"] = strength
+        if task == "inpaint":
+            fields.setdefault("feather", 0)
         sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", found.get("Size", ""))
         sizes = [int(side) // (2 if hires else 1) for side in sides.groups()] if sides else ()
         fields |= {"hires": hires, **dict(zip(("width", "height"), sizes))}
@@ -358,7 +359,7 @@ def differences(before, after):
 
 def _plain(value):
     """A value as it is read: LoRAs are [(name, scale)]."""
-    return ", ".join(f"{name} {scale}" for name, scale in value) if isinstance(value, list) else value or "-"
+    return (", ".join(f"{name} {scale}" for name, scale in value) if isinstance(value, list) else value) or "-"
 
 
 def _settings(raw):
