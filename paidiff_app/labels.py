@@ -50,8 +50,8 @@ CHIPS = {  # part of a prompt: what its chips are called
     "count": "数量 · Count",
 }
 ACTIONS = {  # what can be done with the picture that was chosen: on its button
-    "reuse": "它的种子 · Seed",
-    "pin": "钉住来比 · Compare",
+    "reuse": "种子 · Seed",
+    "pin": "对比 · Compare",
     "img2img": "→ 图生图",
     "inpaint": "→ 局部重绘",
     "controlnet": "→ ControlNet",

@@ -20,6 +20,7 @@ from paidiff_app.web import app as web, history
 from paidiff_app.web.brush import PNG
 from paidiff_app.web.handlers import Handlers
 from paidiff_app.web.page import API, SHARED
+from paidiff_lib.errors import PaidiffError
 
 ASK = dict(
     prompt="雪地里的企鹅",
@@ -312,6 +313,22 @@ def test_a_folder_keeps_every_picture_with_its_settings(engine, drawn, tmp_path)
     assert opened.take({}, "new", 0)["seed"] == 6
     (tmp_path / "file").touch()
     refused(["cannot write there"], lambda: Handlers(engine, tmp_path / "file/in"))
+
+
+def test_a_full_disk_takes_no_picture_away(engine, drawn, tmp_path, monkeypatch):
+    _, values, _ = drawn
+    handlers = Handlers(engine, tmp_path)
+    monkeypatch.setattr(history, "write_png", lambda *_: (_ for _ in ()).throw(PaidiffError("满了", "full")))
+    *_, shown, last = handlers.draw("text2img")(values, "me")
+    assert shown["gallery"].value and "满了 · full" in last["easel"] and not last["stop"].visible
+
+
+def test_of_too_many_pages_the_oldest_idle_one_is_forgotten(engine, monkeypatch):
+    monkeypatch.setattr(history, "PAGES", 2)
+    pages = history.Pages()
+    pages["busy"].stop = threading.Event()
+    first, second = pages["first"], pages["second"]
+    assert [*pages] == ["busy", "second"] and not first.folder.exists() and second.folder.exists()
 
 
 def test_a_seed_is_used_again_and_a_picture_is_sent_on(drawn):

@@ -286,7 +286,7 @@ def take_back(browser, styled):
     browser.write("#prompt textarea", "别的")
     browser.upload("#dropped", kept)
     browser.wait(lambda: "settings taken back" in browser.text("#report"))
-    assert browser.value("#prompt textarea") == "雪地里的两只企鹅"
+    browser.wait(lambda: browser.value("#prompt textarea") == "雪地里的两只企鹅")
     assert browser.value("#steps input[type=number]") == "10"
     assert browser.draw("text2img") == styled
     browser.shot("6-restored", "#model")
@@ -432,12 +432,13 @@ def main(url, folder, axe=None):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, size in SIZES.items():
-        browser = Browser(url, size, folder, name)
+        begun, browser = time.monotonic(), Browser(url, size, folder, name)
         try:
             use(browser)
             use_keyboard(browser)
             if axe:
                 look(browser, Path(axe).read_text(encoding="utf-8"))
+            say(browser, f"{time.monotonic() - begun:.0f} s")
         except BaseException:
             browser.shot("failed", "#easel")
             raise

@@ -144,8 +144,10 @@ class Handlers:
             page.add(frame)
             gallery = gr.Gallery(page.shown, selected_index=0 if request.n == 1 else None)
             text = {"infotext": frame.text} | self._beside(page) if count == 1 else {}
-            yield {"easel": as_easel(frame), "gallery": gallery, "history": page.pictures, **text}
-            self.pages.keep(frame)
+            try:
+                self.pages.keep(frame)  # before it is shown: who leaves then has it still
+            finally:  # a full disk takes no picture away
+                yield {"easel": as_easel(frame), "gallery": gallery, "history": page.pictures, **text}
         seconds = time.monotonic() - begun
         whole = count == request.n and not frame.stopped
         what = "画好了 · done:" if whole else "停了,留下 · stopped, kept"
@@ -167,8 +169,9 @@ class Handlers:
         path, _ = page.chosen()
         with open(path, "rb") as file:
             fields = self.restore({"dropped": file.read()}, session)
+        said = fields.pop("report")
         gallery = {"gallery": gr.Gallery(page.shown, selected_index=0), "infotext": _text(page.chosen())}
-        return fields | gallery | {"easel": fields["report"]} | self._beside(page)
+        return fields | gallery | {"easel": said} | self._beside(page)
 
     def reuse(self, values, session):
         """The seed of the chosen picture into its field."""

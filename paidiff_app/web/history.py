@@ -13,7 +13,7 @@ from ..infotext import png
 from ..output import write_png
 
 KEPT = 60  # pictures that a page shows again
-PAGES = 64  # open pages that are remembered; beyond, the oldest is forgotten
+PAGES = 64  # open pages that are remembered; beyond, the oldest that draws nothing is forgotten
 NUMBERED = re.compile(r"(\d+)-(\d+)(-stopped)?\.png")
 
 
@@ -63,8 +63,9 @@ class Pages(dict):
 
     def __missing__(self, session):
         """A page that was just opened: what the folder keeps is its history."""
-        while len(self) >= PAGES:
-            self.forget(next(iter(self)))
+        idle = [session for session, page in self.items() if page.stop is None]
+        for old in idle[: max(0, len(self) + 1 - PAGES)]:
+            self.forget(old)
         page = self[session] = Page(Path(tempfile.mkdtemp(dir=self._root.name)))
         for path in sorted(self.output.glob("*.png"), key=_number)[-KEPT:] if self.output else ():
             copy = Path(tempfile.mkdtemp(dir=page.folder)) / path.name  # gradio hands out no file from elsewhere
