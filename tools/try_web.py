@@ -75,7 +75,7 @@ class Browser:
     def all(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
-    def wait(self, condition, seconds=40):
+    def wait(self, condition, seconds=300):
         def quiet(driver):
             try:
                 return condition()

@@ -85,7 +85,7 @@ class Handlers:
         """The dice: a prompt of the model's words, else one of the gallery."""
         known = self.engine.words(values["model"])
         if known:
-            return {"prompt": random_prompt(known), "negative_prompt": ""}
+            return {"prompt": random_prompt(known)}
         return {name: text for name, text in random.choice(self.prompts).items() if name in WRITTEN}
 
     def marks(self, model=None):
