@@ -102,6 +102,12 @@ def test_text_to_image_draws_what_the_library_draws_and_says_how(client, tiny):
     assert "done: 2" in line
 
 
+def test_who_fills_in_the_first_thirteen_fields_gets_a_picture(client):
+    """As lesson 10 does; what came later has a value of its own."""
+    filled = [*{**ASK, "model": "model"}.values()][:13]
+    assert "done: 1" in client.submit(*filled, api_name="/txt2img").result(600)[0]
+
+
 def test_a_lora_is_switched_on_and_off(client):
     plain, styled, again = (ask(client, "text2img", lora=lora)[1][0] for lora in (NONE, "porcelain", NONE))
     assert plain.tobytes() == again.tobytes() != styled.tobytes()

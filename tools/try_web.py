@@ -34,6 +34,7 @@ from paidiff_lib.datasets.images import square
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 SCHEMES = {"desktop": "light", "phone": "dark"}  # of the run; axe looks at the other one too
+STEPS = "4"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 OURS = "#head, .easel, .bar, .brush, .ring, .chips, #stop, [id^=draw-]"  # our own markup, and what we colour
 AXE = """const [ours, rules, done] = arguments
@@ -175,7 +176,7 @@ def use(browser):
     browser.shot("0-start")
     use_chips(browser)
     browser.write("#seed input", "3")
-    browser.write("#steps input[type=number]", "10")
+    browser.write("#steps input[type=number]", STEPS)
     plain = use_text2img(browser)
     styled = use_loras(browser, plain)
     use_pictures(browser, plain, styled)
@@ -287,7 +288,7 @@ def take_back(browser, styled):
     browser.upload("#dropped", kept)
     browser.wait(lambda: "settings taken back" in browser.text("#report"))
     browser.wait(lambda: browser.value("#prompt textarea") == "雪地里的两只企鹅")
-    assert browser.value("#steps input[type=number]") == "10"
+    assert browser.value("#steps input[type=number]") == STEPS
     assert browser.draw("text2img") == styled
     browser.shot("6-restored", "#model")
     say(browser, "设置取回,再画一张,逐字节相同 · settings taken back, drawn again: the same bytes")
