@@ -66,14 +66,14 @@ def make_page(engine, output=None):
 
 
 def _theme():
-    """Gradio's own, its colours dark enough for white letters (WCAG AA)."""
+    """Gradio's own, its colours dark enough for white letters, its grey letters for a white page (WCAG AA)."""
     theme = gr.themes.Default(primary_hue="teal", font=FONTS, font_mono=["ui-monospace", "monospace"])
     primary, stop = {"": "*primary_700", "_hover": "*primary_800"}, {"": "#b91c1c", "_hover": "#991b1b"}
     colours = {"button_primary_background_fill": primary, "button_cancel_background_fill": stop}
     shades = {
         f"{name}{on}{dark}": c for name, one in colours.items() for on, c in one.items() for dark in ("", "_dark")
     }
-    return theme.set(**shades)
+    return theme.set(body_text_color_subdued="*neutral_600", **shades)
 
 
 class Form(dict):
