@@ -332,7 +332,7 @@ def use_keyboard(browser):
         browser.keys(Keys.TAB)
         if browser.driver.switch_to.active_element.get_attribute("type") == "radio":
             break
-    browser.keys(Keys.ARROW_RIGHT)
+    browser.keys(Keys.TAB, Keys.TAB, Keys.SPACE)  # Gradio makes every radio a stop of its own: none, 猫, 狗
     browser.wait(lambda: "狗" in browser.value("#prompt textarea"))
     browser.draw(
         "text2img",
