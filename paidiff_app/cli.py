@@ -22,6 +22,7 @@ MODEL_HELP = "模型名或文件夹 · model name or folder"
 GUIDANCE_HELP = "引导强度 · guidance scale; 2 for mini, 5 for the published"
 LORA_HELP = "LoRA 的文件夹、文件或名字,可加强度,可写几个 · a LoRA folder, file or name, with a scale or not; several"
 OUTPUT_HELP = "写到哪个 PNG 文件;画很多张时是文件夹 · the PNG file to write; of many, the folder"
+KEEP_HELP = "每张图连同设置存进这个文件夹 · keep every picture with its settings in this folder"
 LORAS_HELP = "放 LoRA 和词向量的文件夹 · a folder of LoRAs and embeddings"
 STARTING = "在装载库和模型,忙的机器上要等一会儿 · loading libraries and the model; a busy machine takes a while"
 Model = Annotated[str | None, typer.Option(help=MODEL_HELP)]
@@ -262,12 +263,13 @@ def web(
     model: Model = None,
     loras: Annotated[Path | None, typer.Option(metavar="DIR", help=LORAS_HELP)] = None,
     token: Annotated[str | None, typer.Option(envvar="PAIDIFF_TOKEN", help="令牌,当密码 · the page's password")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help=KEEP_HELP)] = None,
 ):
     """网页:文生图、图生图、局部重绘、ControlNet · a page to draw on"""
     typer.echo(STARTING, err=True)
     with _extra("web"):
         from .web.app import run
-    run(host, port, model, loras, token, say=typer.echo)
+    run(host, port, model, loras, token, output, typer.echo)
 
 
 def main():

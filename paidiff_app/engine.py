@@ -18,7 +18,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from paidiff_lib.datasets.images import read_picture, square
 from paidiff_lib.errors import PaidiffError, Refused, unknown
@@ -118,6 +118,14 @@ class Engine:
         """(side, guidance) that suit a model; loads it the first time."""
         name = model or self.models[0]
         return self._models.suits.get(name) or self._thread.submit(self._models.use, name).result()
+
+    def words(self, model=None):
+        """What a model has learnt, by kind, as `paidiff.words`."""
+        return self._models.words(model or self.models[0])
+
+    def drawable(self, prompts, model=None):
+        """[whether a model can be expected to draw it] of prompts; loads it as `suits` does."""
+        return self._thread.submit(self._models.drawable, model or self.models[0], prompts).result()
 
     def draw(self, request, stop=None):
         """Yield a Frame after every step; the last one of an image has `text`. Raises PaidiffError.
@@ -379,7 +387,9 @@ def _inpaint(pipe, request, prompt, negative_prompt, seed, after_step):
 
     settings = {"steps": request.steps, "guidance": request.guidance}
     settings |= {"negative_prompt": negative_prompt or None, "watch": after_step}
-    return inpaint(pipe, prompt, request.image, request.mask, seed, request.strength, **settings)
+    radius = request.mask_blur * min(request.mask.size) / request.size[0]
+    mask = request.mask.convert("L").filter(ImageFilter.GaussianBlur(radius)) if radius else request.mask
+    return inpaint(pipe, prompt, request.image, mask, seed, request.strength, **settings)
 
 
 def _preview(pipe, latents, request):
@@ -402,5 +412,6 @@ def extra_settings(request):
     """What is written into an image beside the settings that every image has."""
     extra = {} if request.task == "text2img" else {"Task": request.task}
     extra |= {"Control scale": f"{request.control_scale:g}"} if request.task == "controlnet" else {}
+    extra |= {"Mask blur": f"{request.mask_blur:g}"} if request.mask_blur else {}
     extra |= {"Hires resize": "x".join(map(str, request.size))} if request.hires else {}
     return extra | ({"TI": " | ".join(request.embeddings)} if request.embeddings else {})

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from paidiff_lib.errors import NotFound, PaidiffError, one_line, unknown
 from paidiff_lib.generate import guidance_of
+from paidiff_lib.known_words import words
 from paidiff_lib.methods.adapters import adapter_names, scales, set_scales
 from paidiff_lib.methods.lora_files import NAMES, load_lora
 from paidiff_lib.methods.textual_inversion import load_embedding, read_embedding
 from paidiff_lib.models.encode import native_size
 from paidiff_lib.models.load import TASKS, at_hand, check_controls, find, load, load_control, model_name
 from paidiff_lib.models.registry import names
+from paidiff_lib.prompts import drawable
 from paidiff_lib.upscaling import STRENGTH as HIRES
 
 from .infotext import last_part
@@ -65,6 +67,15 @@ class Models:
             self._scheduler, self._name = self._pipe.scheduler, name
             self.suits[name] = native_size(self._pipe), guidance_of(self._pipe)
         return self.suits[name]
+
+    def words(self, name):
+        """What the model of that name has learnt, by kind; {} where it has no list."""
+        return words(self._given or self._sources[name]) if name in self._sources else {}
+
+    def drawable(self, name, prompts):
+        """Which prompts the model of that name can be expected to draw, without a LoRA. Loads it."""
+        self.use(name)
+        return drawable(self._pipe.tokenizer, prompts)
 
     @contextmanager
     def prepared(self, request):

@@ -15,7 +15,7 @@ class GenerationRequest:
     lora, embeddings: names in the engine's folder. size: (width, height). n: images, with seeds seed, seed + 1, ...
     strength: of img2img, inpaint and hires. hires: text2img draws at the model's own size first, see paidiff_lib.hires.
     control_scale: how strongly the edges steer. image, mask: PIL images that a task
-    begins with, cut to the size drawn.
+    begins with, cut to the size drawn. mask_blur: how softly its edge runs out, in pixels drawn.
     """
 
     prompt: str = ""
@@ -34,6 +34,7 @@ class GenerationRequest:
     n: int = 1
     strength: float | None = None
     control_scale: float = 1.0
+    mask_blur: float = 0.0
     image: object = field(default=None, repr=False)
     mask: object = field(default=None, repr=False)
 

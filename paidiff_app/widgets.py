@@ -14,16 +14,19 @@ from PIL import Image
 
 from paidiff_lib.errors import PaidiffError
 from paidiff_lib.generate import STEPS
+from paidiff_lib.known_words import random_prompt
 
+from .chips import chips, chosen, with_word
 from .engine import Engine, GenerationRequest, open_image
 from .infotext import png
-from .labels import DRAW, LABELS, NONE, STOP, TASKS, embedding_choices
+from .labels import CHIPS, DICE, DRAW, LABELS, NO_WORD, NONE, OPENING, STOP, TASKS, embedding_choices
 
 SIDE = "180px"  # of a picture in the history
 KEPT = 60  # pictures in the history
 MAX_STEPS, MAX_PICTURES = 100, 8
 FILES = ".png,.jpg,.jpeg,.webp"
 STYLE = {"description_width": "92px"}
+HINT = "margin: 4px 0; padding: 4px 10px; border-left: 4px solid #d97706; background: #fef3c7; color: #451a03"
 # Fields that are a setting of a request by the same name; the model first: it sets size and guidance.
 SAME = ("model", "prompt", "negative_prompt", "task", "lora_scale", "embeddings", "seed", "steps", "guidance")
 SAME += ("control_scale",)
@@ -40,6 +43,7 @@ class Playground:
         self._raw, self.history, self._thread, self._stop = None, [], None, threading.Event()
         self._make_fields(*self.engine.suits())
         self._make_easel()
+        self._make_chips()
         self._lay_out()
         self.task.observe(self._show_task, "value")
         self.model.observe(self._suit, "value")
@@ -49,7 +53,7 @@ class Playground:
 
     def _make_fields(self, side, guidance):
         embeddings = embedding_choices(self.engine)
-        self.prompt = _field(w.Textarea, "prompt", "雪地里的两只企鹅", rows=2)
+        self.prompt = _field(w.Textarea, "prompt", OPENING, rows=2)
         self.negative_prompt = _field(w.Text, "negative_prompt", "")
         self.model = _field(w.Dropdown, "model", self.engine.models[0], options=self.engine.models)
         self.lora = _field(w.Dropdown, "lora", NONE, options=[NONE, *self.engine.loras()])
@@ -79,9 +83,47 @@ class Playground:
         self.easel = w.Image(value=blank, format="png", layout=w.Layout(width="256px", align_self="center"))
         self.shelf = w.HBox(layout=w.Layout(flex_flow="row wrap"))
 
+    def _make_chips(self):
+        """The words that the model knows, one kind at a time, and a dice that throws some of them."""
+        self.dice = w.Button(description=DICE, layout=w.Layout(width="130px"))
+        self.part = w.Dropdown(options={label: part for part, label in CHIPS.items()}, layout=w.Layout(width="150px"))
+        self.chips = w.ToggleButtons(
+            style={"button_width": "auto"}, layout=w.Layout(max_height="120px", overflow="auto")
+        )
+        self._words = w.VBox([w.HBox([self.part, self.dice]), self.chips], layout=w.Layout(margin="0 0 0 100px"))
+        self.dice.on_click(lambda _: setattr(self.prompt, "value", random_prompt(self.known)))
+        for field in (self.part, self.prompt, self.model):
+            field.observe(self._show_chips, "value")
+        self.chips.observe(self._write, "value")
+        self._show_chips()
+
+    def _show_chips(self, _=None):
+        """The words of the kind; that of the prompt is chosen, which writes nothing."""
+        self.known, part = self.engine.words(self.model.value), self.part.value
+        self._words.layout.display = "flex" if self.known else "none"
+        options = ((NO_WORD, None), *((word, word) for word in chips(self.known).get(part, ())))
+        if self.chips.options != options:
+            self._chosen = None  # as new options have it
+            self.chips.options = options
+        self._chosen = chosen(self.prompt.value, self.known).get(part)
+        self.chips.value = self._chosen
+
+    def _write(self, change):
+        if change["new"] != self._chosen:
+            self.prompt.value = with_word(self.prompt.value, self.part.value, change["new"], self.known)
+
     def _lay_out(self):
         self._brought = w.VBox([self.upload, self.strength, self.control_scale])
-        left = [self.prompt, self.negative_prompt, self.task, self._brought, self.model, self.lora, self.lora_scale]
+        left = [
+            self.prompt,
+            self._words,
+            self.negative_prompt,
+            self.task,
+            self._brought,
+            self.model,
+            self.lora,
+            self.lora_scale,
+        ]
         left += [self.embeddings] if self.embeddings.options else []
         left += [self.seed, self.n, self.steps, self.guidance, w.HBox([self.width, self.height])]
         right = [w.HBox([self.draw, self.stop]), self.bar, self.line, self.easel]
@@ -180,7 +222,7 @@ class Playground:
 
     def _say(self, text, hints=(), wrong=False):
         colour = ' style="color: #b91c1c; font-weight: 600"' if wrong else ""
-        below = "".join(f"<div>{html.escape(hint)}</div>" for hint in hints)
+        below = "".join(f'<div style="{HINT}">{html.escape(hint)}</div>' for hint in hints)
         self.line.value = f"<div{colour}>{html.escape(text)}</div>{below}"
 
 

@@ -63,12 +63,12 @@ def measure_of(known, subject):
 def random_prompt(known: dict, seed: int | None = None) -> str:
     """A prompt of these words, as a dice falls: a subject somewhere, sometimes in a colour, in a style, two or three.
 
-    Raises IndexError where no words are known. A colour comes without a style: many styles have their own.
+    "" where no words are known. A colour comes without a style: many styles have their own.
     """
     dice = random.Random(seed)
 
     def pick(kind, chance=1.0):
-        name, also = dice.choice([*known.get(kind, {}).items()])
+        name, also = dice.choice([*known.get(kind, {}).items()] or [("", [])])
         return (also or [name])[0] if dice.random() < chance else None
 
     style = pick("styles", 0.6)

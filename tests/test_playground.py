@@ -12,6 +12,7 @@ import paidiff_app
 import paidiff_lib as paidiff
 from paidiff_app.infotext import settings_in
 from paidiff_app.widgets import NONE, Playground
+from paidiff_lib import drawable
 
 
 @pytest.fixture
@@ -147,6 +148,31 @@ def test_without_widgets_it_says_how_to_draw(monkeypatch, capsys):
     monkeypatch.setattr(builtins, "__import__", missing)
     assert paidiff_app.playground() is None
     assert "paidiff.draw(" in capsys.readouterr().out
+
+
+def test_chips_and_a_dice_write_the_prompt(board, monkeypatch):
+    assert board.chips.value == "企鹅" and board.part.value == "subject"
+    board.chips.value = "小猫"
+    assert board.prompt.value == "雪地里的小猫"
+    board.part.value = "background"
+    assert board.chips.value == "雪地" and "企鹅" not in dict(board.chips.options)
+    board.chips.value = "草地"
+    assert board.prompt.value == "草地里的小猫"
+    board.prompt.value = "狗,雪地"  # by hand
+    assert board.chips.value == "雪地"
+    board.chips.value = None
+    assert board.prompt.value == "小狗"
+    board.dice.click()
+    assert drawable(board.engine._models._pipe, [board.prompt.value]) == [True]
+    monkeypatch.setattr(board.engine, "words", lambda model: {})
+    board.prompt.value = "变形金刚"
+    assert board._words.layout.display == "none"
+
+
+def test_hints_can_be_read_and_say_what_may_be_meant(board):
+    board.prompt.value = "变形金刚,草地"
+    press(board)
+    assert "没学过" in board.line.value and "background: #fef3c7" in board.line.value
 
 
 def test_the_view_is_one_widget(board):

@@ -15,10 +15,12 @@ from PIL import Image, ImageDraw
 import paidiff_lib as paidiff
 from paidiff_app.engine import Engine, GenerationRequest, Job
 from paidiff_app.infotext import infotext, parse, png, settings_in
-from paidiff_app.labels import ANY, NONE
-from paidiff_app.web import app as web
+from paidiff_app.labels import ANY, NONE, OPENING
+from paidiff_app.web import app as web, history
 from paidiff_app.web.brush import PNG
-from paidiff_app.web.page import API
+from paidiff_app.web.handlers import Handlers
+from paidiff_app.web.page import API, SHARED
+from paidiff_lib.errors import PaidiffError
 
 ASK = dict(
     prompt="雪地里的企鹅",
@@ -34,6 +36,10 @@ ASK = dict(
     width=64,
     height=64,
     count=1,
+    lora2=NONE,
+    scale2=1.0,
+    lora3=NONE,
+    scale3=1.0,
 )
 TOKEN = "correct-horse-battery"
 
@@ -96,6 +102,12 @@ def test_text_to_image_draws_what_the_library_draws_and_says_how(client, tiny):
     assert "done: 2" in line
 
 
+def test_who_fills_in_the_first_thirteen_fields_gets_a_picture(client):
+    """As lesson 10 does; what came later has a value of its own."""
+    filled = [*{**ASK, "model": "model"}.values()][:13]
+    assert "done: 1" in client.submit(*filled, api_name="/txt2img").result(600)[0]
+
+
 def test_a_lora_is_switched_on_and_off(client):
     plain, styled, again = (ask(client, "text2img", lora=lora)[1][0] for lora in (NONE, "porcelain", NONE))
     assert plain.tobytes() == again.tobytes() != styled.tobytes()
@@ -121,7 +133,7 @@ def test_inpainting_leaves_what_was_not_painted(client, tmp_path):
     start.save(tmp_path / "start.png")
     paint = Image.new("RGBA", (512, 512))
     ImageDraw.Draw(paint).rectangle((256, 0, 512, 512), fill="white")
-    drawn = ask(client, "inpaint", handle_file(tmp_path / "start.png"), 1.0, painted(paint))[1][0]
+    drawn = ask(client, "inpaint", handle_file(tmp_path / "start.png"), 1.0, 0, painted(paint))[1][0]
     halves = [(0, 0, 32, 64), (32, 0, 64, 64)]
     assert [drawn.crop(half).tobytes() == start.crop(half).tobytes() for half in halves] == [True, False]
 
@@ -139,7 +151,7 @@ def test_inpainting_leaves_what_was_not_painted(client, tmp_path):
     ],
 )
 def test_no_paint_and_bad_paint_are_one_line(client, picture, paint, said):
-    line = ask(client, "inpaint", handle_file(picture), 1.0, paint)[0]
+    line = ask(client, "inpaint", handle_file(picture), 1.0, 0, paint)[0]
     assert said in line and " · " in line
 
 
@@ -171,7 +183,7 @@ def test_settings_come_back_out_of_a_picture(client, tmp_path):
     path = tmp_path / "drawn.png"
     path.write_bytes(open(drawn.filename, "rb").read())
     back = client.predict(handle_file(path), api_name="/settings")
-    fields = [one["value"] if isinstance(one, dict) and "value" in one else one for one in back[:13]]
+    fields = [one["value"] if isinstance(one, dict) and "value" in one else one for one in back[:17]]
     assert fields[:2] == ["雪地里的企鹅", "模糊,狗: 猫"] and fields[3:10] == ["porcelain", 0.5, [], "Euler", 9, 2, 3.0]
     assert ask(client, "text2img", **dict(zip(ASK, fields)))[1][0].tobytes() == drawn.tobytes()
 
@@ -209,6 +221,181 @@ def test_a_photo_of_the_webui_gives_its_settings_back_and_says_what_it_cannot(cl
     for missed in ("no-such", "Clip skip: 2", "CFG scale: 30"):
         assert missed in back[-1], back[-1]
     assert "1a2b" not in back[-1]  # a hash sets nothing
+
+
+def test_chips_and_a_dice_write_the_prompt(engine):
+    handlers, values = Handlers(engine), {"prompt": "雪地里的企鹅", "model": "model", "chip_background": "草地"}
+    shown = {name: field.value for name, field in handlers.chips(values, "").items() if name != "chips"}
+    chips = dict(chip_subject="企鹅", chip_background="雪地", chip_style="", chip_colour="", chip_count="")
+    assert shown == chips
+    assert handlers.write("background")(values, "") == {"prompt": "草地里的企鹅"}
+    thrown = handlers.throw(values, "")
+    assert engine.drawable([thrown["prompt"]], "model") == [True]
+
+
+def test_a_model_without_a_list_has_no_chips_and_a_dice_of_the_gallery(engine, monkeypatch):
+    handlers = Handlers(engine)
+    monkeypatch.setattr(engine, "words", lambda model=None: {})
+    assert handlers.chips({"prompt": "猫", "model": "model"}, "")["chips"].visible is False
+    assert handlers.throw({"model": "model"}, "")["prompt"] in [one["prompt"] for one in handlers.prompts]
+
+
+def test_of_the_gallery_those_that_can_be_drawn_are_marked(engine):
+    marks = Handlers(engine).marks("mini")
+    assert len(marks) == 36 and [mark[2:] for mark in marks if mark.startswith("✓")] == [
+        "魔法药瓶",
+        "白色小狐狸,扁平画风",
+    ]
+    assert engine.drawable([OPENING], "mini") == [True]
+
+
+def test_another_model_brings_its_own_words(engine):
+    fields = Handlers(engine).suit({"prompt": "一只马", "model": "mini"}, "")
+    assert fields["chip_subject"].value == "马" and len(fields["chip_subject"].choices) > 100
+    assert "✓ 魔法药瓶" in fields["gallery_prompts"].sample_labels
+
+
+@pytest.fixture
+def drawn(engine):
+    """(handlers, values, a function that draws): the page without a browser."""
+    handlers, values = Handlers(engine), dict(zip(SHARED, {**ASK, "model": "model"}.values())) | {"hires": False}
+
+    def draw(**changes):
+        *_, last = handlers.draw("text2img")(values | changes, "me")
+        return last
+
+    return handlers, values, draw
+
+
+def test_the_button_to_stop_is_there_only_while_something_runs(drawn):
+    handlers, values, draw = drawn
+    assert handlers.ready(values, "me")["stop"].visible and handlers.pages["me"].stop
+    assert not draw()["stop"].visible and handlers.pages["me"].stop is None
+    handlers.ready(values, "me")
+    wrong = draw(width=100)
+    assert not wrong["stop"].visible and "试试" in wrong["easel"]
+
+
+def test_what_was_wrong_leaves_with_its_tab(drawn):
+    handlers, values, draw = drawn
+    assert "pictures appear here" in handlers.leave({"easel": draw(width=100)["easel"]}, "me")["easel"]
+    assert not isinstance(handlers.leave({"easel": draw()["easel"]}, "me")["easel"], str)
+
+
+def test_a_click_in_the_history_brings_a_picture_and_its_settings_back(drawn):
+    handlers, values, draw = drawn
+    draw(seed=7, guidance=4.0)
+    draw(prompt="猫", seed=8)
+    first = handlers.pages["me"].pictures[1][0]
+    back = handlers.take({}, "me", 1)
+    assert (back["prompt"], back["seed"], back["guidance"]) == ("雪地里的企鹅", 7, 4.0)
+    assert back["gallery"].value and "Seed: 7" in back["infotext"] and handlers.pages["me"].chosen()[0] == first
+    assert "不在了" in handlers.take({}, "me", 9)["report"]
+    assert handlers.open(values, "another")["history"] == []
+
+
+def test_the_history_ends_somewhere_and_goes_with_its_page(drawn, monkeypatch):
+    handlers, values, draw = drawn
+    monkeypatch.setattr(history, "KEPT", 2)
+    draw(n=3)
+    page = handlers.pages["me"]
+    assert [caption for _, caption in page.pictures] == ["seed 7", "seed 6"]
+    assert len([*page.folder.rglob("*.png")]) == 2
+    handlers.pages.forget("me")
+    assert not page.folder.exists() and "me" not in handlers.pages
+
+
+def test_a_folder_keeps_every_picture_with_its_settings(engine, drawn, tmp_path):
+    _, values, _ = drawn
+    folder = tmp_path / "new/kept"
+    for count in (1, 2):  # the second time as after a restart
+        handlers = Handlers(engine, folder)
+        [*handlers.draw("text2img")(values | {"n": count}, "me")]
+    assert sorted(path.name for path in folder.iterdir()) == ["00001-5.png", "00002-5.png", "00003-6.png"]
+    with Image.open(folder / "00003-6.png") as image:
+        assert settings_in(image)["Seed"] == "6"
+    opened = Handlers(engine, folder)
+    assert [caption for _, caption in opened.open(values, "new")["history"]] == ["seed 6", "seed 5", "seed 5"]
+    assert opened.take({}, "new", 0)["seed"] == 6
+    (tmp_path / "file").touch()
+    refused(["cannot write there"], lambda: Handlers(engine, tmp_path / "file/in"))
+
+
+def test_a_full_disk_takes_no_picture_away(engine, drawn, tmp_path, monkeypatch):
+    _, values, _ = drawn
+    handlers = Handlers(engine, tmp_path)
+    monkeypatch.setattr(history, "write_png", lambda *_: (_ for _ in ()).throw(PaidiffError("满了", "full")))
+    *_, shown, last = handlers.draw("text2img")(values, "me")
+    assert shown["gallery"].value and "满了 · full" in last["easel"] and not last["stop"].visible
+
+
+def test_of_too_many_pages_the_oldest_idle_one_is_forgotten(engine, monkeypatch):
+    monkeypatch.setattr(history, "PAGES", 2)
+    pages = history.Pages()
+    pages["busy"].stop = threading.Event()
+    first, second = pages["first"], pages["second"]
+    assert [*pages] == ["busy", "second"] and not first.folder.exists() and second.folder.exists()
+
+
+def test_a_seed_is_used_again_and_a_picture_is_sent_on(drawn):
+    handlers, values, draw = drawn
+    assert "先画一张" in handlers.reuse({}, "me")["easel"] and "先画一张" in handlers.send("inpaint")({}, "me")["easel"]
+    draw(seed=-1, n=2)
+    handlers.choose({}, "me", 1)
+    path, caption = handlers.pages["me"].chosen()
+    assert handlers.reuse({}, "me") == {"seed": int(caption.removeprefix("seed "))}
+    for task in ("img2img", "inpaint", "controlnet"):
+        sent = handlers.send(task)({}, "me")
+        assert sent[f"{task}_image"] == path and sent["tabs"].selected == task
+
+
+def test_two_settings_stand_side_by_side(drawn):
+    handlers, values, draw = drawn
+    draw()
+    assert "pinned" in handlers.pin({}, "me")["differs"]
+    *_, shown, _ = handlers.draw("text2img")(values | {"guidance": 7.0}, "me")
+    assert "CFG scale: 3 → 7" in shown["differs"] and "Seed" not in shown["differs"]
+    assert [one["caption"] for one in shown["compare"].value] == ["A · seed 5", "B · seed 5"]
+    handlers.choose({}, "me", 0)
+    draw()
+    assert "the same settings" in handlers.choose({}, "me", 0)["differs"]
+
+
+def test_several_loras_with_their_scales(client):
+    one = {"lora": "porcelain", "scale": 0.5}
+    alone = ask(client, "text2img", **one)[1][0]
+    twice = ask(client, "text2img", **one, lora2="porcelain", scale2=0.5)[1][0]
+    assert settings_in(twice)["LoRA"] == [("porcelain", "0.5")] * 2
+    whole = ask(client, "text2img", lora="porcelain")[1][0]
+    assert twice.tobytes() == whole.tobytes() != alone.tobytes()
+    back = client.predict(handle_file(twice.filename), api_name="/settings")
+    fields = [one["value"] if isinstance(one, dict) and "value" in one else one for one in back[:17]]
+    assert ask(client, "text2img", **dict(zip(ASK, fields)))[1][0].tobytes() == twice.tobytes()
+    assert fields[0] == "雪地里的企鹅" and fields[13:] == ["porcelain", 0.5, NONE, 1.0]
+
+
+def test_a_further_lora_is_offered_after_the_first(engine):
+    offered = Handlers(engine).offer_loras({"lora": "porcelain", "lora_2": NONE, "lora_3": NONE}, "")
+    assert [field.visible for field in offered.values()] == [True, True, False, False]
+
+
+def test_hires_draws_twice_the_size_and_comes_back(client, tiny):
+    drawn = ask(client, "text2img", True, steps=4)[1][0]
+    same = paidiff.hires(tiny, "雪地里的企鹅", (128, 128), seed=5, steps=4, guidance=3.0)
+    assert drawn.size == (128, 128) and drawn.tobytes() == same.tobytes()
+    back = client.predict(handle_file(drawn.filename), api_name="/settings")
+    assert back[10:12] == (64, 64) and back[-2] is True and "not taken back" not in back[-1]
+
+
+def test_the_mask_runs_out_softly(client, tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "start.png")
+    paint = Image.new("RGBA", (512, 512))
+    ImageDraw.Draw(paint).rectangle((256, 0, 512, 512), fill="white")
+    given = (handle_file(tmp_path / "start.png"), 1.0)
+    hard, soft = (ask(client, "inpaint", *given, blur, painted(paint))[1][0] for blur in (0, 4))
+    left = [image.crop((24, 0, 32, 64)).getcolors(4096) for image in (hard, soft)]
+    assert len(left[0]) == 1 < len(left[1]) and len(soft.crop((0, 0, 16, 64)).getcolors(4096)) == 1
+    assert settings_in(soft)["Mask blur"] == "4" and "Mask blur" not in settings_in(hard)
 
 
 def test_two_people_at_once_get_each_their_own(client, url, tiny, engine):

@@ -43,6 +43,10 @@ def test_a_dice_writes_prompts_that_can_be_drawn():
     assert any("的" in text for text in thrown) and any(re.match("[两三]", text) for text in thrown)
 
 
+def test_a_list_without_a_kind_is_thrown_without_it():
+    assert {random_prompt({"subjects": {"猫": []}}, seed) for seed in range(20)} == {"猫"} and random_prompt({}) == ""
+
+
 @pytest.mark.parametrize(
     "prompt, can",
     [

@@ -16,18 +16,20 @@ UPLOAD = "20mb"
 QUEUE = 64  # drawings that may wait
 
 
-def run(host="127.0.0.1", port=7861, model=None, loras=None, token=None, say=print):
+def run(host="127.0.0.1", port=7861, model=None, loras=None, token=None, output=None, say=print):
     """Serve the page until stopped. Raises PaidiffError on anything that keeps it from starting.
 
     token: needed to listen anywhere but on this machine; it is the password of the user "paidiff".
+    output: a folder that keeps every picture with its settings; made where it is missing.
     """
     check(host, token, QUEUE)
     with listen(host, port) as listening:  # before the model: a port in use is known at once
         engine = Engine(model, loras)
         try:
-            app = make_app(engine, token)
+            app = make_app(engine, token, output)
             who = f" · 用户 user {USER}, 密码是令牌 the token is the password" if token else ""
-            say(f"模型 model {engine.models[0]} · {address(listening)}{who} · Ctrl-C 停 stops")
+            kept = f" · 图存在 kept in {output}" if output else ""
+            say(f"模型 model {engine.models[0]} · {address(listening)}{who}{kept} · Ctrl-C 停 stops")
             make_server(app).run(sockets=[listening])
         finally:
             engine.close()
@@ -38,9 +40,9 @@ def make_server(app):
     return uvicorn.Server(uvicorn.Config(app, **UVICORN))
 
 
-def make_app(engine, token=None):
+def make_app(engine, token=None, output=None):
     """The page as an ASGI application, at "/"."""
-    page, settings = make_page(engine)
+    page, settings = make_page(engine, output)
     settings |= {"max_file_size": UPLOAD, "ssr_mode": False, "footer_links": [], "show_error": False}
     if token:
         settings["auth"] = lambda user, password: secrets.compare_digest(password.encode(), token.encode())

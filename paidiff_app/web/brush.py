@@ -18,15 +18,18 @@ SIDE = 512  # pixels of the longer side of what the browser sends; mask_of scale
 MOST = 2**20  # characters of it
 PNG = "data:image/png;base64,"
 HINT = "放一张图,涂出要重画的地方 · Paint over what is to be redrawn"
-CLEAR = "清除 · Clear"
+KEYS = "画布:方向键移动,空格涂 · canvas: arrow keys move, space paints"
+BAR = """<div class="bar"><span>{hint}</span>
+<label>粗细 · Size <input type="range" min="2" max="40" value="10"></label>
+<button type="button" data-do="undo">撤销 · Undo</button> <button type="button" data-do="clear">清除 · Clear</button></div>"""
 JS = Path(__file__).with_name("brush.js")
 
 
 def brush_bar(over):
-    """The line of the brush over the gr.Image whose elem_id is `over`: how to use it, and a button to clear it."""
-    bar = f'<div class="bar"><span>{HINT}</span><button type="button">{CLEAR}</button></div>'
-    script = f"const over = {json.dumps(over)}, side = {SIDE}\n" + JS.read_text(encoding="utf-8")
-    return gr.HTML(bar, js_on_load=script, elem_id="brush")
+    """The line of the brush over the gr.Image whose elem_id is `over`: how to use it, its size, undo and clear."""
+    script = f"const over = {json.dumps(over)}, side = {SIDE}, name = {json.dumps(KEYS)}\n"
+    script += JS.read_text(encoding="utf-8")
+    return gr.HTML(BAR.format(hint=HINT), js_on_load=script, elem_id="brush")
 
 
 def take_paint(over, place):
