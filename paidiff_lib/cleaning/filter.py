@@ -9,7 +9,7 @@
 | blur, noise, watermark | how surely there is one, 0..1: detectors that learnt on the picture world |
 | nsfw | the same of what is banned: on the embedded model a STAND-IN, the world's skull; the real checker by name |
 | aesthetic | (1 - blur) * (1 - noise): is it sharp and clean; no taste in it |
-| near | how far the nearest picture before it is: below near_duplicates.NEAR it is a near duplicate |
+| near | how far the nearest picture before it is: below near_duplicates.NEAR it is a near duplicate; of very large sets only near ones have a number |
 | width, height | in pixels, upright |
 
 Scores are appended to a file as they come, so a run that was killed goes on where it was, and adding a picture costs
@@ -35,7 +35,7 @@ from ..datasets.layouts import entries
 from ..datasets.picture import FilePicture
 from ..errors import DataError, Fault, PaidiffError, Refused
 from ..files import atomic_file, output_folder, require_ours
-from .near_duplicates import SIDE, nearest_before, thumbnail
+from .near_duplicates import NEAR, SIDE, nearest_before, thumbnail
 from .quality_model import curator
 from .rule import Rule
 from .scorers import Embedded, RealClip, SafetyChecker
@@ -131,7 +131,7 @@ def curate(
         )
     try:
         scorers = [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]
-        scores = score(items, folder / SCORES, scorers, faults)
+        scores = score(items, folder / SCORES, scorers, faults, max(NEAR, rule.reach("near")))
     except OSError as error:
         raise Refused("写不了分数", "cannot write the scores", f"{folder}: {error.strerror}") from error
     readable = np.isfinite(scores["width"])
@@ -141,10 +141,10 @@ def curate(
     return Curated(folder, source, items, scores, rule, kept, dropped, faults)
 
 
-def score(items, path, scorers, faults):
+def score(items, path, scorers, faults, within=np.inf):
     """The scores of all items, {name: (N,) float32}; read from `path` where they are, else made and appended there.
 
-    A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`.
+    A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`. within: of `nearest_before`.
     """
     with open(path, "a+b") as file, ThreadPoolExecutor(2) as pool:
         _require_scores(file)
@@ -158,7 +158,7 @@ def score(items, path, scorers, faults):
             file.write(("\n" + "\n".join(lines) + "\n").encode())  # a killed run may have left half a line before
             file.flush()
     faults += [known.faults[i] for i in sorted(known.faults)]
-    return known.columns()
+    return known.columns(within)
 
 
 class Known:
@@ -181,10 +181,10 @@ class Known:
             self.table[i] = [row[name] for name in SCORED]
             self.thumbnails[i] = np.frombuffer(base64.b64decode(row[THUMBNAIL]), np.int8)
 
-    def columns(self):
+    def columns(self, within):
         columns = dict(zip(SCORED, self.table.T))
         near, readable = np.full(len(self.keys), np.nan, np.float32), np.isfinite(columns["width"])
-        near[readable] = nearest_before(self.thumbnails[readable])[0]
+        near[readable] = nearest_before(self.thumbnails[readable], within)[0]
         return columns | {"aesthetic": (1 - columns["blur"]) * (1 - columns["noise"]), "near": near}
 
 
