@@ -14,7 +14,7 @@ from data_juicer.ops.base_op import OPERATORS, Deduplicator, Filter, Mapper
 
 from paidiff_lib.cleaning import filter as filtering
 from paidiff_lib.cleaning.filter import BATCH, SCORED, THUMBNAIL
-from paidiff_lib.cleaning.near_duplicates import nearest_before
+from paidiff_lib.cleaning.near_duplicates import SIDE, nearest_before
 from paidiff_lib.datasets.picture import FilePicture
 
 scorers = lru_cache(filtering.open_scorers)  # once in each process
@@ -51,16 +51,18 @@ class Near(Deduplicator):
         self.within = filtering.reach(filtering.rule_of(keep))
 
     def run(self, dataset, **_):
-        if hasattr(dataset, "add_column"):
-            every = self.near(dataset["row"], dataset[THUMBNAIL])
-            return dataset.add_column("near", every[dataset["row"]].tolist())
-        return self._on_a_cluster(dataset)
+        if hasattr(dataset, "map_batches"):  # of Ray
+            return self._on_a_cluster(dataset)
+        rows = np.array(dataset["row"])
+        return dataset.add_column("near", self.near([(rows, np.array(dataset[THUMBNAIL], object))])[rows].tolist())
 
-    def near(self, rows, thumbnails):
-        """By row, (N,): the distance to the nearest before it; NaN where there is no such row, or no picture."""
-        seen = sorted((row, filtering.bytes_of(text)) for row, text in zip(rows, thumbnails) if text)
-        every = np.full(max(rows, default=-1) + 1, np.nan, np.float32)
-        every[[row for row, _ in seen]] = nearest_before([thumbnail for _, thumbnail in seen], self.within)[0]
+    def near(self, parts):
+        """[(rows, thumbnails)] -> by row, (N,): the distance to the nearest before it; NaN where there is no picture."""
+        seen = [(rows[texts != ""], "".join(texts[texts != ""])) for rows, texts in parts]
+        rows = np.concatenate([some for some, _ in seen])
+        thumbnails = np.concatenate([filtering.bytes_of(texts) for _, texts in seen]).reshape(-1, SIDE * SIDE * 3)
+        order, every = np.argsort(rows), np.full(max(some.max() for some, _ in parts) + 1, np.nan, np.float32)
+        every[rows[order]] = nearest_before(thumbnails[order], self.within)[0]
         return every
 
     def _on_a_cluster(self, dataset):
@@ -68,9 +70,8 @@ class Near(Deduplicator):
         import ray
 
         scored = dataset.materialize()  # else the pictures would be scored twice
-        parts = [*scored.select_columns(["row", THUMBNAIL]).iter_batches(batch_format="numpy")]
-        rows, texts = (np.concatenate([part[name] for part in parts]).tolist() for name in ("row", THUMBNAIL))
-        every = ray.put(self.near(rows, texts))
+        parts = scored.select_columns(["row", THUMBNAIL]).iter_batches(batch_format="numpy")
+        every = ray.put(self.near([(part["row"], part[THUMBNAIL]) for part in parts]))
         return scored.map_batches(_add_near, fn_args=[[every]], batch_format="pyarrow")
 
 
