@@ -70,6 +70,8 @@ def test_what_a_recipe_refuses(folder, tmp_path):
     refused(["a .yaml file"], lambda: write_recipe(folder, tmp_path / "clean.json"))
     refused(["cannot read the rule"], lambda: write_recipe(folder, tmp_path / "c.yaml", keep="clip"))
     refused(["name it otherwise"], lambda: write_recipe(folder, tmp_path / "metadata.yaml"))
+    (folder / "clean.jsonl").mkdir()
+    refused(["would add to what is in it"], lambda: write_recipe(folder, tmp_path / "clean.yaml"))
     assert not [*tmp_path.glob("*.yaml")]
 
 

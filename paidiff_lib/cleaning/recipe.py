@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from ..arguments import explicit
-from ..errors import PaidiffError
+from ..errors import PaidiffError, Refused
 from ..files import atomic_file
 from .filter import listed, reference, require_output, rule_of
 
@@ -56,6 +56,9 @@ def write_recipe(
     name, rule_of_it = name or f"{recipe.stem}.jsonl", rule_of(keep)
     require_output(folder, name)
     folder, items, faults = listed(folder)
+    if (folder / name).is_dir():
+        zh, en = "已经有这个文件夹,集群会把新的加进旧的里", "is there already: a cluster would add to what is in it"
+        raise Refused(zh, en, f"{folder / name}; 先移走它 · move it away")
     pictures = recipe.with_suffix(".pictures.jsonl")
     with atomic_file(pictures) as staging, open(staging, "w", encoding="utf-8") as file:
         several = any(len(item.texts) > 1 for item in items)  # a column is of one kind
