@@ -10,7 +10,8 @@ BOOKS := $(wildcard notebooks/*.ipynb)
 # Tests that train nothing and draw next to nothing.
 QUICK := $(wildcard $(patsubst %,tests/test_%.py,architecture project lessons notebooks ledger errors text show metrics))
 MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
-API := $(filter-out %.__init__ %.__main__ paidiff_world.pretrain.%,$(MODULES))
+# Without the operators of Data-Juicer: they want an extra of their own.
+API := $(filter-out %.__init__ %.__main__ %.juicer_operators paidiff_world.pretrain.%,$(MODULES)) '!paidiff_lib.cleaning.juicer_operators'
 
 .PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle answers book test-wheels test-gpu test-layouts test-lessons-on-layouts diagrams $(BOOKS)
 

@@ -173,14 +173,31 @@ def curate(
         str | None,
         typer.Option(help="真的安全检查器:模型名或文件夹 · the real safety checker: a published model or a folder"),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml", help="只写 Data-Juicer 的配方,在集群上清洗 · only write a recipe, for a cluster"
+        ),
+    ] = None,
 ):
     """给图片打分,留下合格的;只写新清单,不动图片 · score pictures, keep the good ones: a new manifest, no file is moved"""
     from paidiff_lib.cleaning.filter import curate as keep_best, require_output
 
+    if recipe:
+        return _write_recipe(folder, recipe, keep, clip, nsfw, output)
     require_output(folder, output)  # before the work
     found = keep_best(folder, keep, clip, nsfw)
     typer.echo(found.summary())
     typer.echo(f"写到 written to {found.write(output)}")
+
+
+def _write_recipe(folder, recipe, keep, clip, nsfw, output):
+    from paidiff_lib.cleaning.recipe import write_recipe
+
+    manifest, faults = write_recipe(folder, recipe, keep, clip, nsfw, output)
+    for fault in faults:
+        typer.echo(f"✗ {fault}", err=True)
+    typer.echo(f"配方 recipe {recipe} · dj-process --config {recipe} · 会写到 will write {manifest}")
 
 
 @app.command()

@@ -143,7 +143,7 @@ class Stopped(Exception):
 
 def count_pictures(monkeypatch, stop=None):
     """The captions that the scorers see; Stopped at the `stop`th batch."""
-    seen, original = [], filtering._score_batch
+    seen, original = [], filtering.score_batch
 
     def look(part, items, scorers):
         if stop is not None and len(seen) >= stop * filtering.BATCH:
@@ -151,7 +151,7 @@ def count_pictures(monkeypatch, stop=None):
         seen.extend(i for i, _ in part)
         return original(part, items, scorers)
 
-    monkeypatch.setattr(filtering, "_score_batch", look)
+    monkeypatch.setattr(filtering, "score_batch", look)
     return seen
 
 
@@ -187,7 +187,7 @@ def test_what_has_changed_is_looked_at_again(folder, monkeypatch):
 
 def test_large_pictures_are_made_smaller_before_they_wait(tmp_path):
     Image.new("RGB", (3000, 1200), "red").save(tmp_path / "a.png")
-    picture, seen = filtering._open_picture(next(filtering.entries(tmp_path, False, None)))
+    picture, seen = filtering.open_picture(next(filtering.entries(tmp_path, False, None)))
     assert picture.size == (1280, 512) and (seen["width"], seen["height"]) == (3000, 1200)
 
 

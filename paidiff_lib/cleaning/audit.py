@@ -182,7 +182,7 @@ class Inspector:
     def compare(self):
         """Find near duplicates among the pictures seen; exact ones are known already."""
         seen = list(self.first.values())
-        for entry, far, index in zip(seen, *nearest_before(self.thumbnails)):
+        for entry, far, index in zip(seen, *nearest_before(self.thumbnails, NEAR)):
             if far < NEAR:
                 self.find("near", entry.name, f"几乎一样 · nearly the same picture as {seen[index].name}", entry)
 

@@ -9,7 +9,7 @@
 | blur, noise, watermark | how surely there is one, 0..1: detectors that learnt on the picture world |
 | nsfw | the same of what is banned: on the embedded model a STAND-IN, the world's skull; the real checker by name |
 | aesthetic | (1 - blur) * (1 - noise): is it sharp and clean; no taste in it |
-| near | how far the nearest picture before it is: below near_duplicates.NEAR it is a near duplicate |
+| near | how far the nearest picture before it is: below near_duplicates.NEAR it is a near duplicate; of very large sets only near ones have a number |
 | width, height | in pixels, upright |
 
 Scores are appended to a file as they come, so a run that was killed goes on where it was, and adding a picture costs
@@ -35,7 +35,7 @@ from ..datasets.layouts import entries
 from ..datasets.picture import FilePicture
 from ..errors import DataError, Fault, PaidiffError, Refused
 from ..files import atomic_file, output_folder, require_ours
-from .near_duplicates import SIDE, nearest_before, thumbnail
+from .near_duplicates import NEAR, SIDE, nearest_before, thumbnail
 from .quality_model import curator
 from .rule import Rule
 from .scorers import Embedded, RealClip, SafetyChecker
@@ -86,7 +86,7 @@ class Curated:
             for i in np.flatnonzero(self.kept):
                 scores = {name: float(values[i]) for name, values in self.scores.items()}
                 numbers = {name: round(value, 4) for name, value in scores.items() if np.isfinite(value)}
-                row = {**_row(self.items[i]), **numbers}
+                row = {**reference(self.items[i]), **numbers}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -101,7 +101,7 @@ def require_output(source, name=None):
         raise PaidiffError(zh, en, name)
 
 
-def _row(item):
+def reference(item):
     """A picture as a manifest lists it: with all its captions, and with what steers it."""
     text = item.text if len(item.texts) == 1 else list(item.texts)
     steered = {"conditioning_image": item.condition.name} if item.condition else {}
@@ -117,9 +117,37 @@ def curate(
     keep: one expression over the scores (see rule.Rule); None takes the embedded model's own. clip, nsfw: names or
     folders of a real Chinese CLIP and of the real safety checker.
     """
-    source, faults = Path(folder).expanduser(), []
+    source, rule = Path(folder).expanduser(), rule_of(keep)  # before the work: a typing error should not cost hours
+    folder, items, faults = listed(source)
+    try:
+        scores = score(items, folder / SCORES, open_scorers(clip, nsfw), faults, reach(rule))
+    except OSError as error:
+        raise Refused("写不了分数", "cannot write the scores", f"{folder}: {error.strerror}") from error
+    each, readable = holds(rule, scores), np.isfinite(scores["width"])
+    dropped = {clause: int((readable & ~kept).sum()) for clause, kept in each.items()}
+    return Curated(folder, source, items, scores, rule, np.logical_and.reduce([*each.values()]), dropped, faults)
+
+
+def rule_of(keep=None):
+    """The Rule of an expression over the scores; None is the embedded model's own. Raises PaidiffError."""
+    return Rule(keep or curator()[1]["keep"], NAMES)
+
+
+def reach(rule):
+    """How near pictures must be for a rule to see it."""
+    return max(NEAR, rule.reach("near"))
+
+
+def holds(rule, scores):
+    """{clause: (N,) True where it holds}; nothing holds where a picture cannot be read."""
+    readable = np.isfinite(scores["width"])
+    return {clause: np.broadcast_to(kept, readable.shape) & readable for clause, kept in rule.each(scores).items()}
+
+
+def listed(source):
+    """(the folder that pictures lie in, the FilePictures listed, the Faults of others) of a folder or its list. Raises DataError."""
+    source, faults = Path(source).expanduser(), []
     folder = source.parent if source.is_file() else source
-    rule = Rule(keep or curator()[1]["keep"], NAMES)  # before the work: a typing error should not cost hours
     items = list(entries(source, True, faults.append))
     if not items:
         raise DataError(f"{folder} 里没有可用的图片", f"no usable pictures in {folder}")
@@ -129,36 +157,31 @@ def curate(
             "pictures in a TSV, parquet or tar have no file to point to",
             str(folder),
         )
-    try:
-        scorers = [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]
-        scores = score(items, folder / SCORES, scorers, faults)
-    except OSError as error:
-        raise Refused("写不了分数", "cannot write the scores", f"{folder}: {error.strerror}") from error
-    readable = np.isfinite(scores["width"])
-    each = {clause: np.broadcast_to(holds, readable.shape) & readable for clause, holds in rule.each(scores).items()}
-    dropped = {clause: int((readable & ~holds).sum()) for clause, holds in each.items()}
-    kept = np.logical_and.reduce([readable, *each.values()])
-    return Curated(folder, source, items, scores, rule, kept, dropped, faults)
+    return folder, items, faults
 
 
-def score(items, path, scorers, faults):
+def open_scorers(clip=None, nsfw=None):
+    return [Embedded(), *([RealClip(clip)] if clip else []), *([SafetyChecker(nsfw)] if nsfw else [])]
+
+
+def score(items, path, scorers, faults, within=np.inf):
     """The scores of all items, {name: (N,) float32}; read from `path` where they are, else made and appended there.
 
-    A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`.
+    A picture that cannot be read has NaN for its scores, and its Fault is added to `faults`. within: of `nearest_before`.
     """
     with open(path, "a+b") as file, ThreadPoolExecutor(2) as pool:
         _require_scores(file)
         known = Known(file, items, scorers)
         missing = [i for i in range(len(items)) if np.isnan(known.table[i, -1]) and i not in known.faults]
         for part in tqdm(_batches(missing, items, pool), disable=None, unit="batch", leave=False):
-            rows = _score_batch(part, items, scorers)
+            rows = score_batch(part, items, scorers)
             for i, row in rows.items():
                 known.take(i, row)
             lines = [json.dumps({"key": known.keys[i], **row}, ensure_ascii=False) for i, row in rows.items()]
             file.write(("\n" + "\n".join(lines) + "\n").encode())  # a killed run may have left half a line before
             file.flush()
     faults += [known.faults[i] for i in sorted(known.faults)]
-    return known.columns()
+    return known.columns(within)
 
 
 class Known:
@@ -179,13 +202,22 @@ class Known:
             self.faults[i] = Fault(*row["fault"])
         else:
             self.table[i] = [row[name] for name in SCORED]
-            self.thumbnails[i] = np.frombuffer(base64.b64decode(row[THUMBNAIL]), np.int8)
+            self.thumbnails[i] = bytes_of(row[THUMBNAIL])
 
-    def columns(self):
+    def columns(self, within):
         columns = dict(zip(SCORED, self.table.T))
         near, readable = np.full(len(self.keys), np.nan, np.float32), np.isfinite(columns["width"])
-        near[readable] = nearest_before(self.thumbnails[readable])[0]
-        return columns | {"aesthetic": (1 - columns["blur"]) * (1 - columns["noise"]), "near": near}
+        near[readable] = nearest_before(self.thumbnails[readable], within)[0]
+        return with_aesthetic(columns | {"near": near})
+
+
+def with_aesthetic(columns):
+    return columns | {"aesthetic": (1 - columns["blur"]) * (1 - columns["noise"])}
+
+
+def bytes_of(text):
+    """A thumbnail as a file of scores has it -> (192,) int8."""
+    return np.frombuffer(base64.b64decode(text), np.int8)
 
 
 def _key(item, identity):
@@ -213,16 +245,16 @@ def _rows(file):
 
 
 def _batches(missing, items, pool):
-    """[(index, what `_open_picture` gives)] in batches; the next one is decoded while this one is used."""
+    """[(index, what `open_picture` gives)] in batches; the next one is decoded while this one is used."""
     coming = []
     for start in range(0, len(missing) + BATCH, BATCH):
         ready = coming
-        coming = [(i, pool.submit(_open_picture, items[i])) for i in missing[start : start + BATCH]]
+        coming = [(i, pool.submit(open_picture, items[i])) for i in missing[start : start + BATCH]]
         if ready:
             yield [(i, future.result()) for i, future in ready]
 
 
-def _open_picture(item):
+def open_picture(item):
     """(picture, its shorter side at most LARGE; width, height and thumbnail), or the Fault."""
     try:
         picture = read_picture(item.read(), item.name)
@@ -235,7 +267,7 @@ def _open_picture(item):
     return picture, seen
 
 
-def _score_batch(part, items, scorers):
+def score_batch(part, items, scorers):
     """{index: what goes into the file} of one batch."""
     rows = {i: {"fault": [found.kind, found.where, found.text]} for i, found in part if isinstance(found, Fault)}
     good = [(i, *found) for i, found in part if i not in rows]

@@ -30,10 +30,30 @@ class Rule:
             detail = f"{text[:200]}: {reason}; 可用的分数 scores: {', '.join(names)}"
             raise PaidiffError("规则看不懂", "cannot read the rule", one_line(detail)) from error
 
+    def reach(self, name):
+        """The largest number that a score is compared with; infinite where anything else is done with it."""
+        compared = [node for part in self.clauses.values() for node in ast.walk(part) if isinstance(node, ast.Compare)]
+        plain = [
+            sides for sides in ([node.left, *node.comparators] for node in compared) if _numbers_beside(name, sides)
+        ]
+        used = sum(_is_name(node, name) for part in self.clauses.values() for node in ast.walk(part))
+        if used > sum(_is_name(side, name) for sides in plain for side in sides):
+            return np.inf
+        return max((side.value for sides in plain for side in sides if isinstance(side, ast.Constant)), default=0)
+
     def each(self, columns):
         """{name: (N,) numbers} -> {clause: (N,) True where it holds}."""
         with np.errstate(all="ignore"):
             return {text: _value(part, columns) for text, part in self.clauses.items()}
+
+
+def _is_name(node, name):
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _numbers_beside(name, sides):
+    named = [_is_name(side, name) for side in sides]
+    return any(named) and all(is_name or isinstance(side, ast.Constant) for is_name, side in zip(named, sides))
 
 
 def _value(node, columns):

@@ -27,7 +27,7 @@ class CaptionFolder:
     metadata.jsonl    one {"file_name": ..., "text": ...} a line, the ImageFolder convention, or the same as
                       metadata.csv or .json, in the folder, in its train/ or in each folder below it; `folder` may also
                       be another .jsonl file that lies in it. "text" may be a list of captions: one by chance each time.
-                      "conditioning_image" steers a ControlNet;
+                      "conditioning_image" steers a ControlNet; a folder *.jsonl of such files is one manifest too;
     pictures          with a .txt or .caption file of the same name beside each;
     *.tsv             one `idx <tab> text <tab> base64 picture` a line; `folder` may also be that file;
     packed            *.parquet, a folder that `datasets` saved, or webdataset's *.tar (0.jpg, 0.txt or 0.json of each

@@ -7,7 +7,7 @@ from pathlib import PureWindowsPath
 
 from ..errors import DataError, Fault, NotFound
 from . import walk
-from .manifests import MANIFESTS, Columns, decode, manifests, or_fault, rows
+from .manifests import MANIFESTS, Columns, decode, manifests, or_fault, rows, rows_of_lines
 from .packed import from_packed, packed
 from .picture import FilePicture, LinePicture, caption, captions_of, with_captions
 from .tars import unused_members
@@ -62,6 +62,8 @@ def _layout(folder, captions, columns):
         return _from_tsv(folder)
     if folder.is_file() and folder.suffix in (".jsonl", ".csv", ".json"):
         return _from_manifest(folder.parent, folder, captions, columns)
+    if folder.is_dir() and folder.suffix == ".jsonl":  # as a cluster writes it
+        return _from_parts(folder, captions, columns)
     if packs := packed(folder):
         return chain.from_iterable(from_packed(path, name, captions, columns) for path, name in packs)
     if not folder.is_dir():
@@ -79,6 +81,16 @@ def _from_manifest(folder, manifest, captions, columns):
     base = manifest.parent.relative_to(folder)
     for where, row in rows(manifest, (base / manifest.name).as_posix()):
         yield row if isinstance(row, Fault) else or_fault(_from_row, folder, base, row, where, captions, columns)
+
+
+def _from_parts(parts, captions, columns):
+    """The pictures of a manifest that is a folder of files of lines; they lie beside that folder."""
+    for path in sorted(parts.glob("*.json*")):
+        for where, row in rows_of_lines(path, f"{parts.name}/{path.name}"):
+            found = (
+                row if isinstance(row, Fault) else or_fault(_from_row, parts.parent, ".", row, where, captions, columns)
+            )
+            yield found
 
 
 def _from_row(folder, base, row, where, captions, columns):

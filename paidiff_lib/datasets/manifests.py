@@ -74,10 +74,10 @@ def rows(manifest, title):
         start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     if manifest.suffix == ".json" or start.startswith(b"["):
         return _rows_of_array(manifest, title)
-    return _rows_of_lines(manifest, title)
+    return rows_of_lines(manifest, title)
 
 
-def _rows_of_lines(manifest, title):
+def rows_of_lines(manifest, title):
     with open(manifest, "rb") as lines:  # splitlines() of the text would also cut at U+2028, inside a caption
         for number, line in enumerate(lines, 1):
             if line.strip():
