@@ -2,9 +2,11 @@
 
 import os
 from contextlib import contextmanager
+from typing import Any
 
-from ..errors import PaidiffError
+from ..errors import PaidiffError, Refused
 from ..models.load import device
+from .sharded import is_sharded
 
 
 def precision_of(asked):
@@ -22,17 +24,20 @@ def precision_of(asked):
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def make_accelerator(asked):
-    """An Accelerator of the precision that precision_of gives. Raises PaidiffError."""
-    from accelerate import Accelerator
+def make_accelerator(asked, method):
+    """An Accelerator of the precision that precision_of gives, for a Method. Raises PaidiffError."""
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     precision = precision_of(asked)
+    _check_plan(method)
+    # Of a text encoder, a BertModel's last layer is not used. Nothing here has buffers that change.
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=method.trains_text, broadcast_buffers=False)
     # One process may train twice; accelerate remembers the first precision and refuses another.
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
         # The device that the rest of the library uses; accelerate by itself would take others, and in a CPU's case alone.
-        accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu")
+        accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu", kwargs_handlers=[ddp])
     except ValueError as error:
         en = f"this machine cannot compute in {precision}"
         raise PaidiffError(f"这台机器不能用 {precision} 精度", en, str(error)) from error
@@ -40,6 +45,46 @@ def make_accelerator(asked):
         # accelerate takes it and computes nonsense
         raise PaidiffError("CPU 不能用 fp16 精度,用 no 或 bf16", "a CPU cannot compute in fp16: use no or bf16")
     return accelerator
+
+
+def _check_plan(method):
+    """Raise Refused if `accelerate launch` asks for what cannot be done with this method, or was never tried."""
+    asked = {name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "") == "true"}
+    if "DEEPSPEED" in asked:
+        en = "DeepSpeed was never tried with this library: choose FSDP, version 2, in accelerate config"
+        raise Refused("没有用 DeepSpeed 试过,在 accelerate config 里选 FSDP 第 2 版", en)
+    if "FSDP" in asked and device() == "cpu":
+        zh, en = (
+            "accelerate 的 FSDP 只在加速卡上有,CPU 上用 DDP",
+            "accelerate has FSDP on accelerators only: DDP on a CPU",
+        )
+        os.environ.get("RANK", "0") == "0" and print(f"{zh} · {en}")
+    elif "FSDP" in asked:
+        require_shardable(method)
+        if os.environ.get("FSDP_VERSION", "1") != "2":
+            raise Refused("FSDP 要第 2 版", "FSDP must be version 2", "accelerate launch --use_fsdp --fsdp_version 2")
+
+
+def require_shardable(method):
+    """Raise Refused if the weights of a method cannot be divided between processes."""
+    if not method.shardable:
+        zh = "这种方法不能把权重分给几个进程,只有不练文本编码器的全量微调可以;不用 FSDP 就行"
+        en = "the weights of this method cannot be sharded, only those of full fine-tuning without the text encoder"
+        raise Refused(zh, f"{en}: run it without FSDP", type(method).__name__)
+
+
+def prepare(accelerator, method, optimizer):
+    """(what is trained as one module, the optimizer), as the accelerator wraps them: with DDP, with FSDP or with nothing.
+
+    Weights that the caller has sharded, with torch's fully_shard, are left as they are. Raises Refused.
+    """
+    from .trained import Trained
+
+    model: Any = Trained(method)
+    if not is_sharded(method):
+        return accelerator.prepare(model, optimizer)
+    require_shardable(method)
+    return model, accelerator.prepare_optimizer(optimizer)
 
 
 def compute_dtype(accelerator):

@@ -36,12 +36,16 @@ class LatentCache:
             for caption in dict.fromkeys([*captions, *chain.from_iterable(map(data.captions, range(len(data))))]):
                 self.embedding(caption)
 
-    def latents(self, examples):
-        """A sample of the latent of each (index, variant), scaled for the UNet: (B, C, h, w) float32 on the CPU."""
+    def latents(self, examples, part=slice(None)):
+        """A sample of the latent of each (index, variant), scaled for the UNet: (B, C, h, w) float32 on the CPU.
+
+        part: which of the examples are wanted; chance is drawn for all of them.
+        """
         import torch
 
-        mean, std = torch.stack([self.moments(*example) for example in examples]).unbind(1)
-        return (mean + std * torch.randn(mean.shape)) * self.pipe.vae.config.scaling_factor
+        mean, std = torch.stack([self.moments(*example) for example in examples[part]]).unbind(1)
+        noise = torch.randn(len(examples), *mean.shape[1:])[part]
+        return (mean + std * noise) * self.pipe.vae.config.scaling_factor
 
     def moments(self, index, variant):
         """Mean and std of the latent of a picture, (2, C, h, w) float32 on the CPU: a sample is mean + std * noise."""

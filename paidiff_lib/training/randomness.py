@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -107,3 +108,14 @@ class RngState:
         torch.set_rng_state(states["torch"])
         if len(states["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states["cuda"])
+
+
+@contextmanager
+def seeded(seed):
+    """Inside, torch's chance comes from `seed`; afterwards it goes on where it was."""
+    import torch
+
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed % 2**63)
+        yield
