@@ -31,8 +31,8 @@ def make_accelerator(asked, method):
 
     precision = precision_of(asked)
     _check_plan(method)
-    # Of a text encoder, a BertModel's last layer is not used. Nothing here has buffers that change.
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=method.trains_text, broadcast_buffers=False)
+    # A BertModel's last layer is not used.
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=method.trains_text)
     # One process may train twice; accelerate remembers the first precision and refuses another.
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
@@ -112,10 +112,3 @@ def computing_in(dtype, frozen):
         products.fp32_precision = before
         for parameter, weights in own:
             parameter.data = weights
-
-
-def gather(accelerator, value):
-    """[value of process 0, value of process 1, ...]"""
-    from accelerate.utils import gather_object
-
-    return gather_object([value]) if accelerator.num_processes > 1 else [value]

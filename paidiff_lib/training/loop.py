@@ -6,11 +6,12 @@ import time
 from contextlib import nullcontext
 from typing import Any
 
+from ..datasets.shards import EncodedShards
 from ..errors import PaidiffError
 from ..models.encode import native_size
 from .accelerator import compute_dtype, computing_in, make_accelerator, prepare
 from .checkpoint import Store
-from .latents import LatentCache
+from .latents import LatentCache, ShardLatents
 from .noise import draw_noise, loss_weights, noise_scheduler
 from .notices import (
     list_faults,
@@ -22,7 +23,7 @@ from .notices import (
     say_without_effect,
 )
 from .optimizer import make_optimizer, plan_passes
-from .randomness import RngState, make_sampler, seeded
+from .randomness import RngState, seeded
 from .samples import make_average, sample_images, use_average
 from .sharded import is_sharded, join, whole
 from .signals import Signals
@@ -41,7 +42,7 @@ class Trainer:
         self.is_main = self.accelerator.is_main_process
         data.skipped and self.is_main and list_faults(data.skipped)
         self.is_main and say_left_out(data, method.condition is not None)
-        self.is_main and say_cut(data, self.pipe.tokenizer)
+        self.is_main and not isinstance(data, EncodedShards) and say_cut(data, self.pipe.tokenizer)
         self.is_main and say_larger(data, native_size(self.pipe))
         self.is_main and say_without_effect(config)
         self.dtype = compute_dtype(self.accelerator)
@@ -51,7 +52,8 @@ class Trainer:
         self.frozen = [p for part in method.parts().values() for p in part.parameters() if not p.requires_grad]
         for part in method.parts().values() if config.gradient_checkpointing else ():
             part.enable_gradient_checkpointing()
-        self.latent_cache = LatentCache(self.pipe, data, config.cache, not method.trains_text, [""], method.condition)
+        latents, text = ShardLatents if isinstance(data, EncodedShards) else LatentCache, not method.trains_text
+        self.latent_cache = latents(self.pipe, data, config.cache, text, [""], method.condition, self.accelerator)
         plain, self.lr_scheduler = make_optimizer(config, list(method.parameters().values()), method.weight_decay)
         # The schedule drives the plain one, once an update: accelerate's wrapper would advance it once a process.
         self.model, self.optimizer = prepare(self.accelerator, method, plain)
@@ -62,7 +64,7 @@ class Trainer:
         self.pass_size, self.passes = plan_passes(config.batch_size, config.gradient_accumulation_steps, cells)
         of_all, rank = self.pass_size * self.accelerator.num_processes, self.accelerator.process_index
         self.part = slice(rank * self.pass_size, (rank + 1) * self.pass_size)  # of a pass, this process's
-        self.sampler = make_sampler(self.latent_cache.shapes, of_all, config.seed)
+        self.sampler = self.latent_cache.sampler(of_all, config.seed)
         self.random, self.signals = RngState(config.seed), Signals()
         self.index = self.bad = self.skipped = 0
         self.sample_every = config.sample_every if config.sample_prompts and self.is_main else 0
@@ -113,7 +115,9 @@ class Trainer:
         captions = ["" if drop else self.method.caption(text) for text, drop in zip(captions, dropped)][self.part]
         if self.method.trains_text:
             return captions
-        return torch.stack(list(map(self.latent_cache.embedding, captions))).to(self.accelerator.device, self.dtype)
+        indices = [index for index, _ in examples[self.part]]
+        embeddings = torch.stack(list(map(self.latent_cache.embedding, captions, indices)))
+        return embeddings.to(self.accelerator.device, self.dtype)
 
     def conditions(self, examples):
         """What steers a ControlNet, (B, 3, H, W) in 0..1; None for every other method."""

@@ -3,11 +3,13 @@
 import json
 import sys
 
+from ..datasets.folder import hash_of
 from ..errors import Refused
 from ..models.save import require_finite
 from .config import OLD_NAMES, TrainingConfig
 from .notices import say_how_to_go_on
 from .sharded import divide_state, divided, joined, whole
+from .together import agree, require_alike
 
 
 def save(trainer):
@@ -23,7 +25,8 @@ def save(trainer):
 
 def resume(trainer):
     """Put a run where its newest checkpoint left it, or the one that its settings name. Raises PaidiffError."""
-    found = trainer.store and trainer.store.to_resume(trainer.config.resume)
+    require_alike(trainer.accelerator, hash_of(identity(trainer)))
+    found = trainer.store and agree(trainer.accelerator, trainer.store, trainer.config.resume)
     if found:
         _require_same_run(found, identity(trainer))
         _read(trainer, found)
