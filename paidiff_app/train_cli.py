@@ -251,11 +251,19 @@ def main(flags_class, make, save, captions=True, arguments=None):
     except KeyboardInterrupt:
         sys.exit(130)
     except RuntimeError as error:
-        if "WORLD_SIZE" not in os.environ or not any(name in str(error).lower() for name in ("gloo", "nccl")):
+        if not is_lost(error):
             raise
         en = "another process of this run has ended, and so does this one; start all of them again to go on"
         print(f"错误 · error: 别的进程断了,这个也停下;全部重新运行就接着练 · {en}", file=sys.stderr, flush=True)
         os._exit(1)  # the group of processes is no more: leaving it properly would wait for the one that is gone
+
+
+def is_lost(error):
+    """Whether an error of torch means that another process of the run is gone."""
+    from torch.distributed import DistError
+
+    of_torch = isinstance(error, DistError) or any(name in str(error).lower() for name in ("gloo", "nccl"))
+    return of_torch and "WORLD_SIZE" in os.environ
 
 
 def wrong_usage(message):

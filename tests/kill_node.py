@@ -30,6 +30,7 @@ def machine(model, pictures, steps, folder):
 
     def job(rank):
         output = folder / str(rank)
+        output.mkdir(parents=True, exist_ok=True)
         method = LoRA(paidiff_lib.load(model), rank=2, dropout=0.1)
         settings = {"batch_size": 2, "lr_scheduler": "cosine", "ema": 0.9, "save_every": 2, "output": output}
         for _ in train(method, CaptionFolder(pictures), steps, 1e-2, **settings):

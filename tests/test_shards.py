@@ -94,9 +94,10 @@ def test_many_packed_files_are_opened_one_by_one(tiny, tmp_path, kind):
                 for key, image, text in samples:
                     encoding._add(tar, f"{key}.png", raw(image)), encoding._add(tar, f"{key}.txt", text.encode())
         else:
+            arrow = pytest.importorskip("pyarrow")
             parquet = pytest.importorskip("pyarrow.parquet")
             rows = [{"image": {"bytes": raw(image), "path": None}, "text": text} for _, image, text in samples]
-            parquet.write_table(pyarrow.Table.from_pylist(rows), packs / f"{number}.parquet")
+            parquet.write_table(arrow.Table.from_pylist(rows), packs / f"{number}.parquet")
     write(tiny, packs, tmp_path / "shards")
     data = EncodedShards(tmp_path / "shards")
     assert [data.caption(i) for i in range(6)] == [f"一只猫{n}{i}" for n in range(3) for i in range(2)]

@@ -2,11 +2,15 @@
 
 import os
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from ..errors import PaidiffError, Refused
 from ..models.load import device
 from .sharded import is_sharded
+
+COMING = timedelta(seconds=45)  # until all processes of a run have to be there: one may have died on its way
+WAITING = timedelta(minutes=30)  # for one that saves or draws while the others wait
 
 
 def precision_of(asked):
@@ -26,7 +30,8 @@ def precision_of(asked):
 
 def make_accelerator(asked, method):
     """An Accelerator of the precision that precision_of gives, for a Method. Raises PaidiffError."""
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    import torch
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
     precision = precision_of(asked)
@@ -37,10 +42,14 @@ def make_accelerator(asked, method):
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
         # The device that the rest of the library uses; accelerate by itself would take others, and in a CPU's case alone.
-        accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu", kwargs_handlers=[ddp])
+        handlers = [ddp, InitProcessGroupKwargs(timeout=COMING)]
+        accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu", kwargs_handlers=handlers)
     except ValueError as error:
         en = f"this machine cannot compute in {precision}"
         raise PaidiffError(f"这台机器不能用 {precision} 精度", en, str(error)) from error
+    if accelerator.num_processes > 1:
+        # A process that dies closes its connections, which ends the others at once, however long they would wait.
+        torch.distributed.distributed_c10d._set_pg_timeout(WAITING)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         # accelerate takes it and computes nonsense
         raise PaidiffError("CPU 不能用 fp16 精度,用 no 或 bf16", "a CPU cannot compute in fp16: use no or bf16")
