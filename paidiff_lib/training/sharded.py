@@ -51,7 +51,7 @@ def join(method):
 
 
 @contextmanager
-def joined(method):
+def undivided(method):
     """Inside, the pipeline is whole, where it was divided: it can be saved as any other."""
     parts = join(method) if is_sharded(method) else {}
     try:

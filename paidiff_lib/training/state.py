@@ -8,7 +8,7 @@ from ..errors import Refused
 from ..models.save import require_finite
 from .config import OLD_NAMES, TrainingConfig
 from .notices import say_how_to_go_on
-from .sharded import divide_state, divided, joined, whole
+from .sharded import divide_state, divided, undivided, whole
 from .together import agree, require_alike
 
 
@@ -16,7 +16,7 @@ def save(trainer):
     """Make a checkpoint of a run, if it has a place for them. Raises PaidiffError."""
     if trainer.store:
         weights, state = whole(trainer.parameters), whole(_state(trainer))
-        with joined(trainer.method):
+        with undivided(trainer.method):
             if trainer.is_main:
                 require_finite(weights)
                 trainer.store.save(trainer.index, lambda folder: _write(trainer, folder, weights, state))
