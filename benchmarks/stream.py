@@ -24,7 +24,7 @@ import torch
 import paidiff_lib
 from paidiff_lib.datasets.shards import EMPTY, ENCODING, EncodedShards
 from paidiff_lib.methods.base import Method
-from paidiff_lib.training.encoding import SHARD, write_index, write_shard
+from paidiff_lib.training.encoding import SHARD, write_index, write_part
 from paidiff_lib.training.latents import frozen_embedding, text_digest, vae_digest
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -62,10 +62,10 @@ def make(folder, size, count=SHARD):
     encoders = {"vae": vae_digest(pipe), "text_encoder": text_digest(pipe)}
     (folder / ENCODING).write_text(json.dumps({"size": 8 * SIDE, **encoders}))
     normal = lambda *shape: chance.standard_normal(shape, np.float32)
+    samples = lambda places: ((["一只猫"], normal(1, 2, 4, SIDE, SIDE), normal(1, *empty.shape)) for _ in places)
     while written < size:
-        samples = ((["一只猫"], normal(1, 2, 4, SIDE, SIDE), normal(1, *empty.shape)) for _ in range(count))
-        write_shard(folder, number, samples)
-        number, written = number + 1, written + (folder / f"shard-{number:06}.tar").stat().st_size
+        write_part(folder, number, count, samples)
+        number, written = number + 1, sum(path.stat().st_size for path in folder.glob("*.tar"))
     write_index(folder, number)
     return written
 

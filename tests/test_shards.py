@@ -75,7 +75,7 @@ def test_what_is_read_is_what_would_have_been_made(tiny, pictures, tmp_path, sma
 
 def test_a_shard_is_a_plain_tar_of_webdatasets_samples(tiny, pictures, tmp_path, small_shards):
     write(tiny, pictures, tmp_path / "shards")
-    with tarfile.open(tmp_path / "shards/shard-000001.tar") as tar:
+    with tarfile.open(tmp_path / "shards/shard-000001-0000.tar") as tar:
         assert tar.getnames()[:3] == ["00000000.json", "00000000.moments.npy", "00000000.embeddings.npy"]
         assert json.load(tar.extractfile("00000000.json"))["captions"] == ["一只猫", "草地2"]
         moments = np.load(io.BytesIO(tar.extractfile("00000000.moments.npy").read()))
@@ -83,7 +83,7 @@ def test_a_shard_is_a_plain_tar_of_webdatasets_samples(tiny, pictures, tmp_path,
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
-def test_many_packed_files_are_opened_one_by_one(tiny, tmp_path, kind):
+def test_many_packed_files_are_opened_one_by_one(tiny, tmp_path, kind, monkeypatch):
     packs = tmp_path / "packs"
     packs.mkdir()
     for number in range(3):
@@ -98,8 +98,10 @@ def test_many_packed_files_are_opened_one_by_one(tiny, tmp_path, kind):
             parquet = pytest.importorskip("pyarrow.parquet")
             rows = [{"image": {"bytes": raw(image), "path": None}, "text": text} for _, image, text in samples]
             parquet.write_table(arrow.Table.from_pylist(rows), packs / f"{number}.parquet")
+    monkeypatch.setattr(encoding, "SHARD", 1)
     write(tiny, packs, tmp_path / "shards")
     data = EncodedShards(tmp_path / "shards")
+    assert data.names[-1] == "shard-000002-0001" and data.counts == [1] * 6
     assert [data.caption(i) for i in range(6)] == [f"一只猫{n}{i}" for n in range(3) for i in range(2)]
 
 

@@ -33,7 +33,7 @@ class EncodedShards:
     def __init__(self, folder: str | Path):
         self.folder, self.skipped, self.left_out, self.has_conditions = Path(folder).expanduser(), [], [], False
         self.encoding, index = _read(self.folder / ENCODING), _read(self.folder / INDEX)
-        self.size, self.counts = self.encoding["size"], index["counts"]
+        self.size, self.names, self.counts = self.encoding["size"], index["shards"], index["counts"]
         self.ends = list(accumulate(self.counts))
         if not self.ends or not self.ends[-1]:
             raise DataError(f"{self.folder} 里没有图片", "no pictures in the shards")
@@ -87,12 +87,7 @@ class EncodedShards:
         return self._shard(number), index - (self.ends[number] - self.counts[number])
 
     def _places(self, number):
-        return _read(self.folder / f"{shard_name(number)}.json")
-
-
-def shard_name(number):
-    """The name of a shard without its suffix."""
-    return f"shard-{number:06}"
+        return _read(self.folder / f"{self.names[number]}.json")
 
 
 def _read(path):

@@ -1,24 +1,26 @@
 """Pictures -> shards of latents and embeddings, by one process or many; what was stopped goes on where it was.
 
-Shards are dealt out: process `number` of `count` writes every count-th. A shard is there when the .json beside it is, so
-that a process that was killed has lost the one that it was at.
+A file of many pictures is a part, and so are SHARD pictures of any other set. Process `number` of `count` takes every
+count-th part and makes shards of it. A shard is there when the .json beside it is, so that a process that was killed has
+lost the one that it was at.
 """
 
 import io
 import json
 import os
 import tarfile
+from functools import partial
 from pathlib import Path
 
 from ..datasets.folder import CaptionFolder
 from ..datasets.packed import packed
-from ..datasets.shards import EMPTY, ENCODING, INDEX, shard_name
+from ..datasets.shards import EMPTY, ENCODING, INDEX
 from ..errors import Refused
 from ..files import atomic_file, digest
 from ..models.encode import encode_picture, native_size
 from .latents import frozen_embedding, text_digest, vae_digest
 
-SHARD = 1000  # samples in a shard; a file of many pictures becomes one, whatever it holds
+SHARD = 1000  # samples in a shard
 
 
 def process():
@@ -31,7 +33,7 @@ def process():
 
 
 def encode(pipe, data, output, size=None, center_crop=True, random_flip=False, skip_faults=False, number=0, count=1):
-    """Write what `pipe` makes of the pictures and captions in `data` as shards into `output`. A generator: (shards that are
+    """Write what `pipe` makes of the pictures and captions in `data` as shards into `output`. A generator: (parts that are
     there, of how many) after each.
 
     data: what CaptionFolder takes. A folder of .parquet or .tar is opened file by file and may be of any size.
@@ -47,16 +49,17 @@ def encode(pipe, data, output, size=None, center_crop=True, random_flip=False, s
     if not (output / EMPTY).is_file():
         with atomic_file(output / EMPTY) as staging, open(staging, "wb") as file:
             np.save(file, frozen_embedding(pipe, "").numpy())
-    for shard in range(number, len(parts), count):
-        if not _is_there(output, shard):
-            write_shard(output, shard, _samples(pipe, *parts[shard][1]()))
-        yield sum(_is_there(output, other) for other in range(len(parts))), len(parts)
-    if all(_is_there(output, shard) for shard in range(len(parts))):
+    for part in range(number, len(parts), count):
+        if not part_file(output, part).is_file():
+            opened, indices = parts[part][1]()
+            write_part(output, part, len(indices), partial(_samples, pipe, opened, indices))
+        yield sum(part_file(output, other).is_file() for other in range(len(parts))), len(parts)
+    if all(part_file(output, part).is_file() for part in range(len(parts))):
         write_index(output, len(parts))
 
 
 def _parts(data, settings):
-    """(name, a function that opens (the CaptionFolder, the indices in it)) of what becomes a shard each."""
+    """(name, a function that opens (the CaptionFolder, the indices in it)) of each part."""
     packs = packed(data)
     for path, name in packs:
         yield name, lambda path=path: ((opened := CaptionFolder(path, **settings)), range(len(opened)))
@@ -81,26 +84,39 @@ def _begin(output, encoding):
             staging.write_text(text, encoding="utf-8")
 
 
-def _is_there(output, shard):
-    return (output / f"{shard_name(shard)}.json").is_file()
+def part_file(output, part):
+    """The .json that says which shards a part has become, and makes them count."""
+    return output / f"part-{part:06}.json"
 
 
-def _samples(pipe, data, indices):
-    """(captions, moments, embeddings) of each picture, as arrays."""
+def _samples(pipe, data, indices, places):
+    """(captions, moments, embeddings) of the pictures at these places of the indices, as arrays."""
     import torch
 
-    for index in indices:
+    for index in map(indices.__getitem__, places):
         images = (data.image(index, data.size, variant) for variant in data.variants(index))
         moments = torch.stack([encode_picture(pipe, image) for image in images])
         embeddings = torch.stack([frozen_embedding(pipe, caption) for caption in data.captions(index)])
         yield list(data.captions(index)), moments.numpy(), embeddings.numpy()
 
 
-def write_shard(output, number, samples):
-    """Write a shard from (captions, moments, embeddings) of each sample, then the .json that makes it count."""
-    name = f"{shard_name(number)}.tar"
-    known = {"name": name, "captions": [], "variants": [], "moments": [], "embeddings": []}
-    with atomic_file(output / name) as staging:
+def write_part(output, part, count, samples):
+    """Write the shards of a part that are not there yet. samples(places): (captions, moments, embeddings) of each of
+    these places, of `count`.
+    """
+    shards = []
+    for piece, start in enumerate(range(0, count, SHARD)):
+        shards.append(f"shard-{part:06}-{piece:04}")
+        if not (output / f"{shards[-1]}.json").is_file():
+            _write_shard(output, shards[-1], samples(range(start, min(start + SHARD, count))))
+    with atomic_file(part_file(output, part)) as staging:
+        staging.write_text(json.dumps(shards) + "\n", encoding="utf-8")
+
+
+def _write_shard(output, name, samples):
+    """Write the .tar, then the .json that makes it count."""
+    known = {"name": f"{name}.tar", "captions": [], "variants": [], "moments": [], "embeddings": []}
+    with atomic_file(output / known["name"]) as staging:
         with tarfile.open(staging, "w") as tar:
             for place, (captions, moments, embeddings) in enumerate(samples):
                 _add(tar, f"{place:08}.json", json.dumps({"captions": captions}, ensure_ascii=False).encode())
@@ -109,17 +125,19 @@ def write_shard(output, number, samples):
                 known["captions"].append(captions)
                 known["variants"].append(len(moments))
         known["sha256"] = digest(staging)
-    with atomic_file(output / f"{shard_name(number)}.json") as staging:
+    with atomic_file(output / f"{name}.json") as staging:
         staging.write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
 
 
-def write_index(output, count):
+def write_index(output, parts):
     """Say how many samples each shard has: from now on the set is complete."""
-    index = {"counts": [], "sha256": []}
-    for shard in range(count):
-        known = json.loads((output / f"{shard_name(shard)}.json").read_text(encoding="utf-8"))
-        index["counts"].append(len(known["captions"]))
-        index["sha256"].append(known["sha256"])
+    index = {"shards": [], "counts": [], "sha256": []}
+    for part in range(parts):
+        for name in json.loads(part_file(output, part).read_text(encoding="utf-8")):
+            known = json.loads((output / f"{name}.json").read_text(encoding="utf-8"))
+            index["shards"].append(name)
+            index["counts"].append(len(known["captions"]))
+            index["sha256"].append(known["sha256"])
     with atomic_file(output / INDEX) as staging:
         staging.write_text(json.dumps(index) + "\n", encoding="utf-8")
 
