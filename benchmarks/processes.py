@@ -1,47 +1,54 @@
 """One training in 1, 2 and 4 processes of this machine: the losses, messages an update, processor seconds.
 
-    python benchmarks/processes.py              writes benchmarks/processes.json
-    python benchmarks/processes.py --shard      a fully_shard full fine-tuning in 2 processes: how much each holds
+    python benchmarks/processes.py              adds what is missing to benchmarks/processes.json
 
 Each update is of the same four pictures, whatever the number of processes. Messages are what torch's profiler sees of gloo.
 """
 
-import argparse
 import json
 import os
-import subprocess
-import sys
+import socket
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORD = ROOT / "benchmarks/processes.json"
-METHODS = ("lora", "full")
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import paidiff_lib
+from paidiff_lib.methods.full import FullTuning
+from paidiff_lib.methods.lora import WIDE, LoRA
+from paidiff_lib.training import latents
+
+RECORD = Path(__file__).with_suffix(".json")
+METHODS = {"lora": lambda pipe: LoRA(pipe, rank=8, layers=WIDE), "full": FullTuning}
 STEPS, IMAGES = 4, 4
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--child", metavar="METHOD FOLDER", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        return child(*given.child)
-    found = {method: {str(count): measure(method, count) for count in (1, 2, 4)} for method in METHODS}
-    for method, runs in found.items():
-        alone = runs["1"]["losses"]
-        for run in runs.values():
-            run["largest_difference"] = max(abs(a - b) for a, b in zip(run["losses"], alone))
-        print(method, json.dumps(runs, indent=1))
-    RECORD.write_text(json.dumps({"steps": STEPS, "images_an_update": IMAGES, **found}, indent=1) + "\n")
+    torch.set_num_threads(1)  # before any fork
+    paidiff_lib.load("mini")  # imports once what every child needs
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"steps": STEPS, "images_an_update": IMAGES}
+    for count in (1, 2, 4):
+        for method in METHODS:
+            runs = record.setdefault(method, {})
+            if str(count) not in runs:
+                runs[str(count)] = run = measure(method, count)
+                pairs = zip(run["losses"], runs["1"]["losses"])
+                run["largest_difference"] = max(abs(a - b) for a, b in pairs)
+                RECORD.write_text(json.dumps(record, indent=1) + "\n")
+                print(method, count, json.dumps(run), flush=True)
 
 
 def measure(method, count):
-    """One run in `count` processes: what each wrote, together."""
+    """One run in `count` processes, forked from this one: what each wrote, together."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        subprocess.run([*command, __file__, "--child", method, folder], check=True, timeout=1200)
+        pids = [start(method, folder, rank, count) for rank in range(count)]
+        assert not any(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids)
         ranks = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("rank*.json"))]
     encoded = Counter(key for rank in ranks for key in rank["encoded"])
     return {
@@ -54,35 +61,37 @@ def measure(method, count):
     }
 
 
+def start(method, folder, rank, count):
+    """Fork one of the processes. Returns its pid."""
+    pid = os.fork()
+    if not pid:
+        own = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
+        os.environ |= {name: str(value) for name, value in own.items()}
+        try:
+            child(method, folder)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
 def child(name, folder):
     """A process of a run."""
-    from torch.profiler import ProfilerActivity, profile
-
-    import paidiff_lib
-    from paidiff_lib.methods.lora import WIDE
-    from paidiff_lib.training import latents
-
-    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     encoded, encode = [], latents.encode_picture
     latents.encode_picture = lambda pipe, image: (encoded.append(hash(image.tobytes())), encode(pipe, image))[1]
-    pipe = paidiff_lib.load("mini")
-    make = {"lora": lambda: paidiff_lib.LoRA(pipe, rank=8, layers=WIDE), "full": lambda: paidiff_lib.FullTuning(pipe)}
-    method, losses = make[name](), []
+    method, losses = METHODS[name](paidiff_lib.load("mini")), []
     data = paidiff_lib.CaptionFolder(paidiff_lib.data("porcelain"))
-    settings = {"steps": STEPS, "learning_rate": 1e-4, "batch_size": IMAGES // processes}
+    settings = {"steps": STEPS, "learning_rate": 1e-4, "batch_size": IMAGES // int(os.environ["WORLD_SIZE"])}
     steps = paidiff_lib.train(method, data, **settings)
     began = time.process_time()
-    for step in steps:
-        losses.append(step.loss)
-        if step.index == STEPS - 2:
-            break_in = profile(activities=[ProfilerActivity.CPU])
-            break_in.start()
-        elif step.index == STEPS - 1:
-            break_in.stop()
-            kinds = Counter(event.name for event in break_in.events() if event.name.startswith("gloo:"))
-    seconds, own = time.process_time() - began, {"losses": losses, "encoded": encoded}
-    own |= {"seconds": seconds, "messages": sum(kinds.values()), "kinds": kinds, "tensors": len(method.parameters())}
-    Path(folder, f"rank{rank}.json").write_text(json.dumps(own))
+    losses += [next(steps).loss, next(steps).loss]
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        losses.append(next(steps).loss)
+    losses += [step.loss for step in steps]
+    kinds = Counter(event.name for event in profiler.events() if event.name.startswith("gloo:"))
+    own = {"losses": losses, "encoded": encoded, "seconds": time.process_time() - began}
+    own |= {"messages": sum(kinds.values()), "tensors": len(method.parameters())}
+    Path(folder, f"rank{os.environ['RANK']}.json").write_text(json.dumps(own))
 
 
 if __name__ == "__main__":

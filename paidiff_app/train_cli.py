@@ -273,6 +273,10 @@ def wrong_usage(message):
 
 
 def run(flags, make, save, captions):
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torch takes seconds, and a fault in the data should be quick
+        from paidiff_lib.training.accelerator import meet
+
+        meet()
     data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
     flags.plan(data)
     Store(flags.output_dir).check(flags.config())

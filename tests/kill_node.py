@@ -22,6 +22,7 @@ from processes import ended, free_port, run, start
 import paidiff_lib
 from paidiff_lib.datasets.folder import CaptionFolder
 from paidiff_lib.methods.lora import LoRA
+from paidiff_lib.training.accelerator import meet
 from paidiff_lib.training.api import train
 
 
@@ -31,6 +32,7 @@ def machine(model, pictures, steps, folder):
     def job(rank):
         output = folder / str(rank)
         output.mkdir(parents=True, exist_ok=True)
+        meet()
         method = LoRA(paidiff_lib.load(model), rank=2, dropout=0.1)
         settings = {"batch_size": 2, "lr_scheduler": "cosine", "ema": 0.9, "save_every": 2, "output": output}
         for _ in train(method, CaptionFolder(pictures), steps, 1e-2, **settings):

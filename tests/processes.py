@@ -1,5 +1,6 @@
 """Several processes of one training, forked from this one: nothing is imported again."""
 
+import faulthandler
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ def start(job, rank, count, port, nodes=False):
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     AcceleratorState._reset_state(reset_partial_state=True)
+    faulthandler.register(signal.SIGUSR1)
     try:
         job(rank)
         os._exit(0)
@@ -48,6 +50,8 @@ def ended(pid, seconds):
     until = time.monotonic() + seconds
     while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         if time.monotonic() > until:
+            os.kill(pid, signal.SIGUSR1)  # it says where it is
+            time.sleep(1)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return None

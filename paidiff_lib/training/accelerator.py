@@ -28,28 +28,37 @@ def precision_of(asked):
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
+def meet():
+    """Wait for the other processes of a run, if there are any, and raise RuntimeError if one does not come.
+
+    Best done before anything slow: from then on a process that dies ends the others, for its connections close.
+    """
+    import torch
+    from accelerate import PartialState
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
+        PartialState(cpu=device() == "cpu", timeout=COMING)
+        torch.distributed.is_initialized() and torch.distributed.distributed_c10d._set_pg_timeout(WAITING)
+
+
 def make_accelerator(asked, method):
     """An Accelerator of the precision that precision_of gives, for a Method. Raises PaidiffError."""
-    import torch
-    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     precision = precision_of(asked)
     _check_plan(method)
+    meet()
     # A BertModel's last layer is not used.
     ddp = DistributedDataParallelKwargs(find_unused_parameters=method.trains_text)
     # One process may train twice; accelerate remembers the first precision and refuses another.
     AcceleratorState._reset_state(reset_partial_state=False)
     try:
         # The device that the rest of the library uses; accelerate by itself would take others, and in a CPU's case alone.
-        handlers = [ddp, InitProcessGroupKwargs(timeout=COMING)]
-        accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu", kwargs_handlers=handlers)
+        accelerator = Accelerator(mixed_precision=precision, cpu=device() == "cpu", kwargs_handlers=[ddp])
     except ValueError as error:
         en = f"this machine cannot compute in {precision}"
         raise PaidiffError(f"这台机器不能用 {precision} 精度", en, str(error)) from error
-    if accelerator.num_processes > 1:
-        # A process that dies closes its connections, which ends the others at once, however long they would wait.
-        torch.distributed.distributed_c10d._set_pg_timeout(WAITING)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         # accelerate takes it and computes nonsense
         raise PaidiffError("CPU 不能用 fp16 精度,用 no 或 bf16", "a CPU cannot compute in fp16: use no or bf16")
