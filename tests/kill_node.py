@@ -27,11 +27,15 @@ from paidiff_lib.training.api import train
 
 
 def machine(model, pictures, steps, folder):
-    """The job of each machine: its part of the run, in folder/<rank>. Writes the final weights there."""
+    """The job of each machine: its part of the run, in folder/<rank>. Writes the final weights there.
+
+    The output has the same relative path on both: neither sees the other's folder under it.
+    """
 
     def job(rank):
-        output = folder / str(rank)
-        output.mkdir(parents=True, exist_ok=True)
+        output = Path("out")
+        (folder / str(rank) / output).mkdir(parents=True, exist_ok=True)
+        os.chdir(folder / str(rank))
         meet()
         method = LoRA(paidiff_lib.load(model), rank=2, dropout=0.1)
         settings = {"batch_size": 2, "lr_scheduler": "cosine", "ema": 0.9, "save_every": 2, "output": output}
@@ -72,22 +76,22 @@ def compare(model, pictures, kills, steps, seed):
                 lived.append(seconds)
             else:
                 whole *= 0.8  # the machine was busy when this was measured: a kill comes too late
-            sent += bool(list(folder.glob("1/checkpoint-*")))
-            if list(folder.glob("*/done.pt")):  # finished: begin again, as long as kills are left
+            sent += bool(list(folder.glob("1/out/checkpoint-*")))
+            if list(folder.glob("*/out/done.pt")):  # finished: begin again, as long as kills are left
                 shutil.rmtree(folder)
         run(job, 2, nodes=True)
-        expected = torch.load(straight / "0/done.pt")
+        expected = torch.load(straight / "0/out/done.pt")
         for rank in (0, 1):
-            found = torch.load(folder / f"{rank}/done.pt")
+            found = torch.load(folder / f"{rank}/out/done.pt")
             assert all(found[name].equal(weights) for name, weights in expected.items()), "the weights differ"
-        assert sent or list(folder.glob("1/checkpoint-*")), "the second machine was sent nothing"
+        assert sent or list(folder.glob("1/out/checkpoint-*")), "the second machine was sent nothing"
     return {"killed": victims, "seconds_until_the_other_ended": round(max(lived, default=0.0), 1), "steps": steps}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("pictures")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("pictures", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
@@ -95,7 +99,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     torch.set_num_threads(1)  # before any fork
     LoRA(paidiff_lib.load(given.model))  # imports once what every child needs
-    seen = compare(given.model, given.pictures, given.kills, given.steps, given.seed)
+    seen = compare(given.model.resolve(), given.pictures.resolve(), given.kills, given.steps, given.seed)
     if given.record:
         given.record.write_text(json.dumps(seen, indent=1) + "\n")
     print(f"{sum(seen['killed'].values())} kills: nobody hangs, the same weights, bit for bit; {json.dumps(seen)}")
