@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -78,10 +77,15 @@ def child(shards, output):
     began = time.perf_counter()
     for _ in paidiff_lib.train(method, data, steps, 1e-3, batch_size=BATCH, output=output, save_every=50):
         pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    took = {"peak": peak, "seconds": time.perf_counter() - began, "samples": steps * BATCH}
+    took = {"peak": peak_memory(), "seconds": time.perf_counter() - began, "samples": steps * BATCH}
     Path(output, "took.json").write_text(json.dumps(took))
     torch.save(dict(method.layer.state_dict()), Path(output, "done.pt"))
+
+
+def peak_memory():
+    """The most memory that this process has had, in bytes. Not ru_maxrss: that begins with the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def start(shards, output):
