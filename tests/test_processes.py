@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +22,8 @@ from paidiff_lib.methods.textual_inversion import TextualInversion
 from paidiff_lib.training import latents
 from paidiff_lib.training.accelerator import make_accelerator
 from paidiff_lib.training.api import train
+from paidiff_lib.training.checkpoint import Store, verifies
+from paidiff_lib.training.together import agree
 
 
 @pytest.fixture
@@ -149,3 +153,25 @@ def test_fsdp_on_a_cpu_is_said_in_one_line(tiny_folder, monkeypatch, capsys):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     make_accelerator(None, LoRA(paidiff_lib.load(tiny_folder), rank=1))
     assert "DDP on a CPU" in capsys.readouterr().out
+
+
+def test_a_machine_without_the_checkpoint_is_sent_it(tmp_path):
+    """Two machines that see different folders under one path: the first one's newest intact checkpoint counts."""
+
+    def job(rank):
+        from accelerate import PartialState
+
+        (tmp_path / str(rank)).mkdir()
+        os.chdir(tmp_path / str(rank))
+        store = Store("out")
+        if rank == 0:
+            for step in (2, 4):
+                store.save(step, lambda folder: (folder / "weights").write_bytes(bytes([step]) * 99))
+            Path("out/checkpoint-4/weights").write_bytes(b"damaged")
+        else:
+            store.save(6, lambda folder: (folder / "weights").write_text("another run's"))
+        found = agree(PartialState(cpu=True), store, True)
+        assert found == Path("out/checkpoint-2") and (found / "weights").read_bytes() == bytes([2]) * 99
+        assert verifies(found)
+
+    run(job, 2, nodes=True)
