@@ -201,6 +201,30 @@ def _write_recipe(folder, recipe, keep, clip, nsfw, output):
 
 
 @app.command()
+def encode(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="训练图片 · training pictures: a folder, .tar, .parquet")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="写到哪个文件夹 · the folder to write")],
+    model: Model = None,
+    size: Annotated[int | None, typer.Option(help="边长,默认是模型的 · side in pixels; the model's own")] = None,
+    random_crop: Annotated[bool, typer.Option("--random-crop", help="三处方块都编码 · all three squares")] = False,
+    random_flip: Annotated[bool, typer.Option("--random-flip", help="左右翻转的也编码 · mirrored ones too")] = False,
+    skip_faults: Annotated[
+        bool, typer.Option("--skip-faults", help="跳过有问题的 · leave out what is at fault")
+    ] = False,
+):
+    """把图片和说明编码成一片片的文件,训练直接读;可以很多进程一起 · encode pictures once, into shards to train on"""
+    from paidiff_lib.models.load import load, model_name
+    from paidiff_lib.training.encoding import encode as write, process
+
+    settings = {"size": size, "center_crop": not random_crop, "random_flip": random_flip, "skip_faults": skip_faults}
+    number, count = process()
+    for there, of in write(load(model_name(model)), data, output, **settings, number=number, count=count):
+        typer.echo(f"{output}: {there}/{of}")
+
+
+@app.command()
 def caption(
     folder: Folder,
     output: Annotated[str | None, typer.Option("-o", "--output", help="清单叫什么 · its name; captions.jsonl")] = None,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from paidiff_lib.arguments import require_int
 from paidiff_lib.datasets.folder import MOST_PIXELS, CaptionFolder
+from paidiff_lib.datasets.shards import EncodedShards, is_encoded
 from paidiff_lib.environment import set_defaults
 from paidiff_lib.errors import NotFound, PaidiffError, Refused
 from paidiff_lib.files import output_folder, require_ours
@@ -30,6 +31,7 @@ from .trackers import check_trackers, start_trackers
 RESUME = {"latest": True, "true": True, "none": False}  # anything else is a checkpoint's name or path
 FROM_1 = {"max_train_samples", "num_train_epochs", "validation_epochs", "num_validation_images", "rank", "num_vectors"}
 FROM_1 |= {"repeats", "num_class_images"}
+LOOKS = ("resolution", "center_crop", "random_flip", "aspect_ratio_buckets", "image_column", "caption_column")
 SETTINGS = [setting for setting in fields(TrainingConfig) if setting.metadata["flag"]]  # those that are flags
 
 
@@ -170,13 +172,12 @@ class Flags(TrainingFlags, DataFlags):
                     print(f"--{name}: 没有作用,{why.replace(' · ', ' · no effect ')}")
 
     def data(self, captions=True):
+        place = self.train_data_dir or self.dataset_name
+        if is_encoded(place):
+            return self._encoded(place)
         settings = self.resolution, self.center_crop, self.random_flip, captions, self.skip_faults
         data = CaptionFolder(
-            self.train_data_dir or self.dataset_name,
-            *settings,
-            self.image_column,
-            self.caption_column,
-            buckets=self.aspect_ratio_buckets,
+            place, *settings, self.image_column, self.caption_column, buckets=self.aspect_ratio_buckets
         )
         if self.max_train_samples and self.max_train_samples < len(data):
             print(
@@ -184,6 +185,15 @@ class Flags(TrainingFlags, DataFlags):
             )
             data.items = random.Random(self.seed).sample(data.items, self.max_train_samples)
         return data
+
+    def _encoded(self, place):
+        """What `paidiff encode` wrote; a line for each flag about pictures, which came too late."""
+        usual = {one.name: one.default for one in fields(self)}
+        for name in (*LOOKS, "max_train_samples"):
+            if getattr(self, name) != usual[name]:
+                why = "图已经编码好了,要在 paidiff encode 时说 · no effect: the pictures are encoded, say it to paidiff encode"
+                print(f"--{name}: 没有作用,{why}")
+        return EncodedShards(place)
 
     def plan(self, data):
         """Say in steps what was said in epochs. An epoch is every picture once."""
@@ -240,6 +250,20 @@ def main(flags_class, make, save, captions=True, arguments=None):
         sys.exit(f"错误 · error: {error}")  # exit code 1
     except KeyboardInterrupt:
         sys.exit(130)
+    except RuntimeError as error:
+        if not is_lost(error):
+            raise
+        en = "another process of this run has ended, and so does this one; start all of them again to go on"
+        print(f"错误 · error: 别的进程断了,这个也停下;全部重新运行就接着练 · {en}", file=sys.stderr, flush=True)
+        os._exit(1)  # the group of processes is no more: leaving it properly would wait for the one that is gone
+
+
+def is_lost(error):
+    """Whether an error of torch means that another process of the run is gone."""
+    from torch.distributed import DistError
+
+    of_torch = isinstance(error, DistError) or any(name in str(error).lower() for name in ("gloo", "nccl"))
+    return of_torch and "WORLD_SIZE" in os.environ
 
 
 def wrong_usage(message):
@@ -249,6 +273,10 @@ def wrong_usage(message):
 
 
 def run(flags, make, save, captions):
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torch takes seconds, and a fault in the data should be quick
+        from paidiff_lib.training.accelerator import meet
+
+        meet()
     data = flags.data(captions)  # before the model: a fault in the data should not cost minutes
     flags.plan(data)
     Store(flags.output_dir).check(flags.config())

@@ -4,6 +4,7 @@ import math
 
 from ..errors import PaidiffError
 from .folder import hash_of
+from .shards import EncodedShards
 
 
 class Mixed:
@@ -16,6 +17,10 @@ class Mixed:
     def __init__(self, first, second, share=0.5):
         if not 0 < share < 1:
             raise PaidiffError("share 要大于 0、小于 1", "must be above 0 and below 1", str(share))
+        if isinstance(first, EncodedShards) or isinstance(second, EncodedShards):
+            raise PaidiffError(
+                "编码好的图不能和别的混着练", "encoded pictures cannot be mixed: encode both sets as one"
+            )
         if first.size != second.size:
             raise PaidiffError("两组图要一样大", "both sets need the same size", f"{first.size}, {second.size}")
         count = math.ceil(max(len(first) / (1 - share), len(second) / share))

@@ -10,9 +10,10 @@ class Method:
     caption_dropout: the share of captions replaced by the empty one. weight_decay: of AdamW.
     trains_text: if True, captions go through the text encoder at every step, with gradients.
     condition: None, or what makes a picture (PIL) into the picture that steers it; `predict` then gets `conditions`.
+    shardable: whether its weights may be divided between processes, with FSDP.
     """
 
-    caption_dropout, weight_decay, trains_text, condition = 0.0, 1e-2, False, None
+    caption_dropout, weight_decay, trains_text, condition, shardable = 0.0, 1e-2, False, None, False
 
     def __init__(self, pipe):
         self.pipe = pipe

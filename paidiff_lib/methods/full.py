@@ -26,7 +26,7 @@ class FullTuning(Method):
     @explicit(train_text_encoder="text_encoder")
     def __init__(self, pipe: Any, text_encoder: bool = False):
         super().__init__(pipe)
-        self.trains_text = text_encoder
+        self.trains_text, self.shardable = text_encoder, not text_encoder
         if TUNED in vars(pipe.unet):
             en = "this model was tuned before, training goes on from there; to begin anew, load it again"
             print(f"这个模型训练过,会接着练;要从头来就重新 load · {en}")

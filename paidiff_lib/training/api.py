@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..arguments import explicit
 from ..datasets.folder import CaptionFolder
 from ..datasets.mixed import Mixed
+from ..datasets.shards import EncodedShards, is_encoded
 from ..display import show, watch
 from .checkpoint import Store
 from .config import OLD_NAMES, TrainingConfig
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @explicit(**OLD_NAMES)
 def train(
     method: "Method",
-    data: CaptionFolder | Mixed | str | Path,
+    data: CaptionFolder | Mixed | EncodedShards | str | Path,
     steps: int = 1000,
     learning_rate: float = 1e-4,
     seed: int = 0,
@@ -61,7 +62,7 @@ def train(
 ) -> Steps:
     """Train `method` on `data`, step by step: iterate over what this returns; a Step comes after every update.
 
-    data: a CaptionFolder, or a folder that is to be one. steps: updates of the weights, each from batch_size times
+    data: a CaptionFolder, or a folder that is to be one; EncodedShards, or what `paidiff encode` has written. steps: updates of the weights, each from batch_size times
     gradient_accumulation_steps pictures. output: a folder for checkpoints, one every `save_every` steps, the newest `keep`
     of them; a run that finds some there goes on from the newest intact one, or from the one that `resume` names, and ends
     with the weights of a run that was never stopped: bit for bit on one machine with a CPU. The other settings are
@@ -73,7 +74,8 @@ def train(
     config = TrainingConfig(**{setting.name: given[setting.name] for setting in fields(TrainingConfig)})
     config.check()
     output and Store(output).check(config)
-    data = CaptionFolder(data) if isinstance(data, (str, Path)) else data
+    if isinstance(data, (str, Path)):
+        data = EncodedShards(data) if is_encoded(data) else CaptionFolder(data)
     return Steps(Trainer(method, data, config, output))
 
 

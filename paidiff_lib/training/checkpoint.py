@@ -46,7 +46,7 @@ class Store:
 
     def ours(self):
         """Those that have a manifest of ours, newest first."""
-        return [name for name in self.names() if _listed(self.folder / name)]
+        return [name for name in self.names() if listed(self.folder / name)]
 
     def check(self, config):
         """Raise Refused if a run with this TrainingConfig would come to a checkpoint of another program."""
@@ -127,9 +127,9 @@ def seal(folder):
 
 def verifies(folder):
     """True if a manifest is there and every file it lists has its hash."""
-    listed = _listed(folder)
+    files = listed(folder)
     try:
-        return bool(listed) and all(digest(folder / name) == found for name, found in listed.items())
+        return bool(files) and all(digest(folder / name) == found for name, found in files.items())
     except OSError:
         return False
 
@@ -137,10 +137,10 @@ def verifies(folder):
 def as_written(folder):
     """True if it holds what its manifest lists, and nothing else."""
     inside = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return inside == {MANIFEST, *_listed(folder)} and verifies(folder)
+    return inside == {MANIFEST, *listed(folder)} and verifies(folder)
 
 
-def _listed(folder):
+def listed(folder):
     """{file: sha256} that the manifest of a checkpoint says; empty if there is none, or it is another program's."""
     try:
         listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -49,6 +49,12 @@ def say_without_effect(config):
         print(f"{name}: {why.replace(' · ', ',这里没有作用 · no effect: ')}")
 
 
+def say_no_samples():
+    """Print that no process alone can draw while the weights are divided between them."""
+    en = "no sample pictures on the way: the weights are divided between the processes"
+    print(f"训练中不画样图:权重分在几个进程里 · {en}")
+
+
 def say_how_to_go_on(trainer):
     """Print where a run that was stopped is saved, if it is."""
     if trainer.store:

@@ -1,16 +1,15 @@
-"""What changes the weights: AdamW, the schedule of its learning rate, a running mean; and how many pictures go at once."""
+"""What changes the weights: AdamW, the schedule of its learning rate; and how many pictures go at once."""
 
 MAX_CELLS = 64 * 64  # latent cells in one pass: no more than a single picture of 512 x 512 has
 
 
 def make_optimizer(config, parameters, weight_decay):
-    """(AdamW, the schedule of its learning rate, the running mean of the weights or None) for a list of parameters.
+    """(AdamW, the schedule of its learning rate) for a list of parameters.
 
     weight_decay: the method's own, where the config has none.
     """
     import torch
     from diffusers.optimization import get_scheduler
-    from diffusers.training_utils import EMAModel
 
     decay = weight_decay if config.weight_decay is None else config.weight_decay
     # Fused: a third of the time on a CPU.
@@ -19,8 +18,7 @@ def make_optimizer(config, parameters, weight_decay):
     end = max(config.steps, config.warmup_steps + 1)  # polynomial divides by what is left after the warmup
     lengths = {"num_warmup_steps": config.warmup_steps, "num_training_steps": end}
     shape = {"num_cycles": config.lr_cycles, "power": config.lr_power}
-    schedule = get_scheduler(config.lr_scheduler, optimizer, **lengths, **shape)
-    return optimizer, schedule, None if config.ema is None else EMAModel(parameters, decay=config.ema)
+    return optimizer, get_scheduler(config.lr_scheduler, optimizer, **lengths, **shape)
 
 
 def plan_passes(batch_size, batches, cells):

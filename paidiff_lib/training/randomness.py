@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -61,6 +62,42 @@ class BucketSampler(ResumableSampler):
         return [index for batch in order for index in batches[batch]]
 
 
+class StreamSampler(ResumableSampler):
+    """An order for shards that are read from start to end, as webdataset has it: the shards by chance, and a buffer of
+    `size` samples, of which one by chance is next. counts: samples in each shard.
+
+    Only numbers are in the buffer: a sample is read when it is its turn.
+    """
+
+    def __init__(self, counts, seed, size=1000):
+        super().__init__(sum(counts), seed)
+        self.counts, self.size, self.shard, self.place, self.buffer = list(counts), size, 0, 0, []
+        self.starts = list(itertools.accumulate(counts, initial=0))
+
+    def _next(self):
+        import torch
+
+        if not self.buffer and self.shard == len(self.permutation):
+            self.epoch, self.shard, self.place = self.epoch + 1, 0, 0
+            chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            self.permutation = torch.randperm(len(self.counts), generator=chance).tolist()
+        while len(self.buffer) < self.size and self.shard < len(self.permutation):
+            self._fill(self.permutation[self.shard])
+        self.position += 1
+        chosen = random.Random(f"{self.seed} {self.position}").randrange(len(self.buffer))
+        self.buffer[chosen], self.buffer[-1] = self.buffer[-1], self.buffer[chosen]
+        return self.buffer.pop()
+
+    def _fill(self, shard):
+        """Take as many samples of a shard into the buffer as there is room for."""
+        count = min(self.size - len(self.buffer), self.counts[shard] - self.place)
+        first = self.starts[shard] + self.place
+        self.buffer += range(first, first + count)
+        self.place += count
+        if self.place == self.counts[shard]:
+            self.shard, self.place = self.shard + 1, 0
+
+
 class RngState:
     """Every random number generator, as a run's own: inside `with` it goes on where it stopped.
 
@@ -107,3 +144,14 @@ class RngState:
         torch.set_rng_state(states["torch"])
         if len(states["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states["cuda"])
+
+
+@contextmanager
+def seeded(seed):
+    """Inside, torch's chance comes from `seed`; afterwards it goes on where it was."""
+    import torch
+
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed % 2**63)
+        yield

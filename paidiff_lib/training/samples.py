@@ -21,6 +21,13 @@ def seeds_of(prompts, seed):
     return [seed + prompts[:i].count(prompt) for i, prompt in enumerate(prompts)]
 
 
+def make_average(config, parameters):
+    """The running mean of a list of parameters, as the config has it; None if it has none."""
+    from diffusers.training_utils import EMAModel
+
+    return None if config.ema is None else EMAModel(parameters, decay=config.ema)
+
+
 def use_average(trainer):
     """Put the running mean in the weights' place."""
     trainer.average.copy_to(trainer.trained)

@@ -3,26 +3,30 @@
 import json
 import sys
 
+from ..datasets.folder import hash_of
 from ..errors import Refused
 from ..models.save import require_finite
-from .accelerator import gather
 from .config import OLD_NAMES, TrainingConfig
 from .notices import say_how_to_go_on
+from .sharded import divide_state, divided, undivided, whole
+from .together import agree, require_alike
 
 
 def save(trainer):
     """Make a checkpoint of a run, if it has a place for them. Raises PaidiffError."""
     if trainer.store:
-        random_states = gather(trainer.accelerator, trainer.random.now())
-        if trainer.is_main:
-            require_finite(trainer.parameters)
-            trainer.store.save(trainer.index, lambda folder: _write(trainer, folder, random_states))
+        weights, state = whole(trainer.parameters), whole(_state(trainer))
+        with undivided(trainer.method):
+            if trainer.is_main:
+                require_finite(weights)
+                trainer.store.save(trainer.index, lambda folder: _write(trainer, folder, weights, state))
         trainer.accelerator.wait_for_everyone()
 
 
 def resume(trainer):
     """Put a run where its newest checkpoint left it, or the one that its settings name. Raises PaidiffError."""
-    found = trainer.store and trainer.store.to_resume(trainer.config.resume)
+    require_alike(trainer.accelerator, hash_of(identity(trainer)))
+    found = trainer.store and agree(trainer.accelerator, trainer.store, trainer.config.resume)
     if found:
         _require_same_run(found, identity(trainer))
         _read(trainer, found)
@@ -45,14 +49,9 @@ def identity(trainer):
     return {"settings": settings, "method": method, "data": data, "processes": processes}
 
 
-def _write(trainer, folder, random_states):
-    """Write everything that a run goes on from into `folder`. random_states: of every process."""
-    import torch
-    from safetensors.torch import save_file
-
-    weights = {name: p.detach().cpu().contiguous() for name, p in trainer.parameters.items()}
-    save_file(weights, folder / "weights.safetensors")
-    state = {
+def _state(trainer):
+    """Everything but the weights that a run goes on from. Chance is the same in every process."""
+    return {
         "index": trainer.index,
         "bad": trainer.bad,
         "skipped": trainer.skipped,
@@ -61,8 +60,16 @@ def _write(trainer, folder, random_states):
         "average": trainer.average and trainer.average.state_dict(),
         "scaler": trainer.accelerator.scaler and trainer.accelerator.scaler.state_dict(),
         "order": vars(trainer.sampler),
-        "random": random_states,
+        "random": [trainer.random.now()],
     }
+
+
+def _write(trainer, folder, weights, state):
+    """Write the weights and the state of a run into `folder`, and what a reader of it wants to know."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({name: p.detach().cpu().contiguous() for name, p in weights.items()}, folder / "weights.safetensors")
     torch.save(state, folder / "state.pt")
     of_run = json.dumps(identity(trainer), ensure_ascii=False, indent=1)
     (folder / "run.json").write_text(of_run, encoding="utf-8")
@@ -76,17 +83,18 @@ def _read(trainer, folder):
 
     weights = load_file(folder / "weights.safetensors")
     for name, parameter in trainer.parameters.items():
-        parameter.data.copy_(weights[name])
+        parameter.data.copy_(divided(weights[name], parameter))
     state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.optimizer.load_state_dict(divide_state(state["optimizer"], trainer.trained))
     trainer.lr_scheduler.load_state_dict(state["schedule"])
     if trainer.average:
-        trainer.average.load_state_dict(state["average"])
+        means = [divided(mean, p) for mean, p in zip(state["average"]["shadow_params"], trainer.trained)]
+        trainer.average.load_state_dict({**state["average"], "shadow_params": means})
         trainer.average.to(trainer.accelerator.device)
     if trainer.accelerator.scaler:
         trainer.accelerator.scaler.load_state_dict(state["scaler"])
     vars(trainer.sampler).update(state["order"])
-    trainer.random.inside = state["random"][trainer.accelerator.process_index]
+    trainer.random.inside = state["random"][0]
     trainer.index, trainer.bad, trainer.skipped = state["index"], state["bad"], state["skipped"]
     trainer.method.after_step()
 
