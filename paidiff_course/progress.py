@@ -8,6 +8,7 @@
 
 import json
 import os
+import re
 import runpy
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from .exercise import NotWritten
 FOLDER = Path(__file__).resolve().parents[1] / "lessons/exercises"
 PROGRESS = Path("../out/progress.json")  # a lesson runs in notebooks/
 LANGUAGE = "PAIDIFF_LANG"
+EMPHASIS = re.compile(r"(`[^`]*`)|\*(\S(?:[^*`]*\S)?)\*")  # markdown's: what is printed goes without
 
 
 def check(number, answer=...):
@@ -57,7 +59,8 @@ def exercises(file):
 def said(both):
     """A sentence in the reader's language; in both, where it is not known which edition is open."""
     language = os.environ.get(LANGUAGE)
-    return both[language == "en"] if language in ("zh", "en") else " · ".join(both)
+    text = both[language == "en"] if language in ("zh", "en") else " · ".join(both)
+    return EMPHASIS.sub(lambda found: found[1] or found[2], text)
 
 
 def read(path=PROGRESS):

@@ -44,6 +44,7 @@ def test_an_exercise_is_whole(each):
     texts = [each.zh, *(zh for zh, _ in each.hints), *(w.zh for w in (*each.wrong, *each.goals))]
     for text in (CODE.sub("", text) for text in texts):
         assert not HALF_WIDTH.search(text) and not [word for word in BANNED if re.search(word, text)]
+    assert not [text for text in texts[1:] if "$" in text], "what check prints is no markdown"
     pairs = [(each.zh, each.en), *each.hints, *((w.zh, w.en) for w in (*each.wrong, *each.goals))]
     assert all(zh and en for zh, en in pairs)
 
@@ -182,5 +183,7 @@ def test_rounding_is_no_mistake(capsys):
     check("5.3", 60 * 0.5 / (1 - 0.7))
     check("11.3", 919 + 1e-12)
     assert capsys.readouterr().out == "✓ 5.3\n✓ 11.3\n"
+    check("5.3", 60 * 0.7 / 0.5)  # its sentence has *emphasis* in the source
+    assert "*" not in capsys.readouterr().out
     check("5.3", None)
     assert "answer is None" in capsys.readouterr().out

@@ -75,7 +75,7 @@ EXERCISES = [
         " rehearsed; `s` is the share of rehearsal. How many of each are in this batch is chance and should not count:"
         " average each part, then add them by their shares. Return one number.",
         hints=(
-            ("$s=0$ 是不复习：这时只剩哪一部分？", "$s=0$ is no rehearsal: which part alone is left then?"),
+            ("s = 0 是不复习：这时只剩哪一部分？", "s = 0 is no rehearsal: which part alone is left then?"),
             (
                 "`errors[is_new]` 是新图的误差，`errors[~is_new]` 是旧图的。",
                 "`errors[is_new]` are the errors of new pictures, `errors[~is_new]` those of old ones.",

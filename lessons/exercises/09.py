@@ -179,13 +179,10 @@ EXERCISES = [
         hints=(
             ("g = 1 时不用空提示词，应当剩下什么？", "At g = 1 the empty prompt does not matter: what should be left?"),
             (
-                "$\\Delta=\\varepsilon_{\\text{empty}}-\\varepsilon_{\\text{prompt}}$，两个都用上一步的。",
-                "$\\Delta=\\varepsilon_{\\text{empty}}-\\varepsilon_{\\text{prompt}}$, both of the step before.",
+                "Δ = 空提示词的猜测 - 有提示词的猜测，两个都用上一步的。",
+                "Δ is the guess for the empty prompt minus that for yours, both of the step before.",
             ),
-            (
-                "从这一步的 `prompt` 出发，加上 $(1-g)\\,\\Delta$。",
-                "Start at this step's `prompt` and add $(1-g)\\,\\Delta$.",
-            ),
+            ("从这一步的 `prompt` 出发，加上 (1 - g) Δ。", "Start at this step's `prompt` and add (1 - g) Δ."),
         ),
         solution=guide_again,
         also=(guide_again_by_empty, guide_again_forward),

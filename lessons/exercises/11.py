@@ -116,12 +116,12 @@ EXERCISES = [
         " in 11.9, then walk from `tau` to the smaller `tau_s`. All arrays have one shape; return $x_s$ in that shape.",
         hints=(
             (
-                "沿直线走：$\\tau$ 变化 1，$x_t$ 变化多少？",
-                "You walk along a straight line: if $\\tau$ changes by 1, by how much does $x_t$?",
+                "沿直线走：τ 变化 1，x_t 变化多少？",
+                "You walk along a straight line: if τ changes by 1, by how much does x_t?",
             ),
             (
-                "$x_t = x_0 + \\tau\\,(\\epsilon-x_0)$：所以 $x_s - x_t = (\\tau_s-\\tau)(\\epsilon-x_0)$。",
-                "$x_t = x_0 + \\tau\\,(\\epsilon-x_0)$, and so $x_s - x_t = (\\tau_s-\\tau)(\\epsilon-x_0)$.",
+                "x_t = x_0 + τ (ε - x_0)：所以 x_s - x_t = (τ_s - τ)(ε - x_0)。",
+                "x_t = x_0 + τ (ε - x_0), and so x_s - x_t = (τ_s - τ)(ε - x_0).",
             ),
             (
                 "合起来的猜测是 `empty + g * (prompt - empty)`；乘上 `tau_s - tau`（负的），加到 `x_t` 上。",
@@ -223,8 +223,8 @@ EXERCISES = [
         " i. `s` is the scale (the $s$ of the formula, no further exponential). Return one number.",
         hints=(
             (
-                "先做出 B×B 的表：第 i 行第 j 列是 $e^{s\\,u_i\\cdot v_j}$。",
-                "First make the table of B×B: row i, column j is $e^{s\\,u_i\\cdot v_j}$.",
+                "先做出 B×B 的表：第 i 行第 j 列是 exp(s u_i · v_j)。",
+                "First make the table of B×B: row i, column j is exp(s u_i · v_j).",
             ),
             (
                 "对角线除以它那一行的和，是“这张图选对了话”的概率；除以那一列的和，是“这句话选对了图”的概率。",
@@ -315,8 +315,8 @@ EXERCISES = [
                 "每走一步，没练过的部分乘 0.995，不是减 0.005。",
                 "Each step multiplies the untrained share by 0.995; it does not subtract 0.005.",
             ),
-            ("要解的是 $0.995^n < 0.01$：两边取对数。", "Solve $0.995^n < 0.01$: take the logarithm of both sides."),
-            ("$n > \\ln 0.01 / \\ln 0.995$。", "$n > \\ln 0.01 / \\ln 0.995$."),
+            ("要解的是 0.995ⁿ < 0.01：两边取对数。", "Solve 0.995ⁿ < 0.01: take the logarithm of both sides."),
+            ("n > ln 0.01 / ln 0.995。", "n > ln 0.01 / ln 0.995."),
         ),
         solution=left_after(0.01),
         tolerance=0,

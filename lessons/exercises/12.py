@@ -292,8 +292,8 @@ EXERCISES = [
         " the weights 0.7, 0.2, 0.1 (within 0.005). `answer` is a list of three rows of four numbers.",
         hints=(
             (
-                "$q$ 只看每行的第一个数，别的写 0。权重是 softmax 出来的，所以不会等于那个数。",
-                "$q$ sees the first number of each row, put 0 elsewhere. The weights come out of a softmax, so they are not"
+                "q 只看每行的第一个数，别的写 0。权重是 softmax 出来的，所以不会等于那个数。",
+                "q sees the first number of each row, put 0 elsewhere. The weights come out of a softmax, so they are not"
                 " those numbers themselves.",
             ),
             (
@@ -301,8 +301,8 @@ EXERCISES = [
                 "A softmax begins with an exponential; go backwards, with the natural logarithm of 0.7, `np.log`.",
             ),
             (
-                "softmax 之前还除以了 $\\sqrt 4$，所以对数要乘 2。",
-                "Before the softmax comes a division by $\\sqrt 4$, so multiply the logarithms by 2.",
+                "softmax 之前还除以了 √4，所以对数要乘 2。",
+                "Before the softmax comes a division by √4, so multiply the logarithms by 2.",
             ),
         ),
         solution=keys(WANTED),

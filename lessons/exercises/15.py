@@ -190,7 +190,7 @@ EXERCISES = [
         hints=(
             ("90 次里 0 次，和 9000 次里 0 次一样吗？", "Is none of 90 the same as none of 9000?"),
             ("威尔逊区间的上端大约是 4/n。", "The upper end of Wilson's interval is about 4/n."),
-            ("$z^2/(n+z^2)$，$z=1.96$，$n=90$。", "$z^2/(n+z^2)$ with $z=1.96$ and $n=90$."),
+            ("z² / (n + z²)，z = 1.96，n = 90。", "z² / (n + z²) with z = 1.96 and n = 90."),
         ),
         solution=4.1,
         also=(4.0935,),
