@@ -39,7 +39,7 @@ def _found(prompt, known):
         w: (part, _written(*one))
         for part, kind in PARTS.items()
         for one in known.get(kind, {}).items()
-        for w in _all(*one)
+        for w in (one[0], *one[1])
     }
     words = split(prompt, every_word(known)) if len(prompt) <= LONGEST else [prompt]
     found, whole = {}, len("".join(words)) == len(prompt.translate(dict.fromkeys(map(ord, BETWEEN))))
@@ -49,10 +49,6 @@ def _found(prompt, known):
         if part:
             found.setdefault(part, (word, chip))
     return found, whole
-
-
-def _all(name, also):
-    return (name, *also)
 
 
 def _written(name, also):

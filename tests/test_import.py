@@ -53,7 +53,8 @@ HOMES = """
 import importlib, pkgutil, sys, paidiff_lib
 before = {name: getattr(paidiff_lib, name) for name in paidiff_lib.__all__}
 for module in pkgutil.walk_packages(paidiff_lib.__path__, "paidiff_lib."):
-    importlib.import_module(module.name)
+    if not module.name.endswith(".juicer_operators"):  # Data-Juicer loads it, and is an extra
+        importlib.import_module(module.name)
 print([name for name in before if getattr(paidiff_lib, name) is not before[name]])
 """
 

@@ -19,9 +19,9 @@ MINI = {  # what the stored outputs of the lessons were drawn with
         "kitten": {"steps": 60, "learning_rate": 3e-3, "batch_size": 4},
     },
     "04": {"word": {"steps": 100, "learning_rate": 2e-2, "batch_size": 4}},
-    "05": {"whole": {"steps": 60, "learning_rate": 5e-4, "batch_size": 4}},
-    "06": {"control": {"steps": 140, "learning_rate": 1.5e-3, "batch_size": 6}},
-    "07": {"food": {"steps": 140, "learning_rate": 4e-4, "batch_size": 12}},
+    "05": {"whole": {"steps": 40, "learning_rate": 5e-4, "batch_size": 4}},
+    "06": {"control": {"steps": 100, "learning_rate": 1.5e-3, "batch_size": 6}},
+    "07": {"food": {"steps": 90, "learning_rate": 4e-4, "batch_size": 12}},
 }
 
 

@@ -34,9 +34,9 @@ LAYERS = [
     ("the names", ["__init__"]),
 ]
 CAPS = {  # lines of Python. The plan said 3,700, 700 and 3,000: explicit parameters and typed errors cost lines
-    "paidiff_lib without cleaning": 7290,  # 6,590 before several machines and encoded shards
+    "paidiff_lib without cleaning": 7320,  # 6,590 before several machines and encoded shards
     "paidiff_lib/cleaning": 1300,  # 990 before Data-Juicer and banded hashing
-    "paidiff_app": 5460,
+    "paidiff_app": 5470,
     "paidiff_world": 3200,  # 2,600 before the measures of pictures, a world in steps and measuring in three lines
     "paidiff_course": 480,  # 160 before the exercises that check themselves
 }
