@@ -2,6 +2,7 @@
 
 import ast
 from operator import add, eq, ge, gt, le, lt, mul, ne, neg, sub, truediv
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class Rule:
         used = sum(_is_name(node, name) for part in self.clauses.values() for node in ast.walk(part))
         if used > sum(_is_name(side, name) for sides in plain for side in sides):
             return np.inf
-        return max((side.value for sides in plain for side in sides if isinstance(side, ast.Constant)), default=0)
+        numbers: list[Any] = [side.value for sides in plain for side in sides if isinstance(side, ast.Constant)]
+        return max(numbers, default=0)
 
     def each(self, columns):
         """{name: (N,) numbers} -> {clause: (N,) True where it holds}."""

@@ -56,6 +56,8 @@ class Trainer:
         self.latent_cache = latents(self.pipe, data, config.cache, text, [""], method.condition, self.accelerator)
         plain, self.lr_scheduler = make_optimizer(config, list(method.parameters().values()), method.weight_decay)
         # The schedule drives the plain one, once an update: accelerate's wrapper would advance it once a process.
+        self.model: Any
+        self.optimizer: Any
         self.model, self.optimizer = prepare(self.accelerator, method, plain)
         self.parameters = method.parameters()  # FSDP puts others in their place
         self.trained = list(self.parameters.values())

@@ -3,6 +3,7 @@ with, divided again to be trained on. Every process has to call these functions,
 """
 
 from contextlib import contextmanager
+from typing import Any
 
 
 def is_sharded(method):
@@ -12,7 +13,7 @@ def is_sharded(method):
     return any(isinstance(parameter, DTensor) for parameter in method.parameters().values())
 
 
-def whole(tree):
+def whole(tree) -> Any:
     """A tree of dicts, lists and tuples, with every divided tensor in it whole and on the CPU."""
     if isinstance(tree, dict):
         return {name: whole(value) for name, value in tree.items()}

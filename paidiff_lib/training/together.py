@@ -5,6 +5,7 @@ import time
 import uuid
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from ..errors import PaidiffError, Refused
 from .checkpoint import listed, step_of, verifies
@@ -82,7 +83,8 @@ def agree(accelerator, store, resume):
     """
     if accelerator.num_processes == 1:
         return store.to_resume(resume)
-    chosen, manifest = _chosen(accelerator, store, resume)
+    found: Any = _chosen(accelerator, store, resume)
+    chosen, manifest = found
     if chosen is None:
         return None
     there = _like(store, chosen, manifest)
