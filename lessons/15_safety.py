@@ -294,10 +294,10 @@ if profile.judged:
     assert top["training"] < min(top["guidance 1"], top["guidance 3"])
 
 # %% [markdown] lang="zh"
-# 最常见的三种地方，在训练图里占 {{ f"{top['training']:.0%}" }}，模型画的占 {{ f"{top['guidance 1']:.0%}" }}（引导 1）和 {{ f"{top['guidance 3']:.0%}" }}（引导 3）：模型比它的训练数据单调。训练数据里各个地方差不多一样多，所以这个偏见不是数据的次数教的；只查数据查不出来，要量画出来的。加大引导有没有更单调，这么几张看不出来。
+# 最常见的三种地方，在训练图里占 {{ f"{top['training']:.0%}" }}，模型画的占 {{ f"{top['guidance 1']:.0%}" }}（引导 1）和 {{ f"{top['guidance 3']:.0%}" }}（引导 3）：模型比它的训练数据单调。训练图的地方是均匀抽的（`paidiff_world/scenes.py`），所以这个偏见不是数据的次数教的；只查数据查不出来，要量画出来的。加大引导有没有更单调，这么几张看不出来。
 
 # %% [markdown] lang="en"
-# The three commonest places make up {{ f"{top['training']:.0%}" }} of the training pictures, and {{ f"{top['guidance 1']:.0%}" }} (guidance 1) and {{ f"{top['guidance 3']:.0%}" }} (guidance 3) of what the model draws: it is less varied than its training data. There, all places are about equally frequent, so this bias was not taught by their counts; looking at the data does not find it, measuring what is drawn does. Whether more guidance makes it worse cannot be seen in so few.
+# The three commonest places make up {{ f"{top['training']:.0%}" }} of the training pictures, and {{ f"{top['guidance 1']:.0%}" }} (guidance 1) and {{ f"{top['guidance 3']:.0%}" }} (guidance 3) of what the model draws: it is less varied than its training data. There, places are drawn uniformly (`paidiff_world/scenes.py`), so this bias was not taught by their counts; looking at the data does not find it, measuring what is drawn does. Whether more guidance makes it worse cannot be seen in so few.
 
 # %% [markdown] lang="zh"
 # ## 15.6 三份文件

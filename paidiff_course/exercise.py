@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from paidiff_lib.errors import first_line
+
 TRIALS = 3  # random inputs of one check
 ROUNDING = 1e-9
 
@@ -87,7 +89,7 @@ class Exercise:
             try:
                 given.append(answer(*deepcopy(call)))
             except Exception as error:  # whatever a learner's function raises is theirs to read
-                return self._failed(first_line(error), calls)
+                return self._failed(named(error), calls)
             if unwritten(given[-1]):
                 raise NotWritten(self.number)
         if same(given, wanted, self.tolerance):
@@ -113,7 +115,7 @@ class Exercise:
         try:
             measured = self.measure(answer, draw)
         except Exception as error:
-            said = first_line(error)
+            said = named(error)
             return f"这个答案量不了:{said}", f"this answer cannot be measured: {said}"
         for goal in self.goals:
             if not goal.passes(measured):
@@ -125,8 +127,9 @@ class Exercise:
         return next(((wrong.zh, wrong.en) for wrong in self.wrong if gives(wrong.answer)), None)
 
 
-def first_line(error):
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def named(error):
+    """An error as a line, with its kind."""
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def raised(function, calls):
@@ -134,7 +137,7 @@ def raised(function, calls):
     try:
         function(*deepcopy(calls[0]))
     except Exception as error:
-        return first_line(error)
+        return named(error)
     return None
 
 

@@ -83,8 +83,7 @@ def agree(accelerator, store, resume):
     """
     if accelerator.num_processes == 1:
         return store.to_resume(resume)
-    found: Any = _chosen(accelerator, store, resume)
-    chosen, manifest = found
+    chosen, manifest = _chosen(accelerator, store, resume)
     if chosen is None:
         return None
     there = _like(store, chosen, manifest)
@@ -96,7 +95,7 @@ def agree(accelerator, store, resume):
     return there or _like(store, chosen, manifest)
 
 
-def _chosen(accelerator, store, resume):
+def _chosen(accelerator, store, resume) -> Any:
     """(path, {file: sha256}) of process 0's checkpoint, (None, None) if there is none. Its PaidiffError is everybody's."""
     answer = None, None, None
     if accelerator.is_main_process:
