@@ -30,6 +30,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from paidiff_app.web.brush import mask_of
 from paidiff_lib.datasets.images import square
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -152,7 +153,9 @@ class Browser:
         (self.folder / f"{self.name}-{what}.png").write_bytes(base64.b64decode(shot))
 
     def painted(self):
-        return self.driver.execute_script("return document.querySelector('#inpaint-picture').paint()")
+        """Whether what the brush would send holds any paint."""
+        sent = self.driver.execute_script("return document.querySelector('#inpaint-picture').paint()")
+        return bool(sent) and mask_of(sent, (512, 512)).getbbox()
 
     def asked(self):
         """Every address that the browser asked for since this was called last; keeps the strangers among them."""

@@ -48,7 +48,7 @@ const line = (from, to) => {
   pen.strokeStyle = '#14b8a6'
   pen.beginPath()
   pen.moveTo(...from)
-  pen.lineTo(...to)
+  pen.lineTo(to[0] + 0.1, to[1])  // a line of no length would paint nothing
   pen.stroke()
 }
 const stroke = event => {
