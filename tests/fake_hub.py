@@ -31,7 +31,7 @@ class FakeHub:
     """Serves {repo id: folder} while the `with` block lasts. `asked` lists the requests, `sent` (path, first byte) of files.
 
     cut: break the connection after so many bytes of a file, once a file for each of `cuts`. status: answer with that.
-    lie: the listing's hashes are wrong. ranges=False: Range is ignored. page: entries of a page of the listing.
+    lie: the listing's hashes are wrong. ranges: False, Range is ignored; "refused", it is answered 416. page: entries of a page of the listing.
     busy: so many requests are answered 429, "Retry-After: 7". token: who has not got it is answered 401.
     moved: everything is first found elsewhere, 308 to an absolute address. xet: large files are in Xet's storage.
     """
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{git}"', "X-Repo-Commit": self.hub.commit(repo), "Accept-Ranges": "bytes"}
         if self.hub.ranges and self.headers.get("Range"):
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
-            if start >= len(content):
+            if start >= len(content) or self.hub.ranges == "refused":
                 return self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         status = 206 if "Content-Range" in headers else 200

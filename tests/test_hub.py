@@ -277,6 +277,17 @@ def test_a_killed_download_is_resumed_and_never_taken_for_a_model(network, downl
     assert whole & set(again) == set()  # what was whole is not fetched twice
 
 
+def test_a_server_that_refuses_to_go_on_in_a_file(network):
+    """ModelScope's client asks for the rest of what lies there, is answered 416, and begins the file again."""
+    server = network(scope={"ranges": "refused"})["scope"]
+    part = network.folder["scope"] / f"{UNET}.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(CUT))
+    assert zoo.find("artist-large") == network.folder["scope"]
+    assert {one.headers["range"] for one in server.asked if "range" in one.headers} == {f"bytes={CUT}-"}
+    assert dict(server.sent)[UNET] == 0 and not part.exists()
+
+
 def test_a_full_disk(network):
     """/dev/full is a real device that is always full."""
     servers = network(scope={})
