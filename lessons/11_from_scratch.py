@@ -46,7 +46,11 @@ import paidiff_lib as paidiff
 from paidiff_lib import show
 
 FOLDER = paidiff.data("models", "from-scratch")  # what TRAIN_ALL = True made
-show(Image.open(FOLDER / "sheet.png"), alt="6 x 12")
+show(
+    Image.open(FOLDER / "sheet.png"),
+    alt="12 种事物乘 6 个地方，都认得出，18 个没学过的组合带红框 · 12 subjects in 6 places,"
+    " most easily recognised; the 18 pairs never seen have red frames",
+)
 
 # %% [markdown] lang="zh"
 # 一句话怎样变成一张图？这是全课的路线图，括号里是张量的形状（B 是一批的大小）：
@@ -136,7 +140,11 @@ def picture(x, size=96):  # (3, 32, 32) in -1..1 -> PIL
 
 # %%
 some = range(0, 36, 3)
-show([picture(x[i]) for i in some], titles=[captions[i] for i in some], alt="12 x[i]")
+show(
+    [picture(x[i]) for i in some],
+    titles=[captions[i] for i in some],
+    alt="12 张训练图和它们的句子 · 12 training pictures, their captions above",
+)
 assert {s for s, _ in SEEN} == set(SUBJECTS) and {p for _, p in SEEN} == set(PLACES)
 assert (len(SEEN), sum(HELD)) == (54, 18)
 
@@ -367,7 +375,10 @@ clip_losses = train(clip_parts, clip_step, 300 if TRAIN_ALL else 100, 2e-3, 64)
 # %%
 from paidiff_lib.display import curve
 
-show(curve({"CLIP": clip_losses}, "step", "loss", window=5), alt="loss: CLIP")
+show(
+    curve({"CLIP": clip_losses}, "step", "loss", window=5),
+    alt="CLIP 的损失往下走 · the loss of CLIP falls",
+)
 load("text", text), load("vision", vision)
 assert np.mean(clip_losses[-20:]) < 0.7 * np.mean(clip_losses[:5])
 
@@ -457,7 +468,11 @@ vae_losses = train(vae.parameters(), vae_loss, 800 if TRAIN_ALL else 100, 3e-3, 
 again = lambda: vae.up(vae.encode(real[:60:10])[0]).detach()
 rows = [*real[:60:10], *again()]  # real; after 100 steps (or all)
 load("vae", vae)
-show([picture(p) for p in [*rows, *again()]], columns=6, alt="x, 100 steps, all steps")
+show(
+    [picture(p) for p in [*rows, *again()]],
+    columns=6,
+    alt="真图；100 步后糊成一团；练完几乎一样 · real; after 100 steps a blur; fully trained, nearly the same",
+)
 assert np.mean(vae_losses[-20:]) < 0.7 * np.mean(vae_losses[:5])
 
 # %% [markdown] lang="zh"
@@ -669,7 +684,12 @@ prompts = "企鹅,雪地 汽车,草地 房子,落日 松树,星空 气球,沙滩
 hundred = [*sample(unet, prompts)]
 load("unet", unet)
 pictures = [picture(p) for p in [*hundred, *sample(unet, prompts)]]
-show(pictures, titles=prompts * 2, columns=6, alt="100 steps; all steps")
+show(
+    pictures,
+    titles=prompts * 2,
+    columns=6,
+    alt="100 步后只有噪声；练完画出提示词 · after 100 steps noise, fully trained the prompts",
+)
 
 # %% [markdown] lang="zh"
 # 上面一行是 100 步以后：还是一团噪声。画图用的是 EMA 的权重，走了 100 步，里面还有 $0.995^{100} \approx 61\,\%$ 是没练过的。下面一行是练完以后，同一个种子；画得最差的 `房子,落日` 和 `松树,星空` 正是留出的组合。
@@ -683,7 +703,11 @@ show(pictures, titles=prompts * 2, columns=6, alt="100 steps; all steps")
 
 # %% tags=["nbval-ignore-output"]
 rows = [p for g in (0, 1, 3, 8) for p in sample(unet, prompts, guidance=g)]
-show([picture(p) for p in rows], columns=6, alt="guidance 0, 1, 3, 8")
+show(
+    [picture(p) for p in rows],
+    columns=6,
+    alt="引导 0、1、3、8：越往下颜色越重 · guidance 0, 1, 3, 8: stronger colours downwards",
+)
 
 # %% [markdown] lang="zh"
 # 从上到下：$g=0$（不看词）、1、3、8。$g=0$ 画的是“随便什么”；$g=8$ 颜色过了头。引导不是越大越好；$g=1$ 和 $g=3$ 谁更听话，11.11 来量，谁更像真图，是课末“再试试”的第 1 题。
@@ -698,7 +722,9 @@ show([picture(p) for p in rows], columns=6, alt="guidance 0, 1, 3, 8")
 # %% tags=["nbval-ignore-output"]
 seeds = [sample(unet, ["猫,雪地"], seed=k)[0] for k in range(6)]
 show(
-    [picture(p) for p in seeds], titles=[f"seed={k}" for k in range(6)], alt="seed 0..5"
+    [picture(p) for p in seeds],
+    titles=[f"seed={k}" for k in range(6)],
+    alt="同一句话的六只猫 · six cats of one prompt",
 )
 
 # %% [markdown] lang="zh"
@@ -785,7 +811,11 @@ for name, decide in (("clip", own_clip), ("judge", paidiff_judge)):
 frame = lambda p, held: ImageOps.expand(picture(p, 60), 2, "red" if held else "white")
 order = [i * 6 + j for j in range(6) for i in range(12)]  # places down, subjects across
 pictures = [frame(drawn[3.0][k], HELD[k]) for k in order]
-show(pictures, columns=12, alt="6 x 12, HELD in red")
+show(
+    pictures,
+    columns=12,
+    alt="12 种事物乘 6 个地方；没学过的带红框 · 12 subjects in 6 places; red: never seen",
+)
 
 # %% [markdown] lang="zh"
 # 再看一遍全部 72 张（引导 3，红框是留出的）。分数高不等于画得好：和 11.2 的真图比一比边缘和小细节。
@@ -941,7 +971,11 @@ for (name, n), pictures in sorted(few.items()):
     looks[name, n] = kernel_distance(features, reference)
     hits = right(paidiff_judge(pictures))
     line(f"{name} steps={n:2} {looks[name, n]:9.2f}", hits)
-show([picture(few[k][i]) for k in sorted(few) for i in range(0, 72, 13)], columns=6)
+show(
+    [picture(few[k][i]) for k in sorted(few) for i in range(0, 72, 13)],
+    alt="ε 的 4、10、25 步，流的 4、10、25 步 · ε at 4, 10, 25 steps, the flow at 4, 10, 25",
+    columns=6,
+)
 assert looks["flow", 4] < looks["eps", 4]
 
 # %% [markdown] lang="zh"

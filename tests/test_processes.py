@@ -16,6 +16,7 @@ from processes import run
 import paidiff_lib
 from paidiff_lib.datasets.folder import CaptionFolder
 from paidiff_lib.errors import Refused
+from paidiff_lib.methods import dreambooth
 from paidiff_lib.methods.full import FullTuning
 from paidiff_lib.methods.lora import LoRA
 from paidiff_lib.methods.textual_inversion import TextualInversion
@@ -94,6 +95,18 @@ def test_a_cache_in_common_is_filled_by_all(tiny_folder, pictures, tmp_path):
     _, _, encoded = train_in(2, tiny_folder, pictures, "lora", tmp_path / "2", tmp_path / "cache")
     assert len(encoded) == 6 * 3 and set(encoded.values()) == {1}
     assert train_in(2, tiny_folder, pictures, "lora", tmp_path / "again", tmp_path / "cache")[2] == {}
+
+
+def test_pictures_of_a_class_are_drawn_by_one(tiny_folder, pictures, tmp_path):
+    def job(rank):
+        drawn, draw = [], dreambooth.sample
+        dreambooth.sample = lambda pipe, prompts, *rest: (drawn.extend(prompts), draw(pipe, prompts, *rest, steps=1))[1]
+        data = CaptionFolder(pictures, captions="一只<小>狗")
+        dreambooth.with_prior(paidiff_lib.load(tiny_folder), data, "一只狗", tmp_path / "dogs", 3)
+        (tmp_path / f"{rank}.json").write_text(json.dumps(drawn))
+
+    run(job, 2)
+    assert [len(json.loads((tmp_path / f"{rank}.json").read_text())) for rank in range(2)] == [3, 0]
 
 
 def test_gradients_are_told_once_an_update(tiny_folder, pictures, tmp_path, monkeypatch):

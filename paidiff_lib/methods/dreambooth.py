@@ -22,6 +22,7 @@ from ..datasets.packed import packed
 from ..errors import Refused
 from ..files import output_folder
 from ..generate import BATCH, sample
+from ..training.accelerator import one_first
 
 PROMPT = "paidiff-prompt.txt"  # beside the class pictures that were drawn: from what
 OLD_PROMPT = "prompt.txt"  # the same before November 2026, beside 0000.png and what follows
@@ -33,9 +34,11 @@ def with_prior(
 ) -> Mixed:
     """`data` with prior preservation: `share` of what is trained on are the model's own pictures of `class_prompt`.
 
-    The pictures in `class_folder` count; what is missing of `count` is drawn into it. Raises PaidiffError.
+    The pictures in `class_folder` count; what is missing of `count` is drawn into it, by one of several processes.
+    Raises PaidiffError.
     """
-    class_pictures(pipe, class_prompt, class_folder, count)
+    with one_first():
+        class_pictures(pipe, class_prompt, class_folder, count)
     return Mixed(data, CaptionFolder(class_folder, data.size, captions=class_prompt), share)
 
 

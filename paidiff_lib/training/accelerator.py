@@ -1,7 +1,7 @@
 """The device and the precision of a training run, by accelerate."""
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -39,6 +39,17 @@ def meet():
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
         PartialState(cpu=device() == "cpu", timeout=COMING)
         torch.distributed.is_initialized() and torch.distributed.distributed_c10d._set_pg_timeout(WAITING)
+
+
+@contextmanager
+def one_first():
+    """For what one process of a machine does and the others then find done: they come after it."""
+    from accelerate import PartialState
+
+    meet()
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    with nullcontext() if alone else PartialState().local_main_process_first():
+        yield
 
 
 def make_accelerator(asked, method):
