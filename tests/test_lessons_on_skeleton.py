@@ -32,6 +32,7 @@ SAVED = {  # what a lesson leaves in its folder
     "05": ["lora/pytorch_lora_weights.safetensors", "model/skeleton.json", "script/model_index.json"],
     "06": ["canny/config.json", "script/config.json"],
     "07": ["model/model_index.json", "script/model_index.json"],
+    "17": ["style/hand_in/README.md", "style/hand_in/pytorch_lora_weights.safetensors", "style/hand_in/served.png"],
 }
 RUN = """
 import json, sys
