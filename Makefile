@@ -13,7 +13,7 @@ MODULES := $(subst /,.,$(basename $(wildcard paidiff_*/*.py paidiff_*/*/*.py)))
 # Without the operators of Data-Juicer: they want an extra of their own.
 API := $(filter-out %.__init__ %.__main__ %.juicer_operators paidiff_world.pretrain.%,$(MODULES)) '!paidiff_lib.cleaning.juicer_operators'
 
-.PHONY: lesson scratch notebooks check lint types quick test lab bench api wheels bundle answers book test-wheels test-gpu test-layouts test-lessons-on-layouts diagrams $(BOOKS)
+.PHONY: lesson scratch notebooks check lint types quick test lab bench api projects wheels bundle answers book test-wheels test-gpu test-layouts test-lessons-on-layouts diagrams $(BOOKS)
 
 lesson: $(READY)
 	$(OFFLINE) $(BIN)/python tools/run_lesson.py $(N)
@@ -25,6 +25,11 @@ notebooks: $(READY)
 # The model of lesson 11, trained whole and checked: a quarter of an hour on one thread. SEED=1 make scratch: another one.
 scratch: $(READY)
 	$(BIN)/python lessons/scratch.py
+
+# Lesson 17 with each of its sample projects, whole: some minutes.
+projects: export OMP_NUM_THREADS = 1
+projects: $(READY)
+	$(OFFLINE) $(BIN)/python tools/run_projects.py
 
 # The fast ring, about a minute on two cores.
 check: $(READY)

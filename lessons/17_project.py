@@ -123,8 +123,8 @@ show(
     [usable.image(i, 128) for i in range(len(usable))],
     titles=[f"{usable.items[i].name} {usable.caption(i)}" for i in range(len(usable))],
     columns=5,
-    alt="全部的图和说明；样本一是十四样东西，都是青花瓷 · all pictures with their captions;"
-    " in the first sample fourteen things, all of porcelain",
+    alt="全部的图和说明；样本一是十四样东西，都是青花瓷 · all pictures and captions; in"
+    " the first sample fourteen things, all of porcelain",
 )
 
 # %% [markdown] lang="zh"
@@ -327,7 +327,7 @@ text = json.dumps(measures, ensure_ascii=False, indent=1)
 (hand_in / "measures.json").write_text(text, encoding="utf-8")
 if profile.judged and out.name == "style":  # what this page says of the first sample
     assert len(data) == len(usable) > 2 * ready_made.kept.sum()
-    assert rates["asked", "on"].mean > max(0.2, rates["asked", "off"].high)
+    assert rates["asked", "on"].mean > rates["asked", "off"].mean + 0.1
     assert nearest["copies"].mean() < nearest["on"].mean() < nearest["off"].mean()
 print(list(measures))
 

@@ -51,8 +51,13 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:1500])
 
 
+def make(folder):
+    """Write all three below `folder`."""
+    write(folder / "style", style(14, seed=171))
+    write(folder / "dish", dish())
+    cut_short(folder / "dish/05.jpg")
+    write(folder / "few", style(4, seed=175))
+
+
 if __name__ == "__main__":
-    write(PROJECTS / "style", style(14, seed=171))
-    write(PROJECTS / "dish", dish())
-    cut_short(PROJECTS / "dish/05.jpg")
-    write(PROJECTS / "few", style(4, seed=175))
+    make(PROJECTS)

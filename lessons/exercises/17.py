@@ -185,7 +185,7 @@ GOALS = (
     Goal(lambda m: not m["missing"], "文件夹里少了：{missing}", "missing in the folder: {missing}"),
     Goal(lambda m: m["weights"], "权重全是 0：什么也没有训练", "the weights are all 0: nothing was trained"),
     Goal(
-        lambda m: m["sheet"] >= 256,
+        lambda m: m["sheet"] >= 128,
         "sheet.png 只有 {sheet} 像素宽，看不出什么：要几句提示词，训练前后各一行",
         "sheet.png is only {sheet} pixels wide and shows little: several prompts, a row before and a row after",
     ),
