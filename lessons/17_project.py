@@ -161,7 +161,7 @@ print(f"ready-made rule: {ready_made.kept.sum()}")
 # 和第 03 课一样，混进一点旧图复习，少漏一些。
 
 # %% [markdown] lang="en"
-# The ready-made rule keeps {{ int(ready_made.kept.sum()) }}, your own keeps {{ len(data) }}. It is `clip` that differs: the CLIP behind it has never seen the new thing, and scores it low although caption and picture agree. **Sift your pictures with somebody else's thresholds, and what you drop may be just what you want to teach.** The second sample has the reverse: a rabbit with a caption of 番茄炒蛋 (tomato and egg) has a higher `clip` than many a real dish, for its background is right.
+# The ready-made rule keeps {{ int(ready_made.kept.sum()) }}, your own keeps {{ len(data) }}. It is `clip` that differs: the CLIP behind it has never seen the new thing, and scores it low although caption and picture agree. **Sift your pictures with somebody else's thresholds, and what you drop may be just what you want to teach.** The second sample has the reverse: a rabbit with a caption of 番茄炒蛋 (tomato and egg) has a higher `clip` than every real dish, for its background is right.
 #
 # ## 17.4 Train
 #

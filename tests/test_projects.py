@@ -4,6 +4,7 @@ import json
 import shutil
 import tomllib
 
+import numpy as np
 import pytest
 from PIL import Image
 from test_project import ROOT, script
@@ -57,6 +58,8 @@ def test_audit_and_rule_find_six_and_three_are_left_to_the_eyes(name, audited, r
     assert len(audit(work).findings) == audited  # of the dish: one cut short, three copies
     found = curate(work, keep=about["keep"])
     assert sum(found.dropped.values()) == ruled  # the copies again, a watermark, a blurred one
+    if name == "dish":  # a rabbit that is called a dish, before the right ground
+        assert found.items[np.nanargmax(found.scores["clip"])].name == "17.jpg"
     left = {item.name for item, kept in zip(found.items, found.kept) if kept}
     assert set(about["leave_out"]) < left and len(left - set(about["leave_out"])) == kept
 
