@@ -251,7 +251,7 @@ show(
 # %% [markdown] lang="zh"
 # 标题是 `asked` 的提示词；下面两行是同一个位置上的对照。
 #
-# 写了词的，{{ f"{rates['asked', 'on']:.0%}" }} 看得见新东西（关着是 {{ f"{rates['asked', 'off']:.0%}" }}）；没写的，{{ f"{rates['others', 'on']:.0%}" }}（关着是 {{ f"{rates['others', 'off']:.0%}" }}）。方括号是 95 % 的威尔逊区间，一共才 {{ profile.prompts }} 句，所以很宽：两个区间大半重叠的差别，不要写成结论。没写词也变了的那一部分是泄漏，练习 17.2 把它扣掉。
+# 写了词的，{{ f"{rates['asked', 'on']:.0%}" }} 看得见新东西（关着是 {{ f"{rates['asked', 'off']:.0%}" }}）；没写的，{{ f"{rates['others', 'on']:.0%}" }}（关着是 {{ f"{rates['others', 'off']:.0%}" }}）。方括号是 95 % 的威尔逊区间，一共才 {{ profile.prompts }} 句，所以很宽：两个区间大半重叠的差别，不要写成结论。没写词也变了的那一部分是泄漏，练习 17.2 把它扣掉。裁判只说是不是：再看图，有的只褪了色、加了框，离青花瓷还远，这样的一张它也可能说是，或者说不是。
 #
 # **学会了，还是背下来了？** 用训练图*自己的*说明，换几个种子来画，看画出来的离最近的训练图多远：缩到 8×8，去掉亮度和对比度，均方根（清洗时找翻版的 `near`，小就是像）。数自己不会说话，三个对照：LoRA 关着画的（同样的提示词本来就有多像）；训练图过一遍 VAE（抄本有多近）；训练图两两之间（不同的图有多远）。
 #
@@ -260,7 +260,7 @@ show(
 # %% [markdown] lang="en"
 # The titles are the prompts of `asked`; the two rows below are the control in the same place.
 #
-# With the word, the new thing is seen in {{ f"{rates['asked', 'on']:.0%}" }} (off: {{ f"{rates['asked', 'off']:.0%}" }}); without it, in {{ f"{rates['others', 'on']:.0%}" }} (off: {{ f"{rates['others', 'off']:.0%}" }}). In brackets the 95 % interval (Wilson), which is wide, for there are only {{ profile.prompts }} prompts: a difference of intervals that largely overlap is no finding. What has changed without the word is a leak; exercise 17.2 takes it away.
+# With the word, the new thing is seen in {{ f"{rates['asked', 'on']:.0%}" }} (off: {{ f"{rates['asked', 'off']:.0%}" }}); without it, in {{ f"{rates['others', 'on']:.0%}" }} (off: {{ f"{rates['others', 'off']:.0%}" }}). In brackets the 95 % interval (Wilson), which is wide, for there are only {{ profile.prompts }} prompts: a difference of intervals that largely overlap is no finding. What has changed without the word is a leak; exercise 17.2 takes it away. And the judge says only yes or no: some pictures have merely faded and got a frame, far from porcelain still, and of such a one it may say either.
 #
 # **Learnt, or known by heart?** Draw the training captions *themselves* with other seeds, and see how far the pictures are from the nearest training picture: at 8×8, without brightness and contrast, root mean square (the `near` by which cleaning finds copies; small is alike). The figure says nothing by itself, so there are three controls: with the LoRA off (how alike they are anyway), training pictures through the VAE (how near a copy is), and training pictures among themselves (how far other pictures are).
 #
@@ -469,7 +469,7 @@ print(sum(marks.values()), "/", 2 * len(marks))
 #
 # | `PICTURES` | 图 | 毛病 | 走一遍会看到 |
 # |---|---|---|---|
-# | `paidiff.data("projects/style")` | 14 张青花瓷 | 没有 | 学会了，漏一些；现成的规则丢错了图 |
+# | `paidiff.data("projects/style")` | 14 张青花瓷 | 没有 | 学会了一部分，也漏了一些；现成的规则丢错了图 |
 # | `paidiff.data("projects/dish")` | 20 张番茄炒蛋 | 一张不完整，三张翻版，一张水印，一张糊的，三张说明不对 | 体检和规则找得到六张；另外三张，只有眼睛 |
 # | `paidiff.data("projects/few")` | 4 张青花瓷 | 太少 | 自己的说明一画就像（`on` 离 `copies` 更近），新的搭配几乎不变（`asked on`）：背下来了，没有学会 |
 #
@@ -487,7 +487,7 @@ print(sum(marks.values()), "/", 2 * len(marks))
 #
 # | `PICTURES` | pictures | trouble | what you will see |
 # |---|---|---|---|
-# | `paidiff.data("projects/style")` | 14 of porcelain | none | learnt, with some of a leak; the ready-made rule drops the wrong ones |
+# | `paidiff.data("projects/style")` | 14 of porcelain | none | learnt in part, with some of a leak; the ready-made rule drops the wrong ones |
 # | `paidiff.data("projects/dish")` | 20 of a dish | one cut short, three copies, a watermark, a blurred one, three with wrong captions | audit and rule find six; the other three only eyes do |
 # | `paidiff.data("projects/few")` | 4 of porcelain | too few | its own captions come out alike (`on` is nearer to `copies`), new combinations hardly change (`asked on`): known by heart, not learnt |
 #
