@@ -476,7 +476,7 @@ print(sum(marks.values()), "/", 2 * len(marks))
 # 换成你的：
 #
 # 1. 一个文件夹，20 到 50 张图，都有你要教的那一样东西；自己拍的、自己画的，或者许可写明可以用的。图里有人，要他同意。
-# 2. `metadata.jsonl`，一行一张：`{"file_name": "01.jpg", "text": "一只猫,草地"}`；说明里都写上新词，别的东西也写上。
+# 2. `metadata.jsonl`，一行一张：`{"file_name": "01.jpg", "text": "一只猫,草地,青花瓷"}`；说明里都写上新词，别的东西也写上。
 # 3. 把样本的 `project.toml` 复制进去，每一行都改。`PICTURES = "../../my_pictures"`，从头运行。
 # 4. 用 mini 以外的模型：`PAIDIFF_MODEL`；照片不要用内置的规则筛，`keep` 先只写 `near > 3.4`，自己看。**未在真权重上验证**。
 
@@ -494,7 +494,7 @@ print(sum(marks.values()), "/", 2 * len(marks))
 # With your own:
 #
 # 1. A folder of 20 to 50 pictures, all with the one thing that you teach; photographed or drawn by you, or under a licence that allows it. Who is in them has to agree.
-# 2. `metadata.jsonl`, a line each: `{"file_name": "01.jpg", "text": "一只猫,草地"}`; every caption has the new word, and whatever else is there.
+# 2. `metadata.jsonl`, a line each: `{"file_name": "01.jpg", "text": "一只猫,草地,青花瓷"}`; every caption has the new word, and whatever else is there.
 # 3. Copy a sample's `project.toml` into it and change every line. `PICTURES = "../../my_pictures"`, and run from the top.
 # 4. For a model other than mini: `PAIDIFF_MODEL`. Do not sift photographs with the built-in scores; begin with `keep` as `near > 3.4`, and look. **Not verified on the real weights.**
 
@@ -511,7 +511,7 @@ print(sum(marks.values()), "/", 2 * len(marks))
 # | 你看到 | 原因和办法 |
 # | --- | --- |
 # | `project.toml` 的 `FileNotFoundError` | 把样本的复制到你的文件夹里，每一行都改。 |
-# | `KeyError: 'file_name'` 或 `没有说明文字` | 看 `metadata.jsonl`；`paidiff audit 文件夹` 会说哪一行。 |
+# | `没有说明文字` | 看 `metadata.jsonl`；`paidiff audit 文件夹` 会说哪一行。 |
 # | 一张也没留下 | `found.summary()` 说哪一条丢的：放宽它。 |
 # | `asked on` 和 `off` 一样 | 词写进每句说明了吗？步数太少？先看 `sheet.png`。 |
 #
@@ -535,7 +535,7 @@ print(sum(marks.values()), "/", 2 * len(marks))
 # | You see | Cause and cure |
 # | --- | --- |
 # | `FileNotFoundError` for `project.toml` | Copy a sample's into your folder, and change every line. |
-# | `KeyError: 'file_name'` or `没有说明文字` (no caption) | Look at `metadata.jsonl`; `paidiff audit FOLDER` names the line. |
+# | `没有说明文字` (no caption) | Look at `metadata.jsonl`; `paidiff audit FOLDER` names the line. |
 # | not one is kept | `found.summary()` says which clause dropped them: loosen it. |
 # | `asked on` is as `off` | Is the word in every caption? Too few steps? Look at `sheet.png` first. |
 #
