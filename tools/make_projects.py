@@ -36,7 +36,7 @@ def style(count, seed):
 def dish(seed=17):
     """Twelve good pictures of one dish, one with a watermark, one blurred; then three copies, and three of other things."""
     rs, found = np.random.RandomState(seed), []
-    spec = lambda place, **more: Spec(DISH, place, size=12 / 16, grid=True, **more)
+    spec = lambda place, flaw=None: Spec(DISH, place, flaw=flaw, size=12 / 16, grid=True)
     places = rs.permutation(PLACES)
     for place, flaw in zip(places, [None] * 12 + ["水印", "模糊"]):
         found.append((render(spec(place, flaw=flaw), rs), describe(spec(place), rs, full=True)))
