@@ -180,7 +180,7 @@ lora.save(out / "lora")
 
 hand_in = out / "hand_in"
 hand_in.mkdir(exist_ok=True)
-shutil.copy(out / "lora/pytorch_lora_weights.safetensors", hand_in)
+_ = shutil.copy(out / "lora/pytorch_lora_weights.safetensors", hand_in)
 
 # %% tags=["nbval-ignore-output"]
 drawn_from = recipe["steps"] * recipe["batch_size"] * (1 - share)
@@ -243,9 +243,9 @@ sheet = paidiff.compare(rows, groups["asked"])
 sheet.save(hand_in / "sheet.png")
 show(
     sheet,
-    alt="四行：写了新词的，LoRA 关和开；没写的，关和开。样本一：第二行变成青花瓷 · four"
+    alt="四行：写了新词的，LoRA 关和开；没写的，关和开。样本一：第二、四行变蓝变灰 · four"
     " rows: with the word, LoRA off and on; without it, off and on; in the first sample"
-    " the second row turns into porcelain",
+    " the second and the fourth turn blue and grey",
 )
 
 # %% [markdown] lang="zh"
