@@ -35,6 +35,6 @@ class Steps:
         self._steps.close()
 
     def __del__(self):
-        if getgeneratorstate(self._steps) == GEN_CREATED and not sys.is_finalizing():
+        if not sys.is_finalizing() and getgeneratorstate(self._steps) == GEN_CREATED:  # at the end names are gone
             en = "this training has not begun: train(...) belongs in a for loop; fit(...) runs by itself"
             print(f"训练还没有开始:train(...) 要写在 for 里,或改用 fit(...) · {en}")
