@@ -124,11 +124,12 @@ def days(record):
 def rest(record):
     """What is not shared out: near duplicates, as they grow; and the disks."""
     measured = json.loads(RECORD.with_name("near_duplicates.json").read_text(encoding="utf-8"))["sizes"]
-    last, sizes = max(map(int, measured)), a_picture(record)[1][1]
-    row = measured[str(last)]
+    first, last = (pick(map(int, measured)) for pick in (min, max))
+    row, sizes = measured[str(last)], a_picture(record)[1][1]
+    own, growth = measured[str(first)]["peak MB"], (row["peak MB"] - measured[str(first)]["peak MB"]) / (last - first)
     for count in COUNTS:
         hours = row["microseconds / n log2 n"] * count * np.log2(count) / 1e6 / 3600
-        memory = row["peak MB"] / last * count / 1e3
+        memory = (own + growth * count) / 1e3
         disks = (rounded(count * sizes[kind] / 1e12) for kind in ("picture", "encoded"))
         yield f"| {count:,} | {rounded(hours)} | {rounded(memory)} | {' | '.join(disks)} |"
 

@@ -605,7 +605,7 @@ for count in (10**5, 10**7, 10**9):
 # |---|---|---|
 # | 十万 | 什么都够；两两比已经要一分钟 | `paidiff curate`，一个进程 |
 # | 一千万 | 两两比（{{ f"{days:.0f}" }} 天）；散文件 | 分带；分片 |
-# | 十亿 | 分带的内存（一张约 450 字节，都在一个进程里）；磁盘 | 先按哈希分堆再比；Data-Juicer 和 Ray |
+# | 十亿 | 分带的内存（一张 400 多字节，都在一个进程里）；磁盘 | 先按哈希分堆再比；Data-Juicer 和 Ray |
 #
 # 每一步的秒和字节、带假定的表：[docs/scale.zh-CN.md](../docs/scale.zh-CN.md)。
 
@@ -616,7 +616,7 @@ for count in (10**5, 10**7, 10**9):
 # |---|---|---|
 # | a hundred thousand | nothing; all pairs take a minute already | `paidiff curate`, one process |
 # | ten million | all pairs ({{ f"{days:.0f}" }} days); loose files | bands; shards |
-# | a billion | memory for the bands (about 450 bytes a picture, in one process); disks | divide by a hash first, then compare; Data-Juicer and Ray |
+# | a billion | memory for the bands (more than 400 bytes a picture, in one process); disks | divide by a hash first, then compare; Data-Juicer and Ray |
 #
 # Seconds and bytes of each step, in a table with its assumptions: [docs/scale.md](../../docs/scale.md).
 
