@@ -311,15 +311,15 @@ def timed(thumbnails, *limit):
 
 near_duplicates.EVERY_PAIR = 0  # so that a limit means bands, however few there are
 square, bands = {}, {}
-copies = missed = more = 0
+copies = missed = added = 0
 for count in profile.sizes:
     thumbnails = population(count)
     square[count], every = timed(thumbnails)
     bands[count], some = timed(thumbnails, NEAR)
     copies += every.sum()
-    missed, more = missed + (every & ~some).sum(), more + (some & ~every).sum()
-print(f"{copies} near ones: {missed} missed, {more} more")
-assert more == 0 and missed < 0.02 * copies
+    missed, added = missed + (every & ~some).sum(), added + (some & ~every).sum()
+print(f"{copies} near ones: {missed} missed, {added} added")
+assert added == 0 and missed < 0.02 * copies
 
 # %% tags=["nbval-ignore-output"]
 from matplotlib.figure import Figure
@@ -354,12 +354,12 @@ for name, seconds in expected.items():
 days, minutes = expected["every pair"] / 86400, expected["bands"] / 60
 
 # %% [markdown] lang="zh"
-# 点是量的，虚线是照各自的涨法画到一千万：两两比要 {{ f"{days:.0f}" }} 天，分带 {{ f"{minutes:.0f}" }} 分钟。两两比找到的 {{ copies }} 张，分带漏了 {{ missed }} 张，多了 {{ more }} 张：切块只决定*比谁*，距离还是原来的，所以不会凭空多出翻版。`benchmarks/near_duplicates.py` 量到一百万张：{{ f"{recorded('near_duplicates')['sizes']['1000000']['seconds']:.0f}" }} 秒，改过的翻版找到 {{ f"{recorded('near_duplicates')['sizes']['1000000']['altered copies found']:.0%}" }}。
+# 点是量的，虚线是照各自的涨法画到一千万：两两比要 {{ f"{days:.0f}" }} 天，分带 {{ f"{minutes:.0f}" }} 分钟。两两比找到的 {{ copies }} 张，分带漏了 {{ missed }} 张，多了 {{ added }} 张：切块只决定*比谁*，距离还是原来的，所以不会凭空多出翻版。`benchmarks/near_duplicates.py` 量到一百万张：{{ f"{recorded('near_duplicates')['sizes']['1000000']['seconds']:.0f}" }} 秒，改过的翻版找到 {{ f"{recorded('near_duplicates')['sizes']['1000000']['altered copies found']:.0%}" }}。
 #
 # 这一步也是最难分摊的：每张图都可能和每张图重复，分到八台机器上各做各的，就看不见跨机器的翻版。
 
 # %% [markdown] lang="en"
-# The dots are measured, the dotted lines go on to ten million as each grows: {{ f"{days:.0f}" }} days for every pair, {{ f"{minutes:.0f}" }} minutes for bands. Of the {{ copies }} that all pairs found, the bands missed {{ missed }} and added {{ more }}: cells only decide *who is compared*, the distance is the same, so no copy comes from nowhere. `benchmarks/near_duplicates.py` measured a million: {{ f"{recorded('near_duplicates')['sizes']['1000000']['seconds']:.0f}" }} seconds, with {{ f"{recorded('near_duplicates')['sizes']['1000000']['altered copies found']:.0%}" }} of the altered copies found.
+# The dots are measured, the dotted lines go on to ten million as each grows: {{ f"{days:.0f}" }} days for every pair, {{ f"{minutes:.0f}" }} minutes for bands. Of the {{ copies }} that all pairs found, the bands missed {{ missed }} and added {{ added }}: cells only decide *who is compared*, the distance is the same, so no copy comes from nowhere. `benchmarks/near_duplicates.py` measured a million: {{ f"{recorded('near_duplicates')['sizes']['1000000']['seconds']:.0f}" }} seconds, with {{ f"{recorded('near_duplicates')['sizes']['1000000']['altered copies found']:.0%}" }} of the altered copies found.
 #
 # It is also the step that is hardest to share out: any picture may be a copy of any other, and eight machines that each do their own part do not see copies across machines.
 
@@ -569,8 +569,8 @@ print(*(line for line in script if not line.startswith("#")), sep="\n")
 given = {"WORLD_SIZE": "2", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "23456"}
 for rank in "01":
     line = ["bash", str(dlc / "train.sh"), "scripts/train_text_to_image.py"]
-    told = os.environ | given | {"RANK": rank, "PYTHON": "echo"}
-    print(subprocess.run(line, capture_output=True, text=True, env=told).stdout)
+    own = os.environ | given | {"RANK": rank, "PYTHON": "echo"}
+    print(subprocess.run(line, capture_output=True, text=True, env=own).stdout)
 
 # %% [markdown] lang="zh"
 # ## 16.6 一个式子
