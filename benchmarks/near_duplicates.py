@@ -1,6 +1,6 @@
 """Near duplicates of ten million pictures: processor time, memory, and what is found beside comparing every pair.
 
-    python benchmarks/near_duplicates.py [--sizes 10000 40000 160000 10000000]    # writes benchmarks/near_duplicates.json
+    python benchmarks/near_duplicates.py [--sizes 10000 40000 160000 10000000]    # into benchmarks/near_duplicates.json
 
 There are no ten million pictures here. Their thumbnails are those of real scenes of the picture world, turned, with their
 colours exchanged, two blended each; every tenth is one before it with its levels moved a little. The last thousand are
@@ -31,13 +31,14 @@ SHARE, MOVED = 0.1, (0.3, 3.6)  # of copies; levels
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    rs, rows = np.random.RandomState(0), {}
+    rs = np.random.RandomState(0)
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["sizes"] if RESULTS.exists() else {}
     pictures = [scene(seed)[0] for seed in range(SCENES)]
     scenes = np.stack([thumbnail(picture) for picture in pictures])
     copies = np.stack([thumbnail(altered(picture, rs)) for picture in pictures[:COPIES]])
     for size in parser.parse_args().sizes:
-        rows[size] = measured(*population(size, scenes, copies, rs))
-        print(size, rows[size], flush=True)
+        rows[str(size)] = measured(*population(size, scenes, copies, rs))
+        print(size, rows[str(size)], flush=True)
         report = {"machine": machine(), "seconds": "of one processor", "sizes": rows}
         RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import refused
+from test_project import script
 
 from paidiff_lib import CaptionFolder, curate
 from paidiff_lib.cleaning.recipe import write_recipe
@@ -123,3 +124,23 @@ def test_the_figures_of_scale_are_the_measured_ones(edition):
     ways = ("paidiff curate", "dj-process", "dj-process, Ray, a node killed")
     assert all(f"| {cluster[way]['kept']:,} | {cluster[way]['seconds']:,} |" in text for way in ways)
     assert cluster[ways[2]]["killed after, seconds of its processor"]
+
+
+@pytest.mark.parametrize("edition", [".md", ".zh-CN.md"])
+def test_the_tables_of_the_plan_are_computed_from_the_measured(edition):
+    plan, text = script(ROOT / "benchmarks/plan.py"), (ROOT / f"docs/scale{edition}").read_text(encoding="utf-8")
+    tables = plan.tables()
+    assert [len(table) for table in tables] == [2, 9, 3] and all("\n".join(table) in text for table in tables)
+    counted = json.loads(plan.RECORD.read_text(encoding="utf-8"))["published"]
+    assert all(f"{counted[kind] / 1e12:.2f}" in text for kind in ("encode", "forward"))
+    day = 8.64  # ten days for 100,000 pictures, one after the other
+    card, back = (
+        plan.ASSUMED["operations a second of a card"],
+        plan.ASSUMED["a step back costs as much as so many forward"],
+    )
+    seconds = {"clean": day * plan.ASSUMED["processors beside a card"], "encode": 0, "train": 0}
+    made = {"mini": {"seconds": seconds, "bytes": {"picture": 1, "encoded": 1}}}
+    made["published"] = {"encode": day * card, "forward": day * card / (1 + back), "encoded bytes": 10**6}
+    _, days, disks = plan.tables(made)
+    assert days[:2] == ["| 100,000 | 1 | 10 | 10 | 10 |", "| 100,000 | 8 | 1.2 | 1.2 | 1.2 |"]
+    assert disks[2].startswith("| 1,000,000,000 |") and disks[2].endswith("| 100 | 1,000 |")

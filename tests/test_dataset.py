@@ -1,6 +1,8 @@
 import base64
+import copy
 import io
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -381,6 +383,26 @@ def test_the_disk_cache_spares_the_encoders(tiny, pictures, tmp_path, monkeypatc
         file.write_bytes(damaged if file is files[0] else damaged[:50])
     mended = LatentCache(tiny, CaptionFolder(pictures), cache)
     assert torch.equal(first.moments(0, (0.5, False)), mended.moments(0, (0.5, False))) and len(calls) == 3
+
+
+def test_with_a_cache_memory_holds_a_batch_and_the_losses_are_the_same(tiny, pictures, tmp_path, monkeypatch):
+    """So a set may be larger than the memory: each tensor is read when it is wanted, and let go."""
+    read, get = [], TensorFolder.get
+
+    def noted(folder, key):
+        found = get(folder, key)
+        found is None or read.append(weakref.ref(found))
+        return found
+
+    def steps(cache):
+        lora = LoRA(copy.deepcopy(tiny), rank=2)
+        for step in train(lora, CaptionFolder(pictures), 6, 1e-3, batch_size=1, cache=cache):
+            yield step.loss, sum(tensor() is not None for tensor in read)
+
+    monkeypatch.setattr(TensorFolder, "get", noted)
+    in_memory, on_disk = list(steps(None)), list(steps(tmp_path / "cache"))
+    assert [loss for loss, _ in on_disk] == [loss for loss, _ in in_memory]
+    assert len(read) >= 2 * 6 and max(there for _, there in on_disk) <= 2  # a latent and an embedding
 
 
 def test_another_picture_size_or_vae_is_encoded_anew(tiny, pictures, tmp_path):

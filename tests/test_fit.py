@@ -17,6 +17,7 @@ from paidiff_app.train_cli import Flags
 from paidiff_lib import CaptionFolder, ControlNet, FullTuning, LoRA, PaidiffError, TextualInversion, fit, train
 from paidiff_lib.training import checkpoint
 from paidiff_lib.training.config import OLD_NAMES, TrainingConfig
+from paidiff_lib.training.steps import Steps
 
 # Settings whose flag says the same in other words: {flag: (its default, the setting's)}.
 OTHER_WORDS = {
@@ -168,6 +169,22 @@ def test_a_training_that_never_began_says_so(tiny, pictures, capsys):
     del steps
     gc.collect()
     assert words not in capsys.readouterr().out
+
+
+def test_the_end_of_the_process_finds_no_names(monkeypatch):
+    """A training that a script's own name still holds is let go when the names of modules are gone already."""
+
+    class Run:
+        config = TrainingConfig(steps=1)
+
+        def run(self):
+            yield 1
+
+    finished = Steps(Run())
+    assert list(finished) == [1]
+    for name in ("sys", "getgeneratorstate", "GEN_CREATED"):
+        monkeypatch.setattr(f"paidiff_lib.training.steps.{name}", None)
+    finished.__del__()
 
 
 # --- checkpoints from before the settings had their names of today ----------------------------------------------

@@ -19,6 +19,7 @@ WHOLE = "PAIDIFF_LAYOUTS" in os.environ
 LAYOUTS = os.environ.get("PAIDIFF_LAYOUTS", "pndm").split(",")  # see write_skeletons
 OWN_MODEL = {"11"}  # draws with the model that it has trained itself
 NO_MODEL = {"14"}
+FOLDERS = "data docs deploy scripts tools benchmarks paidiff_lib paidiff_app paidiff_world paidiff_course".split()
 SOURCES = [
     path for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py")) if WHOLE or path.name[:2] not in OWN_MODEL
 ]
@@ -70,7 +71,7 @@ def test_every_cell_of_a_lesson_runs_on_a_skeleton(path, layout, folders, tmp_pa
     (tmp_path / "notebooks").mkdir()
     builder, book = script(ROOT / "tools/build_notebooks.py"), tmp_path / "lesson.ipynb"
     nbformat.write(builder.edition(builder.read(path), "zh"), book)
-    for name in ("data", "docs", "scripts", "tools", "paidiff_lib", "paidiff_app", "paidiff_world", "paidiff_course"):
+    for name in FOLDERS:
         (tmp_path / name).symlink_to(ROOT / name)
     places = {"PAIDIFF_MODEL": str(folders(layout) / "artist"), "PYTHONPATH": str(ROOT)}
     done = warm("-c", RUN, book, str(1 + WHOLE), cwd=tmp_path / "notebooks", **places)

@@ -154,10 +154,17 @@ def test_sharded_full_fine_tuning_trains_goes_on_and_opens(tiny_folder, pictures
         assert opened[2][name].equal(opened[3][name]) and opened[2][name].allclose(opened[4][name], atol=1e-6)
 
 
-@pytest.mark.parametrize("plan, said", [("FSDP", "cannot be sharded"), ("DEEPSPEED", "DeepSpeed was never tried")])
-def test_a_plan_that_cannot_work_is_refused_in_one_line(tiny_folder, monkeypatch, plan, said):
+@pytest.mark.parametrize(
+    "plan, device, said",
+    [
+        ("FSDP", "cuda", "cannot be sharded"),
+        ("DEEPSPEED", "cuda", "DeepSpeed was never tried"),
+        ("DEEPSPEED", "cpu", "DeepSpeed was never tried"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_in_one_line(tiny_folder, monkeypatch, plan, device, said):
     monkeypatch.setenv(f"ACCELERATE_USE_{plan}", "true")
-    monkeypatch.setattr("paidiff_lib.training.accelerator.device", lambda: "cuda")
+    monkeypatch.setattr("paidiff_lib.training.accelerator.device", lambda: device)
     with pytest.raises(Refused, match=said):
         make_accelerator(None, LoRA(paidiff_lib.load(tiny_folder), rank=1))
 

@@ -34,7 +34,7 @@ class Steps:
         """End the run, as leaving the loop does: it is saved where it has an output."""
         self._steps.close()
 
-    def __del__(self):
-        if getgeneratorstate(self._steps) == GEN_CREATED and not sys.is_finalizing():
+    def __del__(self, state=getgeneratorstate, ending=sys.is_finalizing):  # as the process ends, a module's names go
+        if not ending() and state(self._steps) == GEN_CREATED:
             en = "this training has not begun: train(...) belongs in a for loop; fit(...) runs by itself"
             print(f"训练还没有开始:train(...) 要写在 for 里,或改用 fit(...) · {en}")
