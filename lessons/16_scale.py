@@ -355,7 +355,7 @@ for name, seconds in expected.items():
 days, minutes = expected["every pair"] / 86400, expected["bands"] / 60
 
 # %% [markdown] lang="zh"
-# 点是量的，虚线是照各自的涨法画到一千万：两两比要 {{ f"{days:.0f}" }} 天，分带 {{ f"{minutes:.0f}" }} 分钟。两两比找到的 {{ copies }} 张，分带漏了 {{ missed }} 张，多了 {{ added }} 张：切块只决定*比谁*，距离还是原来的，所以不会凭空多出翻版。`benchmarks/near_duplicates.py` 量到一百万张：{{ f"{recorded('near_duplicates')['sizes']['1000000']['seconds']:.0f}" }} 秒，改过的翻版找到 {{ f"{recorded('near_duplicates')['sizes']['1000000']['altered copies found']:.0%}" }}。
+# 点是量的，虚线是照各自的涨法画到一千万：两两比要 {{ f"{days:.0f}" }} 天，分带 {{ f"{minutes:.0f}" }} 分钟。两两比找到的 {{ copies }} 张，分带漏了 {{ missed }} 张，多了 {{ added }} 张：切块只决定*比谁*，距离还是原来的，所以不会凭空多出翻版。`benchmarks/near_duplicates.py` 量过一百万张：{{ f"{recorded('near_duplicates')['sizes']['1000000']['seconds']:.0f}" }} 秒，改过的翻版找到 {{ f"{recorded('near_duplicates')['sizes']['1000000']['altered copies found']:.0%}" }}。
 #
 # 这一步也是最难分摊的：每张图都可能和每张图重复，分到八台机器上各做各的，就看不见跨机器的翻版。
 
@@ -609,7 +609,7 @@ for count in (10**5, 10**7, 10**9):
 # |---|---|---|
 # | 十万 | 什么都够；两两比已经要一分钟 | `paidiff curate`，一个进程 |
 # | 一千万 | 两两比（{{ f"{days:.0f}" }} 天）；散文件 | 分带；分片 |
-# | 十亿 | 分带的内存（一张 400 多字节，都在一个进程里）；磁盘 | 先按哈希分堆再比；Data-Juicer 和 Ray |
+# | 十亿 | 分带的内存（一张 300 多字节，都在一个进程里）；磁盘 | 先按哈希分堆再比；Data-Juicer 和 Ray |
 #
 # 每一步的秒和字节、带假定的表：[docs/scale.zh-CN.md](../docs/scale.zh-CN.md)。
 
@@ -620,7 +620,7 @@ for count in (10**5, 10**7, 10**9):
 # |---|---|---|
 # | a hundred thousand | nothing; all pairs take a minute already | `paidiff curate`, one process |
 # | ten million | all pairs ({{ f"{days:.0f}" }} days); loose files | bands; shards |
-# | a billion | memory for the bands (more than 400 bytes a picture, in one process); disks | divide by a hash first, then compare; Data-Juicer and Ray |
+# | a billion | memory for the bands (more than 300 bytes a picture, in one process); disks | divide by a hash first, then compare; Data-Juicer and Ray |
 #
 # Seconds and bytes of each step, in a table with its assumptions: [docs/scale.md](../../docs/scale.md).
 
