@@ -48,8 +48,8 @@ from paidiff_lib import show
 FOLDER = paidiff.data("models", "from-scratch")  # what TRAIN_ALL = True made
 show(
     Image.open(FOLDER / "sheet.png"),
-    alt="12 种事物乘 6 个地方，都认得出，18 个没学过的组合带红框 · 12 subjects in 6 places,"
-    " most easily recognised; the 18 pairs never seen have red frames",
+    alt="12 种事物乘 6 个地方，多半认得出，没学过的 18 对带红框 · 12 subjects in 6"
+    " places, most of them easily recognised; the 18 pairs never seen have red frames",
 )
 
 # %% [markdown] lang="zh"
@@ -471,7 +471,8 @@ load("vae", vae)
 show(
     [picture(p) for p in [*rows, *again()]],
     columns=6,
-    alt="真图；100 步后糊成一团；练完几乎一样 · real; after 100 steps a blur; fully trained, nearly the same",
+    alt="真图；100 步后糊成一团；练完几乎一样 · real; after 100 steps a blur; fully"
+    " trained, nearly the same",
 )
 assert np.mean(vae_losses[-20:]) < 0.7 * np.mean(vae_losses[:5])
 
@@ -688,7 +689,7 @@ show(
     pictures,
     titles=prompts * 2,
     columns=6,
-    alt="100 步后只有噪声；练完画出提示词 · after 100 steps noise, fully trained the prompts",
+    alt="100 步后只有噪声；练完画出提示词 · 100 steps: noise; all steps: the prompts",
 )
 
 # %% [markdown] lang="zh"
@@ -706,7 +707,7 @@ rows = [p for g in (0, 1, 3, 8) for p in sample(unet, prompts, guidance=g)]
 show(
     [picture(p) for p in rows],
     columns=6,
-    alt="引导 0、1、3、8：越往下颜色越重 · guidance 0, 1, 3, 8: stronger colours downwards",
+    alt="引导 0、1、3、8：越往下颜色越重 · downwards, stronger colours",
 )
 
 # %% [markdown] lang="zh"
@@ -814,7 +815,7 @@ pictures = [frame(drawn[3.0][k], HELD[k]) for k in order]
 show(
     pictures,
     columns=12,
-    alt="12 种事物乘 6 个地方；没学过的带红框 · 12 subjects in 6 places; red: never seen",
+    alt="12 种事物乘 6 个地方；没学过的带红框 · 12 subjects, 6 places; red: never seen",
 )
 
 # %% [markdown] lang="zh"
@@ -973,7 +974,7 @@ for (name, n), pictures in sorted(few.items()):
     line(f"{name} steps={n:2} {looks[name, n]:9.2f}", hits)
 show(
     [picture(few[k][i]) for k in sorted(few) for i in range(0, 72, 13)],
-    alt="ε 的 4、10、25 步，流的 4、10、25 步 · ε at 4, 10, 25 steps, the flow at 4, 10, 25",
+    alt="ε 的 4、10、25 步，流的 4、10、25 步 · 4, 10, 25 steps of ε, then of the flow",
     columns=6,
 )
 assert looks["flow", 4] < looks["eps", 4]

@@ -243,9 +243,9 @@ sheet = paidiff.compare(rows, groups["asked"])
 sheet.save(hand_in / "sheet.png")
 show(
     sheet,
-    alt="四行：写了新词的，LoRA 关和开；没写的，关和开。样本一：第二、四行变蓝变灰 · four"
-    " rows: with the word, LoRA off and on; without it, off and on; in the first sample"
-    " the second and the fourth turn blue and grey",
+    alt="四行：写了新词的，LoRA 关和开；没写的，关和开。样本一：第二、四行变蓝变灰 ·"
+    " four rows: with the word, LoRA off and on; without it, off and on; in the first"
+    " sample the second and the fourth turn blue and grey",
 )
 
 # %% [markdown] lang="zh"
