@@ -44,15 +44,19 @@ def hints(exercise, lang):
 
 
 def solution(exercise):
-    """The right answer as code, whole numbers and short decimals where it is a number."""
+    """The right answer as code, whole numbers and short decimals where it is a number, ... for what a file holds."""
     answer = exercise.solution
-    code = inspect.getsource(answer) if callable(answer) else f"answer = {_short(answer)!r}\n"
+    code = inspect.getsource(answer) if callable(answer) else f"answer = {_short(answer)!r}\n".replace("Ellipsis", "...")
     return f"```python\n{code}```"
 
 
 def _short(value):
     if isinstance(value, list | tuple):
         return type(value)(map(_short, value))
+    if isinstance(value, dict):
+        return {name: _short(each) for name, each in value.items()}
+    if isinstance(value, bytes):
+        return ...
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

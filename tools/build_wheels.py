@@ -22,6 +22,7 @@ DATA = (
     "kitten",
     "bear",
     "clinic",
+    "projects",
     "penguins.png",
 )  # not the sheet, which only the README shows
 MINI = "paidiff_mini_zh"
