@@ -46,7 +46,8 @@ def hints(exercise, lang):
 def solution(exercise):
     """The right answer as code, whole numbers and short decimals where it is a number, ... for what a file holds."""
     answer = exercise.solution
-    code = inspect.getsource(answer) if callable(answer) else f"answer = {_short(answer)!r}\n".replace("Ellipsis", "...")
+    short = repr(_short(answer)).replace("Ellipsis", "...")
+    code = inspect.getsource(answer) if callable(answer) else f"answer = {short}\n"
     return f"```python\n{code}```"
 
 
