@@ -13,7 +13,7 @@ import types
 import diffusers
 import numpy as np
 import torch
-import transformers.modeling_utils  # the libraries first: they would take the empty module for the real one
+import transformers.modeling_utils  # noqa: F401 - before the empty module, which it would take for the real one
 
 PROMPT = {"text": "雪地里的一只猫", "num_inference_steps": 4, "guidance_scale": 2}
 
@@ -39,7 +39,6 @@ def difference(folder):
 
 
 if __name__ == "__main__":
-    assert transformers and stand_in("torchvision")
-    sys.modules["torchvision"].transforms = stand_in("torchvision.transforms")
+    stand_in("torchvision").transforms = stand_in("torchvision.transforms")
     for folder in sys.argv[1:]:
         print(folder, difference(folder))
